@@ -1,0 +1,33 @@
+"""What can go wrong, as exceptions that carry a sentence for the user."""
+
+
+class WidelimitError(Exception):
+    """Every error that widelimit raises on purpose."""
+
+
+class ProblemError(WidelimitError, ValueError):
+    """A problem file (or table) is wrong: all its mistakes at once, each with its place.
+
+    `mistakes` is a list of sentences `"training.horizon: found -1.0; ..."`.
+    """
+
+    def __init__(self, mistakes: list[str], source: str = "the problem"):
+        self.mistakes = mistakes
+        self.source = source
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {line}" for line in mistakes)]))
+
+
+class RunFolderError(WidelimitError):
+    """A run folder lacks what was asked of it, or holds results of another problem."""
+
+
+class Diverged(WidelimitError, ArithmeticError):
+    """A state stopped being finite, or its integration stopped advancing.
+
+    `time` is the mean-field time that was reached.
+    """
+
+    def __init__(self, what: str, time: float, cause: str):
+        self.time = time
+        super().__init__(f"{what} diverged at about t = {time:.4g}: {cause}")

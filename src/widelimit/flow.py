@@ -1,0 +1,131 @@
+"""Particle gradient flow: an ensemble carried through mean-field time.
+
+    dθ/dt = −ξ G(θ, ensemble),  the limit ε → 0 of SGD with clock t = k ε
+
+It serves limits and networks alike; only the ensemble differs. Time stepping is diffrax's.
+"""
+
+from collections.abc import Callable, Iterator
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from widelimit.errors import Diverged
+from widelimit.meanfield import Batch, Equations, velocity
+from widelimit.neurons import Ensemble, Parameters
+
+MAX_STEPS = 100_000
+"""Most steps between two observed times."""
+
+DIVERGENCE_CAUSE = (
+    "the flow grows without bound (an unbounded activation, or initial laws with very large "
+    "values); reduce the laws' size or the horizon"
+)
+
+
+class Advance(eqx.Module):
+    """The outcome of one piece of integration: where it ended, and how."""
+
+    ensemble: Ensemble
+    steps: Array
+    completed: Array
+
+
+def _norm(errors: list[Array]) -> Float[Array, ""]:
+    """The largest RMS over kinds of parameters: edges are many, and must not hide the readout."""
+    return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(e**2)) for e in errors]))
+
+
+def advance(
+    equations: Equations,
+    rates: Parameters,
+    batch: Batch,
+    ensemble: Ensemble,
+    start: Array,
+    stop: Array,
+    first_step: Array,
+    tolerance: Array,
+) -> Advance:
+    """Integrate from `start` to `stop` with relative and absolute step error `tolerance`.
+
+    An integration that cannot go on is told by `completed` being false, not by an exception, so
+    that it can be batched.
+    """
+
+    # The state is the bare list of arrays: diffrax's loop mistakes the empty tuple of
+    # hidden-to-hidden weights at depth 1 for a leaf.
+    state, layout = jax.tree.flatten(ensemble.parameters)
+
+    def field(t: Array, state: list[Array], args: None) -> list[Array]:
+        now = Ensemble(ensemble.weights, jax.tree.unflatten(layout, state))
+        return jax.tree.leaves(velocity(equations, rates, now, batch))
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        diffrax.Tsit5(),
+        start,
+        stop,
+        first_step,
+        state,
+        stepsize_controller=diffrax.PIDController(tolerance, tolerance, norm=_norm),
+        max_steps=MAX_STEPS,
+        throw=False,
+    )
+    assert solution.ys is not None
+    end = [leaf[-1] for leaf in solution.ys]
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in end]))
+    success = solution.result == diffrax.RESULTS.successful
+    return Advance(
+        Ensemble(ensemble.weights, jax.tree.unflatten(layout, end)),
+        solution.stats["num_accepted_steps"],
+        success & finite,
+    )
+
+
+advance_one = eqx.filter_jit(advance)
+advance_many = eqx.filter_jit(
+    eqx.filter_vmap(advance, in_axes=(None, None, None, 0, None, None, 0, None))
+)
+"""`advance` for a batch of ensembles, each with steps of its own."""
+
+
+def follow(
+    step: Callable[..., Advance],
+    equations: Equations,
+    rates: Parameters,
+    batch: Batch,
+    ensemble: Ensemble,
+    times: np.ndarray,
+    tolerance: float,
+    what: str,
+) -> Iterator[Ensemble]:
+    """The ensemble at each of the increasing `times`, starting from time 0.
+
+    `step` is `advance_one` or `advance_many`. Steps end at the observed times, so outputs there
+    carry no interpolation error. Raises `Diverged`.
+    """
+    dtype = ensemble.weights[0].dtype
+    shape = ensemble.weights[0].shape[:-1]
+    now, first_step = 0.0, np.full(shape, min(1e-2, times[-1] / 10 or 1e-2))
+    for time in times:
+        if time > now:
+            result = step(
+                equations,
+                rates,
+                batch,
+                ensemble,
+                jnp.asarray(now, dtype),
+                jnp.asarray(time, dtype),
+                jnp.asarray(np.minimum(first_step, time - now), dtype),
+                jnp.asarray(tolerance, dtype),
+            )
+            if not np.all(result.completed):
+                raise Diverged(what, now, DIVERGENCE_CAUSE)
+            ensemble = result.ensemble
+            first_step = (time - now) / np.maximum(np.asarray(result.steps), 1)
+            now = time
+        yield ensemble

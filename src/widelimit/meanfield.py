@@ -1,0 +1,131 @@
+"""The equations: forward pass and mean-field gradient of an ensemble of weighted neurons.
+
+    z_1 = W_1·x + b_1,  z_l(c) = E_{c'}[W_l(c', c) φ_{l-1}(z_{l-1}(c'))] + b_l(c),
+    f = E_c[A(c) φ_L(z_L(c))] + a_0
+    Δ_L(c) = ∇ℓ·A(c) φ_L'(z_L(c)),  Δ_{l-1}(c') = E_c[Δ_l(c) W_l(c', c)] φ_{l-1}'(z_{l-1}(c'))
+    G_1 = E_π[Δ_1 xᵀ],  G_l = E_π[Δ_l(c) φ_{l-1}(z_{l-1}(c'))],  G_b = E_π[Δ_l],  G_A = E_π[∇ℓ φ_L]
+
+(Nguyen & Pham 2023, §2.2; E over neurons uses their weights.) Gradients are never divided by
+neuron weights, so tracers (weight zero) move correctly, and everything can be differentiated by
+the weights.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from widelimit.neurons import Ensemble, Parameters
+
+Inputs = Float[Array, "points inputs"]
+Outputs = Float[Array, "points channels"]
+
+
+class Batch(eqx.Module):
+    """Weighted data points: `inputs (n, d)`, `targets (n, o)`, `weights (n,)`."""
+
+    inputs: Inputs
+    targets: Outputs
+    weights: Float[Array, " points"]
+
+
+class Equations(NamedTuple):
+    """What the right-hand side needs beside the state: hashable, so that it is compiled once."""
+
+    activations: tuple[Callable, ...]
+    loss: Callable
+
+
+class _Layer(NamedTuple):
+    """Values φ(z) of a layer at all points, and the map of cotangents back to z."""
+
+    values: Float[Array, "points neurons"]
+    back: Callable
+
+
+def _forward(equations: Equations, ensemble: Ensemble, x: Inputs) -> tuple[Outputs, list[_Layer]]:
+    p, parameters = ensemble.weights, ensemble.parameters
+    layers: list[_Layer] = []
+    z = x @ parameters.input.T
+    for index, activation in enumerate(equations.activations):
+        if index > 0:
+            z = (layers[-1].values * p[index - 1]) @ parameters.hidden[index - 1]
+        if parameters.biases is not None:
+            z = z + parameters.biases[index]
+        layers.append(_Layer(*jax.vjp(activation, z)))
+    f = (layers[-1].values * p[-1]) @ parameters.readout
+    return (f if parameters.output_bias is None else f + parameters.output_bias), layers
+
+
+def _sensitivities(ensemble: Ensemble, layers: list[_Layer], cotangent: Outputs) -> list[Array]:
+    """Δ_1 … Δ_L, each `(points, neurons)`, for a cotangent of the output."""
+    p, parameters = ensemble.weights, ensemble.parameters
+    deltas = [layers[-1].back(cotangent @ parameters.readout.T)[0]]
+    for index in reversed(range(len(layers) - 1)):
+        passed = (deltas[0] * p[index + 1]) @ parameters.hidden[index].T
+        deltas.insert(0, layers[index].back(passed)[0])
+    return deltas
+
+
+def output(equations: Equations, ensemble: Ensemble, x: Inputs) -> Outputs:
+    """f at every input."""
+    return _forward(equations, ensemble, x)[0]
+
+
+def risk(equations: Equations, outputs: Outputs, batch: Batch) -> Float[Array, ""]:
+    """R = E_π ℓ(f(x), y), for outputs at the batch's inputs."""
+    return batch.weights @ jax.vmap(equations.loss)(outputs, batch.targets)
+
+
+def gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
+    """The mean-field gradient: every parameter's gradient of R times what it is averaged with."""
+    f, layers = _forward(equations, ensemble, batch.inputs)
+    slope = jax.vmap(jax.grad(equations.loss))(f, batch.targets) * batch.weights[:, None]
+    deltas = _sensitivities(ensemble, layers, slope)
+    return Parameters(
+        input=deltas[0].T @ batch.inputs,
+        hidden=tuple(
+            before.values.T @ delta for before, delta in zip(layers, deltas[1:], strict=False)
+        ),
+        readout=layers[-1].values.T @ slope,
+        biases=None if ensemble.parameters.biases is None else tuple(d.sum(0) for d in deltas),
+        output_bias=None if ensemble.parameters.output_bias is None else slope.sum(0),
+    )
+
+
+def velocity(
+    equations: Equations, rates: Parameters, ensemble: Ensemble, batch: Batch
+) -> Parameters:
+    """∂_t of every parameter under particle gradient flow: −ξ G."""
+    slope = gradient(equations, ensemble, batch)
+    return jax.tree.map(lambda rate, g: -rate * g, rates, slope)
+
+
+def tangent_kernel(
+    equations: Equations, rates: Parameters, ensemble: Ensemble, x: Inputs
+) -> Float[Array, "points channels points channels"]:
+    """K(x, x') of the ensemble, learning rates inside: ∂_t f(x) = −E_{x'}[K(x, x') ∇ℓ(x')].
+
+    K = Σ_l ξ_l E[Δ_l(x)Δ_l(x')] (E[φ_{l-1}(x) φ_{l-1}(x')] + 1 if biased) + ξ_A E[φ_L φ_L'] + ξ_0
+    with Δ_l for unit cotangents of the outputs, and x·x' in place of the average at l = 1.
+    """
+    f, layers = _forward(equations, ensemble, x)
+    channels = f.shape[1]
+    identity = jnp.eye(channels, dtype=f.dtype)
+    unit = jnp.broadcast_to(identity[:, None, :], (channels, *f.shape))
+    per_channel = jax.vmap(lambda e: tuple(_sensitivities(ensemble, layers, e)))(unit)
+    p = ensemble.weights
+    grams = [(layer.values * weight) @ layer.values.T for layer, weight in zip(layers, p, strict=True)]
+    kernel = rates.readout * jnp.einsum("xy,ck->xcyk", grams[-1], identity)
+    for index, (delta, weight) in enumerate(zip(per_channel, p, strict=True)):
+        before = x @ x.T if index == 0 else grams[index - 1]
+        factor = (rates.input if index == 0 else rates.hidden[index - 1]) * before
+        if rates.biases is not None:
+            factor = factor + rates.biases[index]
+        kernel += factor[:, None, :, None] * jnp.einsum("cxi,i,kyi->xcyk", delta, weight, delta)
+    if rates.output_bias is not None:
+        kernel += rates.output_bias * identity[None, :, None, :]
+    return kernel

@@ -1,0 +1,142 @@
+"""Weighted neurons, layer by layer: the neuronal ensemble.
+
+A network of widths n is n_l neurons of weight 1/n_l in every layer; a limit is another set of
+weighted neurons under the same equations. Neurons of weight zero are tracers: the others carry
+them along and do not feel them.
+"""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from widelimit.laws import Law
+from widelimit.network import Block, Network
+from widelimit.quadrature import ATOM_LIMIT, Nodes, exact_nodes
+
+
+class Parameters(eqx.Module):
+    """Everything that training moves, or something of the same layout (a gradient, the rates)."""
+
+    input: Array  # (n_1, inputs)
+    hidden: tuple[Array, ...]  # (n_{l-1}, n_l) for l = 2 … L
+    readout: Array  # (n_L, channels)
+    biases: tuple[Array, ...] | None  # (n_l,) for l = 1 … L
+    output_bias: Array | None  # (channels,)
+
+
+class Ensemble(eqx.Module):
+    """Neurons with weights: `weights[l]` (sum 1) and parameters, for hidden layers l = 1 … L."""
+
+    weights: tuple[Float[Array, " neurons"], ...]
+    parameters: Parameters
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many neurons each layer holds."""
+        return tuple(w.shape[-1] for w in self.weights)
+
+
+def limit_ensemble(
+    network: Network, nodes: Sequence[Nodes], inputs: int, channels: int, dtype: type
+) -> Ensemble:
+    """The infinite-width limit at time zero on quadrature nodes, one `Nodes` per hidden layer.
+
+    Hidden-to-hidden weights enter through their conditional mean w_l(t, c', c), which starts at
+    the mean of their law (Nguyen & Pham 2023, §5): no matrix of samples appears.
+    """
+    points = [jnp.asarray(layer.points, dtype) for layer in nodes]
+    sizes = [len(layer.weights) for layer in nodes]
+    hidden = tuple(
+        jnp.full((before, after), law.expectation(), dtype)
+        for law, before, after in zip(network.initial.hidden, sizes, sizes[1:], strict=False)
+    )
+    weights = tuple(jnp.asarray(layer.weights, dtype) for layer in nodes)
+    return Ensemble(weights, _parameters(network, points, hidden, inputs, channels))
+
+
+def sampled_ensemble(
+    key: PRNGKeyArray,
+    network: Network,
+    widths: tuple[int, ...],
+    inputs: int,
+    channels: int,
+    dtype: type,
+) -> Ensemble:
+    """A network of widths (n_1, …, n_L) drawn from the initial laws.
+
+    A layer whose neurons are of finitely many kinds, fewer than its width, is held as these
+    kinds with multinomial frequencies: the same law of networks, at the cost of the atoms.
+    """
+    marks = network.marks(inputs, channels)
+    kinds = neuron_kinds(network, widths, inputs, channels)
+    mark_keys, edge_keys = jax.random.split(key, (2, len(widths)))
+    points, weights = [], []
+    for mark_key, mark, width, atoms in zip(mark_keys, marks, widths, kinds, strict=True):
+        if atoms is None:
+            points.append(_draw(mark_key, mark, width, dtype))
+            weights.append(jnp.full(width, 1 / width, dtype))
+        else:
+            points.append(jnp.asarray(atoms.points, dtype))
+            law = jnp.asarray(atoms.weights, dtype)
+            weights.append(jax.random.multinomial(mark_key, width, law, dtype=dtype) / width)
+    hidden = tuple(
+        _entries(edge_key, law, (len(before), len(after)), dtype)
+        for edge_key, law, before, after in zip(
+            edge_keys[1:], network.initial.hidden, weights, weights[1:], strict=False
+        )
+    )
+    return Ensemble(tuple(weights), _parameters(network, points, hidden, inputs, channels))
+
+
+def neuron_kinds(
+    network: Network, widths: tuple[int, ...], inputs: int, channels: int
+) -> list[Nodes | None]:
+    """Per layer, the kinds of neurons if they are fewer than the width, else None.
+
+    Neurons with equal marks are of one kind only if the hidden-to-hidden weights around them
+    are constants.
+    """
+    if any(law.atoms() is None or len(law.atoms()[1]) > 1 for law in network.initial.hidden):
+        return [None] * network.depth
+    marks = network.marks(inputs, channels)
+    return [
+        exact_nodes(mark, min(width - 1, ATOM_LIMIT))
+        for mark, width in zip(marks, widths, strict=True)
+    ]
+
+
+def _entries(key: PRNGKeyArray, law: Law, shape: tuple[int, ...], dtype: type) -> Array:
+    return law.transform(jax.random.normal(key, shape, dtype))
+
+
+def _draw(key: PRNGKeyArray, mark: tuple[Block, ...], width: int, dtype: type) -> Array:
+    """Independent marks of `width` neurons, `(width, entries)`."""
+    columns = [
+        _entries(jax.random.fold_in(key, i), b.law, (width, b.law.coordinates(b.size)), dtype)
+        for i, b in enumerate(mark)
+    ]
+    return jnp.concatenate([jnp.zeros((width, 0), dtype), *columns], axis=1)
+
+
+def _parameters(
+    network: Network,
+    points: Sequence[Array],
+    hidden: tuple[Array, ...],
+    inputs: int,
+    channels: int,
+) -> Parameters:
+    """Marks cut into the parameters they hold; biases and readout stand last in a mark."""
+    biased = int(network.biases)
+    last = points[-1].shape[1] - channels
+    biases = (points[0][:, inputs], *(p[:, 0] for p in points[1:])) if network.biases else None
+    assert last == (inputs if network.depth == 1 else 0) + biased
+    return Parameters(
+        input=points[0][:, :inputs],
+        hidden=hidden,
+        readout=points[-1][:, last:],
+        biases=biases,
+        output_bias=jnp.zeros(channels, points[0].dtype) if network.output_bias else None,
+    )

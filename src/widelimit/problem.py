@@ -1,0 +1,305 @@
+"""The problem: network, data, training, and what is wanted; read from TOML, checked as a whole."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tomli_w
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    Strict,
+    ValidationError,
+)
+
+from widelimit.data import Dataset, DataSource, Rows
+from widelimit.errors import ProblemError
+from widelimit.laws import Number
+from widelimit.mistakes import in_words
+from widelimit.network import Network
+from widelimit.training import Training
+
+Count = Annotated[int, Strict(), Field(ge=1)]
+Positive = Annotated[Number, Field(gt=0)]
+Precision = Literal["float64", "float32"]
+
+
+class LimitSettings(BaseModel):
+    """How accurately the limit is wanted (`[limit]`).
+
+    `tolerance` bounds the largest, over observed times, RMS over observed inputs and outputs of
+    `output_error`; `max_nodes` is the largest number of quadrature nodes in one layer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tolerance: Positive = 1e-2
+    max_nodes: Count = 16_384
+    precision: Precision = "float64"
+
+
+def _widths(value: Any) -> Any:
+    """Each width as a tuple, one entry a layer; a single number stands for all layers."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list of widths, such as [64, 256, 1024]")
+    return tuple(tuple(w) if isinstance(w, list | tuple) else (w,) for w in value)
+
+
+def _step(value: Any) -> Any:
+    """A step size, or the words that tie it to the width."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value == "1/width" or (number and 0 < value < np.inf):
+        return value
+    raise ValueError(f"found {value!r}; must be a positive number or '1/width'")
+
+
+class NetworkSettings(BaseModel):
+    """Which networks are trained, and how (`[networks]`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    widths: Annotated[
+        tuple[tuple[Count, ...], ...], BeforeValidator(_widths), Field(min_length=1)
+    ]
+    seeds: Count = 20
+    method: Literal["sgd", "gd", "flow"] = "sgd"
+    step: Annotated[float | str, BeforeValidator(_step)] = "1/width"
+    batch: Count = 1
+    draw: Literal["independent", "distinct", "epochs"] = "independent"
+    precision: Precision = "float32"
+
+    def layer_widths(self, depth: int) -> tuple[tuple[int, ...], ...]:
+        """(n_1, …, n_L) for every width asked for."""
+        return tuple(w * depth if len(w) == 1 else w for w in self.widths)
+
+    def step_size(self, widths: tuple[int, ...]) -> float:
+        """ε of the network with these layer widths."""
+        return 1.0 / widths[0] if isinstance(self.step, str) else self.step
+
+    def mismatches(self, depth: int, data: Dataset | None) -> list[str]:
+        """Widths that do not fit the depth and batches that do not fit the data."""
+        found = [
+            f"networks.widths: found {list(w)}; give one number, or one for each of {depth} layers"
+            for w in self.widths
+            if len(w) not in (1, depth)
+        ]
+        if data is not None and self.method == "sgd" and self.draw != "independent":
+            if not data.equal_weights:
+                found.append(f"networks.draw: {self.draw!r} needs equal data weights")
+            if self.batch > len(data.inputs):
+                found.append(
+                    f"networks.batch: found {self.batch}, more than the {len(data.inputs)} "
+                    f"training points; {self.draw!r} draws without replacement"
+                )
+        return found
+
+
+class ObserveSettings(BaseModel):
+    """Where and when outputs are kept (`[observe]`): times, and inputs (default: training)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    times: Annotated[int, Strict(), Field(ge=2)] | tuple[Annotated[Number, Field(ge=0)], ...] = 11
+    inputs: Rows | None = None
+
+    def mismatches(self, horizon: float | None, inputs: int | None) -> list[str]:
+        """Times outside the horizon or out of order, and inputs of the wrong length."""
+        found = []
+        if isinstance(self.times, tuple):
+            if len(self.times) == 0 or any(np.diff(self.times) <= 0):
+                found.append("observe.times: must be a non-empty increasing list of times")
+            elif horizon is not None and self.times[-1] > horizon:
+                found.append(
+                    f"observe.times: found {self.times[-1]}, beyond the horizon {horizon}"
+                )
+        if self.inputs is not None and inputs not in (None, len(self.inputs[0])):
+            found.append(
+                f"observe.inputs: found rows of {len(self.inputs[0])}; the data have {inputs}"
+            )
+        if self.inputs is not None and not np.isfinite(self.inputs).all():
+            found.append("observe.inputs: found NaN or infinity")
+        return found
+
+
+class Problem(BaseModel):
+    """A network given by its laws, data, training, and what is to be computed.
+
+    Make one with `Problem.from_file("problem.toml")` or `Problem.from_dict({...})`; both check
+    everything, data included, and raise `ProblemError` with all mistakes at once.
+
+    >>> problem = Problem.from_dict({
+    ...     "network": {"activations": ["tanh"]},
+    ...     "data": {"source": "table", "inputs": [[-1.0], [1.0]], "targets": [0.5, -0.5]},
+    ...     "training": {"horizon": 3.0},
+    ... })
+    >>> problem.network.words()
+    '1 hidden layer (tanh), without biases'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = "problem"
+    format: Literal[1] = 1
+    seed: Annotated[int, Strict(), Field(ge=0, lt=2**32)] = 0
+    network: Network
+    data: DataSource
+    training: Training
+    limit: LimitSettings = LimitSettings()
+    networks: NetworkSettings | None = None
+    observe: ObserveSettings = ObserveSettings()
+
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "Problem":
+        """Read and check a problem file; paths inside it are relative to its folder."""
+        path = Path(path)
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ProblemError([f"cannot be read: {reason}"], str(path)) from None
+        except UnicodeDecodeError:
+            raise ProblemError(["cannot be read: it is not UTF-8 text"], str(path)) from None
+        except tomllib.TOMLDecodeError as error:
+            raise ProblemError([f"is not TOML: {error}"], str(path)) from None
+        return cls.from_dict({"title": path.stem, **raw}, path.parent, str(path))
+
+    @classmethod
+    def from_dict(
+        cls, raw: Mapping[str, Any], folder: str | Path = ".", source: str = "the problem"
+    ) -> "Problem":
+        """Check a problem written as nested tables, the data files in `folder` included."""
+        mistakes: list[str] = []
+        parts: dict[str, Any] = {}
+        try:
+            problem = cls.model_validate(dict(raw))
+            parts = {name: getattr(problem, name) for name in cls.model_fields}
+        except ValidationError as error:
+            problem = None
+            mistakes += in_words(error, raw, cls)
+            parts = _valid_parts(cls, raw)
+        data = _load(parts, Path(folder), mistakes)
+        mistakes += _cross_check(parts, data)
+        if mistakes or problem is None:
+            raise ProblemError(mistakes, source)
+        problem._folder = Path(folder)
+        problem.__dict__["dataset"] = data  # already loaded: fills the cached property
+        return problem
+
+    def with_changes(self, **sections: Mapping[str, Any] | Any) -> "Problem":
+        """A new problem with some keys replaced, checked again.
+
+        `problem.with_changes(networks={"widths": [64, 256]}, seed=1)` keeps all other keys.
+        """
+        raw = self.as_dict()
+        for name, value in sections.items():
+            raw[name] = {**raw.get(name, {}), **value} if isinstance(value, Mapping) else value
+        return type(self).from_dict(raw, self._folder)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data as arrays, holdout taken out."""
+        return self.data.load(self._folder, self.seed)
+
+    @property
+    def times(self) -> np.ndarray:
+        """The observed mean-field times."""
+        times = self.observe.times
+        if isinstance(times, int):
+            return np.linspace(0.0, self.training.horizon, times)
+        return np.asarray(times, float)
+
+    @property
+    def observed_inputs(self) -> np.ndarray:
+        """Inputs `(input, d)` at which outputs are kept: the training inputs unless given."""
+        if self.observe.inputs is None:
+            return self.dataset.inputs
+        return np.asarray(self.observe.inputs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All keys with their defaults written, as they would stand in a problem file."""
+        raw = self.model_dump(mode="python", exclude_none=True, exclude={"networks": {"widths"}})
+        raw["network"]["initial"] = {k: v for k, v in raw["network"]["initial"].items() if v != ()}
+        raw["data"] = {"source": raw["data"].pop("source"), **raw["data"]}
+        rates = raw["training"]["learning_rates"]
+        if self.network.depth == 1:
+            del rates["hidden"]
+        if self.networks is not None:
+            widths = [w[0] if len(w) == 1 else list(w) for w in self.networks.widths]
+            raw["networks"] = {"widths": widths, **raw["networks"]}
+        return _plain(raw)
+
+    def to_toml(self) -> str:
+        """The problem file of this problem; data paths are made absolute."""
+        raw = self.as_dict()
+        if "path" in raw["data"]:
+            raw["data"]["path"] = str((self._folder / raw["data"]["path"]).resolve())
+        return tomli_w.dumps(raw)
+
+    def digest(self, *sections: str) -> str:
+        """SHA-256 of some sections (of the data: their numbers), to tell results apart."""
+        raw = self.as_dict()
+        chosen = {name: raw.get(name) for name in sections}
+        if "data" in sections:
+            chosen["data"] = self.dataset.digest()
+        if "networks" in sections:  # each width has its own result: adding widths refuses none
+            chosen["networks"] = {k: v for k, v in raw["networks"].items() if k != "widths"}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that TOML and JSON write the same thing."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _valid_parts(model: type[BaseModel], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that are right by themselves, so that checks between them still run."""
+    parts = {}
+    for name in model.model_fields:
+        probe: Any = {"network": {"activations": ["tanh"]}, "training": {"horizon": 1.0}}
+        probe["data"] = {"source": "table", "inputs": [0.0], "targets": [0.0]}
+        if name in raw or name not in probe:
+            probe |= {name: raw[name]} if name in raw else {}
+            try:
+                parts[name] = getattr(model.model_validate(probe), name)
+            except ValidationError:
+                continue
+    return parts
+
+
+def _load(parts: dict[str, Any], folder: Path, mistakes: list[str]) -> Dataset | None:
+    if parts.get("data") is None:
+        return None
+    try:
+        return parts["data"].load(folder, parts.get("seed", 0))
+    except ValueError as error:
+        mistakes.append(f"data.{error}" if ":" in str(error).split(" ")[0] else f"data: {error}")
+        return None
+
+
+def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
+    """Mistakes that only show when sections are held against each other."""
+    found: list[str] = []
+    network, training = parts.get("network"), parts.get("training")
+    if network is not None and data is not None:
+        found += network.mismatches(data.inputs.shape[1], data.targets.shape[1])
+    if network is not None and training is not None:
+        found += training.learning_rates.mismatches(network.depth)
+    if network is not None and parts.get("networks") is not None:
+        found += parts["networks"].mismatches(network.depth, data)
+    if parts.get("observe") is not None:
+        found += parts["observe"].mismatches(
+            training.horizon if training else None, data.inputs.shape[1] if data else None
+        )
+    return found

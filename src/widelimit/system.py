@@ -1,0 +1,73 @@
+"""A problem made ready for computing: equations, rates and data as arrays of one precision."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from widelimit.meanfield import Batch, Equations, output
+from widelimit.neurons import Ensemble, Parameters
+from widelimit.problem import Problem
+from widelimit.training import LOSSES
+
+
+class System(eqx.Module):
+    """The equations of a problem with their constants.
+
+    `inputs` stacks all inputs at which outputs are wanted: training inputs first, then observed
+    ones if they differ, then the holdout; `views` names the pieces.
+    """
+
+    equations: Equations = eqx.field(static=True)
+    rates: Parameters
+    batch: Batch
+    inputs: Float[Array, "points inputs"]
+    views: tuple[tuple[str, int, int], ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, problem: Problem, dtype: type) -> "System":
+        """The system of a problem, its numbers held as `dtype`."""
+        network, data = problem.network, problem.dataset
+        pieces = {"train": data.inputs}
+        if problem.observe.inputs is not None:
+            pieces["observed"] = problem.observed_inputs
+        if len(data.holdout_inputs):
+            pieces["holdout"] = data.holdout_inputs
+        stops = np.cumsum([len(piece) for piece in pieces.values()])
+        views = tuple(
+            (name, int(stop) - len(piece), int(stop))
+            for (name, piece), stop in zip(pieces.items(), stops, strict=True)
+        )
+        return cls(
+            Equations(network.activation_functions, LOSSES[problem.training.loss]),
+            rates(problem, dtype),
+            Batch(*(jnp.asarray(a, dtype) for a in (data.inputs, data.targets, data.weights))),
+            jnp.asarray(np.concatenate(list(pieces.values())), dtype),
+            views,
+        )
+
+    def view(self, name: str) -> slice:
+        """Where "train", "observed" or "holdout" stands among the stacked inputs."""
+        places = {name: slice(start, stop) for name, start, stop in self.views}
+        return places.get(name, places["train"] if name == "observed" else slice(0, 0))
+
+
+@eqx.filter_jit
+def outputs(system: System, ensemble: Ensemble) -> Float[Array, "points channels"]:
+    """f at all stacked inputs."""
+    return output(system.equations, ensemble, system.inputs)
+
+
+def rates(problem: Problem, dtype: type) -> Parameters:
+    """ξ of every kind of parameter, in the layout of the parameters."""
+    network, chosen = problem.network, problem.training.learning_rates
+    *biases, last = chosen.bias_rates(network.depth)
+    tree = Parameters(
+        input=chosen.input,
+        hidden=chosen.hidden_rates(network.depth),
+        readout=chosen.readout,
+        biases=tuple(biases) if network.biases else None,
+        output_bias=last if network.output_bias else None,
+    )
+    return jax.tree.map(lambda rate: jnp.asarray(rate, dtype), tree)

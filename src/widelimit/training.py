@@ -1,0 +1,93 @@
+"""How the network learns: loss, horizon, and a learning rate for every kind of parameter.
+
+Clock: after k steps of size ε the mean-field time is `t = k ε`; a parameter moves by
+`ε · ξ · multiplier · gradient`, the multiplier being the number of parameters it is averaged with.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from widelimit.laws import Number
+
+
+def squared(
+    output: Float[Array, " channel"], target: Float[Array, " channel"]
+) -> Float[Array, ""]:
+    """ℓ(f, y) = ½|f − y|², summed over outputs."""
+    return 0.5 * jnp.sum((output - target) ** 2)
+
+
+LOSSES: dict[str, Callable] = {"squared": squared}
+
+Rate = Annotated[Number, Field(ge=0)]
+
+
+def _tuple_of_rates(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+Rates = Annotated[tuple[Rate, ...], BeforeValidator(_tuple_of_rates)]
+
+
+class LearningRates(BaseModel):
+    """ξ ≥ 0 for each kind of parameter; 0 freezes it.
+
+    `input` moves W_1 and b_1, `hidden` W_l and b_l (one number, or L−1 of them), `readout` A and
+    the output bias. `bias`, when given, moves the biases instead: one number for all of them and
+    the output bias, or a list of L (b_1 … b_L), or of L+1 (and the output bias).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Rate = 1.0
+    hidden: Rates = (1.0,)
+    readout: Rate = 1.0
+    bias: Rates | None = None
+
+    def hidden_rates(self, depth: int) -> tuple[float, ...]:
+        """ξ_2 … ξ_L."""
+        return self.hidden * (depth - 1) if len(self.hidden) == 1 else self.hidden
+
+    def bias_rates(self, depth: int) -> tuple[float, ...]:
+        """Rates of b_1 … b_L and of the output bias."""
+        own = (self.input, *self.hidden_rates(depth), self.readout)
+        if self.bias is None:
+            return own
+        if len(self.bias) == 1:
+            return self.bias * (depth + 1)
+        return (*self.bias, *own[len(self.bias) :])
+
+    def mismatches(self, depth: int) -> list[str]:
+        """Lists whose length is not what the depth asks for, each with its place."""
+        found = []
+        place = "training.learning_rates"
+        if "hidden" in self.model_fields_set and depth == 1:
+            found.append(f"{place}.hidden: there are no hidden-to-hidden weights at depth 1")
+        elif len(self.hidden) not in (1, depth - 1) and depth > 1:
+            found.append(
+                f"{place}.hidden: found {len(self.hidden)} rates; give one, or {depth - 1}"
+            )
+        if self.bias is not None and len(self.bias) not in (1, depth, depth + 1):
+            found.append(f"{place}.bias: found {len(self.bias)} rates; give one, or {depth}")
+        return found
+
+
+class Training(BaseModel):
+    """Loss, horizon (mean-field time) and learning rates (`[training]`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: str = "squared"
+    horizon: Annotated[Number, Field(gt=0)]
+    learning_rates: LearningRates = LearningRates()
+
+    @field_validator("loss")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in LOSSES:
+            raise ValueError(f"found {name!r}; the known losses are {', '.join(sorted(LOSSES))}")
+        return name

@@ -1,0 +1,241 @@
+"""What `solve` and `train` both return: outputs, risks and errors over time, labelled.
+
+A `Trajectory` holds an xarray Dataset (`output`, `risk`, …) and the neurons at the observed
+times. Limits have no `seed` and `width` dimension; otherwise both are the same thing.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from widelimit.data import Dataset
+from widelimit.neurons import Ensemble
+from widelimit.problem import Problem
+from widelimit.system import System
+from widelimit.training import LOSSES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Outputs of a limit or of networks over mean-field time `t = k ε`.
+
+    `dataset`: for a limit `output(time, input, channel)` with `output_error`, `risk(time)` with
+    `risk_error`; for networks `output(width, seed, time, input, channel)`, `risk(width, seed,
+    time)`; with a holdout `holdout_risk`, for one-hot targets `accuracy(…, part)`.
+    `states`: a tree with one group per ensemble: the neurons' parameters and weights.
+    """
+
+    problem: Problem
+    dataset: xr.Dataset
+    states: xr.DataTree
+
+    @property
+    def kind(self) -> str:
+        """ "limit" or "networks"."""
+        return self.dataset.attrs["kind"]
+
+    @property
+    def met(self) -> bool:
+        """Whether what was asked for was reached (networks have nothing to miss)."""
+        return bool(self.dataset.attrs.get("met", 1))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, one sentence each."""
+        return json.loads(self.dataset.attrs["warnings"])
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the risk over time, with its error band or the spread over seeds."""
+        from widelimit.report.pictures import draw_risk
+
+        return draw_risk([self], ax)
+
+    def __repr__(self) -> str:
+        d = self.dataset
+        if self.kind == "limit":
+            size = f"{' × '.join(map(str, np.atleast_1d(d.attrs['nodes'])))} nodes"
+            end = f"risk {d.risk.values[-1]:.4g} ± {d.risk_error.values[-1]:.1g}"
+        else:
+            size = f"widths {', '.join(map(str, d.width.values))}; {d.sizes['seed']} seeds"
+            end = f"mean risk {', '.join(f'{r:.4g}' for r in d.risk[:, :, -1].mean('seed').values)}"
+        return f"<Trajectory: {self.kind}, {size}; at t = {d.time.values[-1]:g}: {end}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>{self.dataset._repr_html_()}"
+
+
+def limit_trajectory(
+    problem: Problem,
+    system: System,
+    values: np.ndarray,
+    half_width: np.ndarray,
+    time_error: np.ndarray,
+    states: Sequence[Ensemble],
+    facts: dict[str, Any],
+    notes: Sequence[str],
+) -> Trajectory:
+    """A limit from the outputs `(replicate, time, point, channel)` of its replicates.
+
+    `half_width` and `time_error` `(time, point, channel)` are the two parts of `output_error`.
+    """
+    data = problem.dataset
+    mean, error = values.mean(axis=0), half_width + time_error
+    observed = system.view("observed")
+    variables: dict[str, Any] = {
+        "output": (("time", "input", "channel"), mean[:, observed]),
+        "output_error": (("time", "input", "channel"), error[:, observed]),
+    }
+    parts = _parts(data, system)
+    for prefix, (view, targets, weights) in parts.items():
+        score = _risk_with_error(
+            problem.training.loss, values[:, :, view], half_width[:, view], time_error[:, view],
+            targets, weights,
+        )  # fmt: skip
+        variables[f"{prefix}risk"], variables[f"{prefix}risk_error"] = (("time", s) for s in score)
+    if data.one_hot:
+        scored = [_accuracy(mean[:, v], t, w) for v, t, w in parts.values()]
+        doubt = [_doubt(mean[:, v], error[:, v], w) for v, _, w in parts.values()]
+        variables["accuracy"] = (("time", "part"), np.stack(scored, axis=-1))
+        variables["accuracy_error"] = (("time", "part"), np.stack(doubt, axis=-1))
+    coordinates = _coordinates(data, problem.times, len(parts))
+    attrs = {"kind": "limit", "title": problem.title, **facts, "warnings": json.dumps(list(notes))}
+    dataset = xr.Dataset(variables, coordinates, attrs)
+    tree = xr.DataTree.from_dict({"limit": neurons_over_time(problem.times, states)})
+    return Trajectory(problem, dataset, tree)
+
+
+def network_dataset(
+    problem: Problem, system: System, values: np.ndarray, widths: tuple[int, ...]
+) -> xr.Dataset:
+    """Networks of one width from their outputs `(seed, time, point, channel)`."""
+    data = problem.dataset
+    observed = system.view("observed")
+    parts = _parts(data, system)
+    dims = ("width", "seed", "time")
+    variables: dict[str, Any] = {"output": ((*dims, "input", "channel"), values[None, :, :, observed])}
+    for prefix, (view, targets, weights) in parts.items():
+        losses = _losses(problem.training.loss, values[:, :, view], targets)
+        variables[f"{prefix}risk"] = (dims, (losses @ weights)[None])
+    if data.one_hot:
+        scored = [_accuracy(values[:, :, v], t, w) for v, t, w in parts.values()]
+        variables["accuracy"] = ((*dims, "part"), np.stack(scored, axis=-1)[None])
+    variables["widths"] = (("width", "layer"), [list(widths)])
+    coordinates = _coordinates(data, problem.times, len(parts)) | {
+        "width": [widths[0]],
+        "seed": np.arange(len(values)),
+        "layer": np.arange(1, len(widths) + 1),
+    }
+    return xr.Dataset(variables, coordinates)
+
+
+def _parts(data: Dataset, system: System) -> dict[str, tuple[slice, np.ndarray, np.ndarray]]:
+    """Where the training points and the holdout stand, their targets, their weights."""
+    parts = {"": (system.view("train"), data.targets, data.weights)}
+    held = len(data.holdout_targets)
+    if held:
+        share = np.full(held, 1 / held)
+        parts["holdout_"] = (system.view("holdout"), data.holdout_targets, share)
+    return parts
+
+
+def _coordinates(data: Dataset, times: np.ndarray, parts: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"time": times, "channel": list(data.channels)}
+    return found | ({"part": ["train", "holdout"][:parts]} if data.one_hot else {})
+
+
+def replicate_half_width(values: np.ndarray) -> np.ndarray:
+    """Half-width of the 95 % interval of a mean over replicates (first axis), by Student's t.
+
+    One replicate alone is exact: it has no quadrature error.
+    """
+    count = len(values)
+    if count == 1:
+        return np.zeros_like(values[0])
+    spread = np.std(values, axis=0, ddof=1)
+    return stats.t.ppf(0.975, count - 1) * spread / math.sqrt(count)
+
+
+def _losses(loss: str, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """ℓ at every point; leading axes of `outputs (…, point, channel)` are kept."""
+    flat = outputs.reshape(-1, *outputs.shape[-2:])
+    pointwise = jax.vmap(jax.vmap(LOSSES[loss]), in_axes=(0, None))
+    return np.asarray(pointwise(flat, targets), float).reshape(outputs.shape[:-1])
+
+
+def _risk_with_error(
+    loss: str,
+    values: np.ndarray,
+    half_width: np.ndarray,
+    time_error: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Risk of the mean output, and its error to first and second order in the output's error.
+
+    First order: replicates give ∇ℓ(f̄)·(f_r − f̄) averaged over π, hence an interval; second
+    order: ½[ℓ(f̄ + h) + ℓ(f̄ − h)] − ℓ(f̄) with h the half-width.
+    """
+    mean = values.mean(axis=0)
+    at_mean = _losses(loss, mean, targets)
+    slope = np.asarray(
+        jax.vmap(jax.vmap(jax.grad(LOSSES[loss])), in_axes=(0, None))(mean, targets), float
+    )
+    along = np.einsum("rtxc,txc,x->rt", values - mean, slope, weights)
+    first = replicate_half_width(along)
+    curved = 0.5 * (
+        _losses(loss, mean + half_width, targets) + _losses(loss, mean - half_width, targets)
+    )
+    second = np.abs((curved - at_mean) @ weights)
+    moved = np.einsum("txc,txc,x->t", np.abs(slope), time_error, weights)
+    return at_mean @ weights, first + second + moved
+
+
+def _accuracy(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Share of points whose largest output is their class."""
+    return (outputs.argmax(-1) == targets.argmax(-1)) @ weights
+
+
+def _doubt(outputs: np.ndarray, error: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Share of points whose winning class another one could overtake within the error."""
+    best = outputs.argmax(-1)[..., None]
+    low = np.take_along_axis(outputs - error, best, -1)
+    high = outputs + error
+    np.put_along_axis(high, best, -np.inf, -1)
+    return (high.max(-1) > low[..., 0]) @ weights
+
+
+def neurons_over_time(times: np.ndarray, states: Sequence[Ensemble]) -> xr.Dataset:
+    """Neurons of one ensemble over time: weights and parameters, layers counted from 1."""
+    variables: dict[str, Any] = {}
+    for layer, weights in enumerate(states[0].weights, 1):
+        variables[f"weight_{layer}"] = ((f"neuron_{layer}",), np.asarray(weights))
+    last = len(states[0].weights)
+
+    def over_time(name: str, dims: tuple[str, ...], pick: Any) -> None:
+        stacked = np.stack([np.asarray(pick(state.parameters)) for state in states])
+        variables[name] = (("time", *dims), stacked)
+
+    over_time("input", ("neuron_1", "dimension"), lambda p: p.input)
+    for layer in range(2, last + 1):
+        dims = (f"neuron_{layer - 1}", f"neuron_{layer}")
+        over_time(f"hidden_{layer}", dims, lambda p, k=layer - 2: p.hidden[k])
+    over_time("readout", (f"neuron_{last}", "output"), lambda p: p.readout)
+    if states[0].parameters.biases is not None:
+        for layer in range(1, last + 1):
+            dims = (f"neuron_{layer}",)
+            over_time(f"bias_{layer}", dims, lambda p, k=layer - 1: p.biases[k])
+    if states[0].parameters.output_bias is not None:
+        over_time("output_bias", ("output",), lambda p: p.output_bias)
+    return xr.Dataset(variables, {"time": times})
