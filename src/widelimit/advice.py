@@ -3,23 +3,25 @@
 Each sentence tells what was found and what to change.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from widelimit.activations import BOUNDED
-from widelimit.meanfield import Batch, tangent_kernel, velocity
+from widelimit.meanfield import output, tangent_kernel, velocity
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
 from widelimit.quadrature import rule_for
-from widelimit.system import System, outputs
+from widelimit.system import System
 
 STILL = 1e-13
 """Initial velocities below this, per unit of loss slope, are rounding of zero."""
 
 PILOT_NODES = 64
 
-KERNEL_POINTS = 256
+KERNEL_POINTS = 128
 """Data points that the tangent kernel is computed on, to judge a step size."""
 
 
@@ -45,15 +47,12 @@ def _pilot(problem: Problem) -> Ensemble:
 
 def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[str]:
     """Decided by computing the initial velocity, not by a rule."""
-    speed = velocity(system.equations, system.rates, ensemble, system.batch)
-    fastest = max(float(jnp.max(jnp.abs(v))) for v in jax.tree.leaves(speed))
-    f = outputs(system, ensemble)[: len(system.batch.targets)]
-    slope = jax.vmap(jax.grad(system.equations.loss))(f, system.batch.targets)
-    if fastest > STILL * max(1.0, float(jnp.max(jnp.abs(slope)))):
+    fastest, steepest = map(float, _initial_motion(system, ensemble))
+    if fastest > STILL * max(1.0, steepest):
         return []
     if all(float(rate) == 0 for rate in jax.tree.leaves(system.rates)):
         return ["the limit cannot move: all learning rates are 0; give one a positive value"]
-    if float(jnp.max(jnp.abs(slope))) <= STILL:
+    if steepest <= STILL:
         return ["the limit does not move: it starts at a minimum of the loss on all data"]
     return [
         "the limit cannot move: its initial velocity is exactly zero (mean-zero hidden-to-hidden "
@@ -92,19 +91,8 @@ def _large_step(problem: Problem, system: System, ensemble: Ensemble) -> list[st
     """A step that overshoots: ε K(x, x) > 2 for one sample, or ε λ_max(K) > 2 for all data."""
     if problem.networks is None or problem.networks.method == "flow":
         return []
-    batch = system.batch
-    if len(batch.inputs) > KERNEL_POINTS:
-        chosen = np.random.default_rng(0).choice(len(batch.inputs), KERNEL_POINTS, replace=False)
-        batch = Batch(*(a[chosen] for a in (batch.inputs, batch.targets, batch.weights)))
-    kernel = tangent_kernel(system.equations, system.rates, ensemble, batch.inputs)
-    points, channels = batch.targets.shape
-    if problem.networks.method == "sgd" and problem.networks.batch == 1:
-        stiffness = float(jnp.max(jnp.einsum("xcxc->xc", kernel)))
-    else:
-        share = jnp.sqrt(batch.weights / batch.weights.sum())
-        scaled = kernel * share[:, None, None, None] * share[None, None, :, None]
-        size = points * channels
-        stiffness = float(jnp.linalg.eigvalsh(scaled.reshape(size, size))[-1])
+    single = problem.networks.method == "sgd" and problem.networks.batch == 1
+    stiffness = float(_stiffness(system, ensemble, single))
     depth = problem.network.depth
     steps = {problem.networks.step_size(w): w for w in problem.networks.layer_widths(depth)}
     largest = max(steps)
@@ -116,3 +104,30 @@ def _large_step(problem: Problem, system: System, ensemble: Ensemble) -> list[st
         f"below {2 / stiffness:.2g}, wider networks with step = '1/width', or smaller "
         "learning rates"
     ]
+
+
+@eqx.filter_jit
+def _initial_motion(system: System, ensemble: Ensemble) -> tuple[Array, Array]:
+    """The largest velocity of any parameter, and the largest slope of the loss."""
+    speed = velocity(system.equations, system.rates, ensemble, system.batch)
+    f = output(system.equations, ensemble, system.batch.inputs)
+    slope = jax.vmap(jax.grad(system.equations.loss))(f, system.batch.targets)
+    fastest = jnp.max(jnp.stack([jnp.max(jnp.abs(v)) for v in jax.tree.leaves(speed)]))
+    return fastest, jnp.max(jnp.abs(slope))
+
+
+@eqx.filter_jit
+def _stiffness(system: System, ensemble: Ensemble, single: bool) -> Array:
+    """max_x K(x, x) for steps on a single sample, the largest eigenvalue of K under π else."""
+    total = len(system.batch.inputs)
+    chosen = np.random.default_rng(0).permutation(total)[:KERNEL_POINTS]
+    kernel = tangent_kernel(
+        system.equations, system.rates, ensemble, system.batch.inputs[chosen]
+    )
+    if single:
+        return jnp.max(jnp.einsum("xcxc->xc", kernel))
+    weights = system.batch.weights[chosen]
+    share = jnp.sqrt(weights / weights.sum())
+    scaled = kernel * share[:, None, None, None] * share[None, None, :, None]
+    size = kernel.shape[0] * kernel.shape[1]
+    return jnp.linalg.eigvalsh(scaled.reshape(size, size))[-1]

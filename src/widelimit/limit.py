@@ -24,9 +24,8 @@ from widelimit.quadrature import Exact, Rule, rule_for
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, limit_trajectory, replicate_half_width
 
-REPLICATES = 8
-MORE_REPLICATES = 16
-"""Replicates are doubled when that alone is predicted to meet the tolerance."""
+REPLICATES = (8, 16, 32)
+"""How many replicates are run: more than the first number when they replace larger sizes."""
 
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerance of problems without quadrature error."""
@@ -198,23 +197,20 @@ class _Solver:
         self, values: list[np.ndarray], counts: list[int], tolerance: float, budget: float
     ) -> list[np.ndarray]:
         """Enough replicates to decide: few when hopeless, more when that alone will do."""
-        values, growing = list(values), self.can_grow(counts)
-        self.bar.total = self.bar.n + REPLICATES * len(self.problem.times)
-        target = REPLICATES
+        values, target = list(values), REPLICATES[0]
+        self.bar.total = self.bar.n + target * len(self.problem.times)
         while len(values) < target:
             r = len(values)
-            scrambles = [r] * len(counts)
-            values.append(self.integrate(counts, scrambles, tolerance, f"replicate {r + 1}"))
-            if len(values) == LAYER_REPLICATES and growing:
-                expected = _predicted(self.largest_rms(_spread(values)), REPLICATES)
-                if expected > 1.5 * budget:
-                    return values
-            if len(values) == REPLICATES:
-                spread = self.largest_rms(_spread(values))
-                enough = _predicted(spread, REPLICATES) <= budget
-                if not enough and (not growing or _predicted(spread, MORE_REPLICATES) <= budget):
-                    target = MORE_REPLICATES
-                    self.bar.total += (target - REPLICATES) * len(self.problem.times)
+            what = f"replicate {r + 1} of {target}"
+            values.append(self.integrate(counts, [r] * len(counts), tolerance, what))
+            if len(values) not in (LAYER_REPLICATES, *REPLICATES):
+                continue
+            spread = self.largest_rms(np.std(values, axis=0, ddof=1))
+            enough = [n for n in REPLICATES if _predicted(spread, n) <= budget]
+            if not enough and self.can_grow(counts):
+                return values
+            target = max(target, enough[0] if enough else REPLICATES[-1])
+            self.bar.total = self.bar.n + (target - len(values)) * len(self.problem.times)
         return values
 
     def can_grow(self, counts: Sequence[int]) -> bool:
@@ -230,16 +226,24 @@ class _Solver:
     ) -> list[int]:
         """Sizes predicted to meet the budget, doubling layers where that pays most."""
         variances = self.layer_variances(values, counts, tolerance)
-        spread = self.largest_rms(_spread(values))
-        needed = sum(variances.values()) * (0.8 * budget / _predicted(spread, REPLICATES)) ** 2
-        sizes, most = list(counts), self.problem.limit.max_nodes
+        spread = self.largest_rms(np.std(values, axis=0, ddof=1))
+        plans = [
+            (n, self.grown(variances, counts, (0.85 * budget / _predicted(spread, n)) ** 2))
+            for n in REPLICATES
+        ]
+        return min(plans, key=lambda plan: plan[0] * self.work(plan[1]))[1]
+
+    def grown(self, variances: dict[int, float], counts: list[int], factor: float) -> list[int]:
+        """Sizes whose predicted variance is `factor` times today's, at little work."""
+        variances, sizes = dict(variances), list(counts)
+        needed, most = factor * sum(variances.values()), self.problem.limit.max_nodes
         while sum(variances.values()) > needed:
             gains = {}
             for layer, variance in variances.items():
-                grown = [2 * c if k == layer else c for k, c in enumerate(sizes)]
                 if 2 * sizes[layer] > min(most, counts[layer] * 2**MOST_DOUBLINGS):
                     continue
-                price = self.work(grown) / self.work(sizes) - 1
+                doubled = [2 * c if k == layer else c for k, c in enumerate(sizes)]
+                price = self.work(doubled) / self.work(sizes) - 1
                 gains[layer] = variance * (1 - self.decay(layer)) / price
             if not gains:
                 break
@@ -265,7 +269,7 @@ class _Solver:
     ) -> dict[int, float]:
         """Share of the replicate variance that each layer's nodes bring in."""
         random = [k for k, rule in enumerate(self.rules) if not isinstance(rule, Exact)]
-        total = self.largest_rms(_spread(values)) ** 2
+        total = self.largest_rms(np.std(values, axis=0, ddof=1)) ** 2
         shares = {}
         for layer in random[1:]:
             varied = [values[0]]
@@ -273,7 +277,7 @@ class _Solver:
                 scrambles = [scramble if k == layer else 0 for k in range(len(counts))]
                 what = f"layer {layer + 1} alone, {scramble} of {LAYER_REPLICATES - 1}"
                 varied.append(self.integrate(counts, scrambles, tolerance, what))
-            shares[layer] = self.largest_rms(_spread(varied)) ** 2
+            shares[layer] = self.largest_rms(np.std(varied, axis=0, ddof=1)) ** 2
         rest = max(total - sum(shares.values()), 0.05 * total)
         return {random[0]: rest, **shares}
 
@@ -322,11 +326,6 @@ class _Solver:
         factor = (self.largest_rms(half_width) / goal) ** (1 / min(orders))
         wanted = 2 ** math.ceil(math.log2(factor * max(counts)))
         return f"{said}; raise limit.max_nodes to about {wanted}, or the tolerance"
-
-
-def _spread(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Standard deviation of one replicate, for every output."""
-    return np.std(values, axis=0, ddof=1)
 
 
 def _predicted(spread: float, replicates: int) -> float:

@@ -1,0 +1,304 @@
+"""The command line: read, call one function, print. Heavy imports wait until they are needed."""
+
+import json
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+if TYPE_CHECKING:
+    from widelimit.comparison import Comparison
+    from widelimit.problem import Problem
+    from widelimit.runfolder import RunFolder
+    from widelimit.trajectory import Trajectory
+
+COMPUTED, NOT_MET, WRONG_CALL, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit statuses, see the problem-file documentation."""
+
+app = App(
+    name="widelimit",
+    help="The infinite-width (mean-field) limit of neural networks trained by SGD, solved to a "
+    "stated accuracy, and networks of finite width held against it.",
+    version=metadata.version("widelimit"),
+    help_format="plaintext",
+)
+
+ProblemFile = Annotated[Path, Parameter(help="The problem file (TOML).")]
+Output = Annotated[Path, Parameter(name=["--output", "-o"], help="The run folder.")]
+Overwrite = Annotated[
+    bool, Parameter(negative=(), help="Replace results of another problem in the folder.")
+]
+Json = Annotated[
+    bool, Parameter(name="--json", negative=(), help="Print one JSON object to standard output.")
+]
+Run = Annotated[Path, Parameter(help="A run folder with results.")]
+
+
+@dataclass
+class _Answer:
+    """What a command has to say: lines for people, fields for programs."""
+
+    command: str
+    run: Path
+    as_json: bool
+    met: bool = True
+    error: float | None = None
+    warnings: list[str] = field(default_factory=list)
+    own: dict[str, Any] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+    def give(self) -> int:
+        """Print the answer; the exit status."""
+        if self.as_json:
+            seconds = round(time.perf_counter() - self.started, 3)
+            head = {"command": self.command, "run": str(self.run), "met": self.met}
+            tail = {"error": self.error, "seconds": seconds, "warnings": self.warnings}
+            print(json.dumps(head | tail | self.own))
+        else:
+            print("\n".join(self.lines))
+        return COMPUTED if self.met else NOT_MET
+
+    def warn(self, sentences: list[str]) -> None:
+        """Say sentences on standard error, once each, and keep them for the answer."""
+        for sentence in sentences:
+            if sentence not in self.warnings:
+                self.warnings.append(sentence)
+                print(f"note: {sentence}", file=sys.stderr)
+
+
+@app.command
+def solve(
+    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Solve the infinite-width limit of a problem; writes RUN/limit.nc."""
+    answer = _Answer("solve", output, as_json)
+    folder, read = _opened(problem, output, ("limit",), overwrite, answer)
+    _solve(read, folder, answer)
+    return answer.give()
+
+
+@app.command
+def train(
+    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Train the networks of a problem; writes RUN/networks.nc."""
+    answer = _Answer("train", output, as_json)
+    folder, read = _opened(problem, output, ("networks",), overwrite, answer)
+    _train(read, folder, answer)
+    return answer.give()
+
+
+@app.command
+def compare(run: Run, *, as_json: Json = False) -> int:
+    """Measure the networks' distance from the limit; writes RUN/comparison.json."""
+    from widelimit.runfolder import RunFolder
+
+    answer = _Answer("compare", run, as_json)
+    _compare(RunFolder(run), answer)
+    return answer.give()
+
+
+@app.command
+def report(run: Run, *, as_json: Json = False) -> int:
+    """Draw one self-contained page from a run folder; writes RUN/report.html."""
+    from widelimit.runfolder import RunFolder
+
+    answer = _Answer("report", run, as_json)
+    _report(RunFolder(run), answer)
+    return answer.give()
+
+
+@app.command
+def run(
+    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Solve, train, compare and report."""
+    return _run(problem, _Answer("run", output, as_json), overwrite)
+
+
+@app.command
+def demo(
+    *, output: Output = Path("widelimit-demo"), overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Run a built-in problem: two hidden layers learning handwritten digits (about a minute)."""
+    with resources.as_file(resources.files("widelimit") / "demo.toml") as path:
+        return _run(path, _Answer("demo", output, as_json), overwrite)
+
+
+def _run(path: Path, answer: _Answer, overwrite: bool) -> int:
+    kinds = ("limit", "networks")
+    folder, problem = _opened(path, answer.run, kinds, overwrite, answer)
+    _solve(problem, folder, answer)
+    _train(problem, folder, answer)
+    _compare(folder, answer)
+    _report(folder, answer)
+    return answer.give()
+
+
+def _opened(
+    path: Path, output: Path, kinds: tuple[str, ...], overwrite: bool, answer: _Answer
+) -> "tuple[RunFolder, Problem]":
+    """The checked problem and its folder; then what is to be said before computing."""
+    from widelimit.errors import ProblemError
+    from widelimit.problem import Problem
+    from widelimit.runfolder import RunFolder
+
+    problem = Problem.from_file(path)
+    if "networks" in kinds and problem.networks is None:
+        raise ProblemError(["networks: is missing; give at least networks.widths"], str(path))
+    folder = RunFolder(output)
+    folder.prepare(problem, kinds, overwrite)
+    from widelimit.advice import examine
+
+    print(f"{problem.title}: {problem.network.words()}", file=sys.stderr)
+    answer.warn(examine(problem))
+    return folder, problem
+
+
+def _solve(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
+    from widelimit.limit import solve
+
+    started = time.perf_counter()
+    if folder.has("limit"):
+        limit = folder.load("limit")
+        how = "already there"
+    else:
+        limit = solve(problem)
+        folder.save(limit, time.perf_counter() - started)
+        how = f"{time.perf_counter() - started:.1f} s"
+    attrs = limit.dataset.attrs
+    answer.warn(limit.warnings)
+    answer.met, answer.error = limit.met, float(attrs["error"])
+    nodes = [int(n) for n in _each(attrs["nodes"])]
+    answer.own |= {"nodes": nodes, "replicates": int(attrs["replicates"])}
+    answer.own["tolerance"] = float(attrs["tolerance"])
+    verdict = "met" if limit.met else "NOT met"
+    answer.lines += [
+        f"limit     {' × '.join(map(str, nodes))} nodes, {attrs['replicates']} replicates: error "
+        f"{answer.error:.1e} (tolerance {attrs['tolerance']:g}: {verdict})   [{how}]",
+        f"          at the end: {_limit_scores(limit)}",
+    ]
+
+
+def _train(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
+    from widelimit.networks import train
+
+    started = time.perf_counter()
+    known = folder.load("networks") if folder.has("networks") else None
+
+    def keep(trained: "Trajectory") -> None:
+        folder.save(trained, time.perf_counter() - started)
+
+    networks = train(problem, known=known, keep=keep)
+    d = networks.dataset
+    answer.warn(networks.warnings)
+    answer.own |= {"widths": d["widths"].values.tolist(), "seeds": int(d.sizes["seed"])}
+    answer.lines.append(
+        f"networks  {d.sizes['width']} widths × {d.sizes['seed']} seeds, {d.attrs['method']}"
+        f"   [{time.perf_counter() - started:.1f} s]"
+    )
+    for row in range(d.sizes["width"]):
+        scores = _network_scores(networks, row)
+        answer.lines.append(f"          width {d['width'].values[row]:>5}: {scores}")
+
+
+def _compare(folder: "RunFolder", answer: _Answer) -> None:
+    from widelimit.comparison import compare
+
+    found = compare(folder.load("limit"), folder.load("networks"))
+    folder.save_comparison(found)
+    last = found.exponent[-1]
+    answer.own["exponent"] = last
+    answer.own["rms"] = dict(zip(map(str, found.widths), found.rms[-1], strict=True))
+    answer.lines += _distance_lines(found)
+
+
+def _distance_lines(found: "Comparison") -> list[str]:
+    last = found.exponent[-1]
+    distances = ", ".join(
+        f"{width}: {rms:.3g} ± {se:.1g}"
+        for width, rms, se in zip(found.widths, found.rms[-1], found.rms_se[-1], strict=True)
+    )
+    fitted = (
+        f"width^({last['value']:.2f}), 95 % interval {last['low']:.2f} … {last['high']:.2f}"
+        if last
+        else f"no exponent: {found.exponent_reason[-1]}"
+    )
+    return [f"distance  by width at the end: {distances}", f"          {fitted}"]
+
+
+def _report(folder: "RunFolder", answer: _Answer) -> None:
+    from widelimit.report import render_report
+
+    path = folder.save_report(render_report(folder))
+    answer.own["report"] = str(path)
+    answer.lines.append(f"report    {path.resolve()}")
+
+
+def _limit_scores(limit: "Trajectory") -> str:
+    d = limit.dataset.isel(time=-1)
+    said = [f"risk {float(d.risk):.4g} ± {float(d.risk_error):.1g}"]
+    if "holdout_risk" in d:
+        value, error = float(d.holdout_risk), float(d.holdout_risk_error)
+        said.append(f"holdout risk {value:.4g} ± {error:.1g}")
+    if "accuracy" in d:
+        said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, d.accuracy.values)]
+    return ", ".join(said)
+
+
+def _network_scores(networks: "Trajectory", row: int) -> str:
+    d = networks.dataset.isel(time=-1, width=row)
+    said = [f"risk {float(d.risk.mean()):.4g} ± {float(d.risk.std()):.1g}"]
+    if "accuracy" in d:
+        means = d.accuracy.mean("seed").values
+        said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, means)]
+    return ", ".join(said)
+
+
+def _each(value: Any) -> list[Any]:
+    """netCDF gives a list of one back as the bare entry."""
+    return list(value) if hasattr(value, "__len__") else [value]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command: runs it and exits with its status."""
+    sys.exit(_guarded(lambda: app(arguments, exit_on_error=False, result_action="return_value")))
+
+
+def _guarded(call: Callable[[], Any]) -> int:
+    """Every failure as a sentence and an exit status; no traceback for what users can mend."""
+    try:
+        status = call()
+        return status if isinstance(status, int) else COMPUTED
+    except CycloptsError:
+        return WRONG_CALL  # cyclopts has printed what is wrong with the call
+    except KeyboardInterrupt:
+        print("interrupted; files that were complete stay", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        from widelimit.errors import Diverged, ProblemError, RunFolderError
+
+        if isinstance(error, ProblemError | RunFolderError):
+            print(f"error: {error}", file=sys.stderr)
+            return WRONG_CALL
+        if isinstance(error, Diverged):
+            print(f"error: {error}", file=sys.stderr)
+            return NOT_MET
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="widelimit-", suffix=".log", delete=False, encoding="utf-8"
+        ) as log:
+            traceback.print_exc(file=log)
+        print(
+            f"internal error: {type(error).__name__}: {error}\nThe traceback is in {log.name}; "
+            "please report it.",
+            file=sys.stderr,
+        )
+        return INTERNAL

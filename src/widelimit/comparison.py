@@ -1,0 +1,175 @@
+"""The distance of networks from the limit, and the rate at which it shrinks with the width.
+
+For network s of one width, D_s² is the mean over observed inputs and outputs of (f_s − f)².
+
+    rms = (mean_s D_s²)^½,  spread = (mean_x Var_s f_s)^½,  offset = (mean_x (E_s f_s − f)²)^½
+
+The spread over seeds shrinks as width^(-1/2), the mean's offset faster (as 1/width): the
+exponent is fitted to `rms` and both parts are kept apart.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from widelimit.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FEWEST_WIDTHS = 3
+FEWEST_SEEDS = 5
+LARGEST_SHARE = 0.3
+"""An exponent is refused when the limit's own error is more than this share of a distance."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Distances by observed time and width, with standard errors, and fitted exponents.
+
+    `rms[time][width]` with standard error `rms_se`; `spread` and `offset` likewise (`offset` is
+    free of the part that the spread alone would cause, with standard error `offset_se`).
+    `exponent[time]` is `{"value", "low", "high"}` (95 % interval of the slope of log rms in
+    log n_1), or None with the reason in `exponent_reason[time]`. `limit_error[time]` is the RMS
+    of the limit's own error, which no distance resolves.
+    """
+
+    times: list[float]
+    widths: list[int]
+    rms: list[list[float]]
+    rms_se: list[list[float]]
+    spread: list[list[float]]
+    offset: list[list[float]]
+    offset_se: list[list[float]]
+    exponent: list[dict[str, float] | None]
+    exponent_reason: list[str | None]
+    limit_error: list[float]
+    seeds: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of `comparison.json`."""
+        return asdict(self)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the distance against the width at the last time, with the fitted line."""
+        from widelimit.report.pictures import draw_distance
+
+        return draw_distance(self, ax)
+
+
+def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
+    """Hold networks against a limit at their common observed times and inputs.
+
+    Raises `ValueError` if they are not a limit and networks of one problem.
+    """
+    if (limit.kind, networks.kind) != ("limit", "networks"):
+        raise ValueError(f"compare takes a limit and networks, not {limit.kind}, {networks.kind}")
+    f, sampled = limit.dataset["output"], networks.dataset["output"]
+    if sampled.shape[2:] != f.shape or not np.allclose(sampled.time, f.time):
+        raise ValueError("limit and networks were observed at different times or inputs")
+    order = np.argsort(sampled["width"].values, kind="stable")
+    values = sampled.values[order].astype(float)  # (width, seed, time, input, channel)
+    seeds = values.shape[1]
+    squared = ((values - f.values) ** 2).mean(axis=(-2, -1))  # (width, seed, time)
+    rms = np.sqrt(squared.mean(axis=1))
+    rms_se = _standard_error(squared) / np.maximum(2 * rms, np.finfo(float).tiny)
+    variance = values.var(axis=1, ddof=1) if seeds > 1 else np.full(values[:, 0].shape, np.nan)
+    spread = np.sqrt(variance.mean(axis=(-2, -1)))
+    offset, offset_se = _offset(values, f.values)
+    error = np.sqrt((limit.dataset["output_error"].values ** 2).mean(axis=(-2, -1)))
+    widths = sampled["width"].values[order]
+    shapes = networks.dataset["widths"].values[order]
+    fits = [
+        _fitted(shapes, rms[:, t], rms_se[:, t], error[t], seeds) for t in range(rms.shape[1])
+    ]
+    return Comparison(
+        times=f.time.values.tolist(),
+        widths=widths.tolist(),
+        rms=rms.T.tolist(),
+        rms_se=rms_se.T.tolist(),
+        spread=spread.T.tolist(),
+        offset=offset.T.tolist(),
+        offset_se=offset_se.T.tolist(),
+        exponent=[fit if isinstance(fit, dict) else None for fit in fits],
+        exponent_reason=[fit if isinstance(fit, str) else None for fit in fits],
+        limit_error=error.tolist(),
+        seeds=seeds,
+    )
+
+
+def _standard_error(values: np.ndarray) -> np.ndarray:
+    """Standard error of the mean over seeds (axis 1); NaN for a single seed."""
+    seeds = values.shape[1]
+    if seeds == 1:
+        return np.full_like(values[:, 0], np.nan)
+    return values.std(axis=1, ddof=1) / np.sqrt(seeds)
+
+
+def _offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RMS of E_s f_s − f without the bias that averaging S noisy seeds adds to its square.
+
+    With distances δ_s = f_s − f: mean over x of (Σ_{s≠r} δ_s δ_r) / (S(S−1)) estimates the
+    square without bias; its standard error is the jackknife's over seeds.
+    """
+    seeds = values.shape[1]
+    if seeds < 3:
+        shape = values.shape[0], values.shape[2]
+        return np.full(shape, np.nan), np.full(shape, np.nan)
+    delta = values - f
+    total, own = delta.sum(axis=1), (delta**2).mean(axis=(-2, -1))
+
+    def square(sum_: np.ndarray, own_sum: np.ndarray, count: int) -> np.ndarray:
+        return ((sum_**2).mean(axis=(-2, -1)) - own_sum) / (count * (count - 1))
+
+    whole = square(total, own.sum(axis=1), seeds)
+    left_out = np.stack(
+        [
+            square(total - delta[:, s], own.sum(axis=1) - own[:, s], seeds - 1)
+            for s in range(seeds)
+        ]
+    )
+    deviation = left_out - left_out.mean(axis=0)
+    square_se = np.sqrt((seeds - 1) / seeds * (deviation**2).sum(axis=0))
+    offset = np.sqrt(np.maximum(whole, 0.0))
+    # d√q = dq / 2√q where q is resolved; else √(its error) bounds what may hide below it.
+    return offset, np.where(
+        whole > square_se, square_se / (2 * np.maximum(offset, 1e-300)), np.sqrt(square_se)
+    )
+
+
+def _fitted(
+    shapes: np.ndarray, rms: np.ndarray, rms_se: np.ndarray, limit_error: float, seeds: int
+) -> dict[str, float] | str:
+    """Slope of log rms in log n_1 with a 95 % interval, or the reason why there is none.
+
+    Weighted least squares with the standard errors of log rms; they are enlarged when the points
+    scatter about the line by more than they say.
+    """
+    widths = shapes[:, 0]
+    if len(np.unique(widths)) < FEWEST_WIDTHS:
+        return f"needs at least {FEWEST_WIDTHS} widths, found {len(np.unique(widths))}"
+    if seeds < FEWEST_SEEDS:
+        return f"needs at least {FEWEST_SEEDS} seeds, found {seeds}"
+    if not np.allclose(shapes / shapes[:, :1], shapes[0] / shapes[0, 0]):
+        return "the layers' widths are not in the same proportion in all networks"
+    if np.any(rms <= 0):
+        return "a distance is exactly zero"
+    if limit_error > LARGEST_SHARE * rms.min():
+        return (
+            f"the limit's own error {limit_error:.2g} is more than {LARGEST_SHARE:.0%} of the "
+            f"smallest distance {rms.min():.2g}; lower limit.tolerance"
+        )
+    x, y, se = np.log(widths), np.log(rms), rms_se / rms
+    weight = 1 / se**2
+    centre = (weight @ x) / weight.sum()
+    slope = (weight * (x - centre)) @ y / (weight @ (x - centre) ** 2)
+    scatter = (weight @ (y - (weight @ y) / weight.sum() - slope * (x - centre)) ** 2) / (
+        len(x) - 2
+    )
+    # Errors of log rms come from S seeds each: Student's t with the pooled degrees of freedom.
+    half = stats.t.ppf(0.975, len(x) * (seeds - 1)) * np.sqrt(
+        max(1.0, scatter) / (weight @ (x - centre) ** 2)
+    )
+    return {"value": float(slope), "low": float(slope - half), "high": float(slope + half)}

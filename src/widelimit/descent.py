@@ -1,0 +1,92 @@
+"""Stochastic and full-batch gradient descent on sampled networks, many seeds at once.
+
+    θ ← θ − ε ξ · multiplier · ∇_θ ℓ(f(x_k), y_k),   clock t = k ε
+
+All parameters move at once, from their old values. Steps run in compiled blocks.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from widelimit.meanfield import Batch, Equations, velocity
+from widelimit.neurons import Ensemble, Parameters
+
+BLOCK = 512
+"""Most steps in one compiled call."""
+
+
+class Sampling(NamedTuple):
+    """How data points are drawn: `size` a step; "all" takes the whole data set each step."""
+
+    draw: str  # "independent", "distinct", "epochs" or "all"
+    size: int
+    equal_weights: bool
+
+    def rows(self, key: PRNGKeyArray, data: Batch, first: Array) -> Int[Array, "steps points"]:
+        """Rows of the data used in each of the `BLOCK` steps from step `first` on.
+
+        They depend on the key and the step alone, not on how steps are cut into blocks.
+        """
+        count = len(data.weights)
+        steps = first + jnp.arange(BLOCK)
+        if self.draw == "epochs":
+            return self._reshuffled(key, count, steps)
+        keys = jax.vmap(lambda step: jax.random.fold_in(key, step))(steps)
+        if self.draw == "distinct":
+            return jax.vmap(
+                lambda k: jax.random.choice(k, count, (self.size,), replace=False)
+            )(keys)
+        if self.equal_weights:
+            return jax.vmap(lambda k: jax.random.randint(k, (self.size,), 0, count))(keys)
+        edges = jnp.cumsum(data.weights)[:-1]
+        uniforms = jax.vmap(lambda k: jax.random.uniform(k, (self.size,)))(keys)
+        return jnp.searchsorted(edges, uniforms, side="right")
+
+    def _reshuffled(self, key: PRNGKeyArray, count: int, steps: Array) -> Array:
+        """Every point once an epoch, in an order drawn anew for each epoch."""
+        places = steps[:, None] * self.size + jnp.arange(self.size)
+        epochs = places // count
+        most = BLOCK * self.size // count + 2
+        orders = jax.vmap(
+            lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), count)
+        )(epochs[0, 0] + jnp.arange(most))
+        return orders[epochs - epochs[0, 0], places % count]
+
+
+@eqx.filter_jit
+def descend(
+    equations: Equations,
+    rates: Parameters,
+    data: Batch,
+    sampling: Sampling,
+    ensembles: Ensemble,
+    keys: PRNGKeyArray,
+    first: Array,
+    count: Array,
+    step: Array,
+) -> Ensemble:
+    """`count ≤ BLOCK` steps of size `step` = ε from step `first` on, for a batch of networks."""
+
+    def one_network(ensemble: Ensemble, key: PRNGKeyArray) -> Ensemble:
+        rows = None if sampling.draw == "all" else sampling.rows(key, data, first)
+
+        def move(k: Array, parameters: Parameters) -> Parameters:
+            batch = data if rows is None else _picked(data, rows[k])
+            now = Ensemble(ensemble.weights, parameters)
+            speed = velocity(equations, rates, now, batch)
+            return jax.tree.map(lambda theta, v: theta + step * v, parameters, speed)
+
+        end = jax.lax.fori_loop(0, count, move, ensemble.parameters)
+        return Ensemble(ensemble.weights, end)
+
+    return jax.vmap(one_network)(ensembles, keys)
+
+
+def _picked(data: Batch, rows: Int[Array, " points"]) -> Batch:
+    """The chosen data points with equal weights: their law is already in the draw."""
+    share = jnp.full(rows.shape, 1 / len(rows), data.weights.dtype)
+    return Batch(data.inputs[rows], data.targets[rows], share)

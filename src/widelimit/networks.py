@@ -1,0 +1,216 @@
+"""`train`: sampled networks of finite widths under SGD, gradient descent or gradient flow.
+
+Every network has its own key, made from the problem's seed, its widths and its number alone, so
+that its draws are the same whatever else is trained beside it.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import PRNGKeyArray
+from tqdm import tqdm
+
+from widelimit.advice import examine
+from widelimit.descent import BLOCK, Sampling, descend
+from widelimit.errors import Diverged
+from widelimit.flow import advance_many, follow
+from widelimit.neurons import Ensemble, neuron_kinds, sampled_ensemble
+from widelimit.problem import NetworkSettings, Problem
+from widelimit.system import System, outputs
+from widelimit.trajectory import Trajectory, network_dataset, neurons_over_time
+
+GROUP_BYTES = 2**27
+"""Networks are trained together while their parameters fit into this."""
+
+FLOW_TOLERANCE = {"float64": 1e-8, "float32": 1e-5}
+"""Step tolerance of `method = "flow"`: far below the spread between networks."""
+
+OVERSHOOT = (
+    "the step ε = {step:.3g} is too large for this problem, or an unbounded activation lets the "
+    "state run away; use a smaller networks.step, wider networks with step = '1/width', or "
+    "smaller learning rates"
+)
+
+
+def train(
+    problem: Problem,
+    *,
+    progress: bool | None = None,
+    known: Trajectory | None = None,
+    keep: Callable[[Trajectory], None] | None = None,
+) -> Trajectory:
+    """Networks of every width in `problem.networks.widths`, with all their seeds.
+
+    Clock and updates as in `descent`; the state at an observed time t is that of step
+    `round(t / ε)`. `known` holds widths trained before (they are taken over), and `keep` is
+    called with what there is after each width, so that nothing is lost on a kill.
+
+    Raises `ValueError` if the problem has no `[networks]`, `Diverged` if a state stops being
+    finite.
+    """
+    settings = problem.networks
+    if settings is None:
+        raise ValueError("the problem has no [networks] section: give at least networks.widths")
+    double = settings.precision == "float64"
+    notes = examine(problem)
+    trained = None
+    with jax.enable_x64(double):
+        system = System.of(problem, jnp.float64 if double else jnp.float32)
+        for widths in settings.layer_widths(problem.network.depth):
+            found = None if known is None else _taken_over(known, widths)
+            if found is None:
+                found = _one_width(problem, system, widths, progress)
+            trained = _joined(problem, trained, found, notes)
+            if keep is not None:
+                keep(trained)
+    assert trained is not None
+    return trained
+
+
+Result = tuple[xr.Dataset, str, xr.Dataset]
+"""Outputs of one width, its name among the states, and the neurons of its first network."""
+
+
+def _joined(
+    problem: Problem, before: Trajectory | None, found: Result, notes: list[str]
+) -> Trajectory:
+    dataset, name, states = found
+    groups = {name: states}
+    if before is not None:
+        dataset = xr.concat([before.dataset, dataset], "width", combine_attrs="drop")
+        groups = {n: group.to_dataset() for n, group in before.states.children.items()} | groups
+    settings = problem.networks
+    assert settings is not None
+    dataset.attrs = {
+        "kind": "networks",
+        "title": problem.title,
+        "method": settings.method,
+        "step": str(settings.step),
+        "batch": settings.batch if settings.method == "sgd" else 0,
+        "draw": settings.draw if settings.method == "sgd" else "",
+        "precision": settings.precision,
+        "warnings": json.dumps(notes),
+    }
+    return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
+
+
+def _name(widths: tuple[int, ...]) -> str:
+    return "width_" + "_".join(map(str, widths))
+
+
+def _taken_over(known: Trajectory, widths: tuple[int, ...]) -> Result | None:
+    """The results of one width from an earlier training, if they are all there."""
+    rows = np.flatnonzero((known.dataset["widths"].values == widths).all(axis=1))
+    if len(rows) == 0 or _name(widths) not in known.states.children:
+        return None
+    chosen = known.dataset.isel(width=[rows[0]])
+    return chosen, _name(widths), known.states[_name(widths)].to_dataset()
+
+
+def _one_width(
+    problem: Problem, system: System, widths: tuple[int, ...], progress: bool | None
+) -> Result:
+    """All seeds of one width, in groups that fit into memory."""
+    settings, dims = _settings(problem), (system.inputs.shape[1], system.batch.targets.shape[1])
+    keys = _keys(problem.seed, widths, settings.seeds)
+    kinds = neuron_kinds(problem.network, widths, *dims)
+    sizes = [n if k is None else len(k.weights) for n, k in zip(widths, kinds, strict=True)]
+    floats = sum(a * b for a, b in zip([dims[0], *sizes], [*sizes, dims[1]], strict=True))
+    bytes_each = floats * system.inputs.dtype.itemsize
+    most = max(1, min(settings.seeds, GROUP_BYTES // bytes_each))
+    groups = math.ceil(settings.seeds / most)
+    size = math.ceil(settings.seeds / groups)  # one size for all groups: one compilation
+    padded = jnp.concatenate([keys, keys[: groups * size - settings.seeds]])
+    values, states = [], []
+    with tqdm(
+        total=groups * len(problem.times),
+        desc=f"networks: width {' × '.join(map(str, widths))}",
+        unit="time",
+        disable=None if progress is None else not progress,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+    ) as bar:
+        for group in range(groups):
+            chosen = padded[group * size : (group + 1) * size]
+            rows = []
+            for time, ensembles in _paths(problem, system, widths, chosen, bar):
+                rows.append(_finite(_many_outputs(system, ensembles), time, settings, widths))
+                if group == 0:
+                    states.append(jax.tree.map(lambda leaf: np.asarray(leaf[0]), ensembles))
+                bar.update()
+            values.append(np.stack(rows, axis=1))
+    found = np.concatenate(values)[: settings.seeds]
+    dataset = network_dataset(problem, system, found, widths)
+    return dataset, _name(widths), neurons_over_time(problem.times, states)
+
+
+def _settings(problem: Problem) -> NetworkSettings:
+    assert problem.networks is not None
+    return problem.networks
+
+
+def _keys(seed: int, widths: tuple[int, ...], seeds: int) -> PRNGKeyArray:
+    """One key a network: fold_in of the seed with n_1, …, n_L and the network's number."""
+    key = jax.random.key(seed)
+    for width in widths:
+        key = jax.random.fold_in(key, width)
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(seeds))
+
+
+def _paths(
+    problem: Problem,
+    system: System,
+    widths: tuple[int, ...],
+    keys: PRNGKeyArray,
+    bar: tqdm,
+) -> Iterator[tuple[float, Ensemble]]:
+    """The networks of these keys at every observed time."""
+    settings, dtype = _settings(problem), system.inputs.dtype
+    dims = system.inputs.shape[1], system.batch.targets.shape[1]
+    split = jax.vmap(lambda key: jax.random.split(key))(keys)
+    initial = eqx.filter_jit(
+        jax.vmap(lambda key: sampled_ensemble(key, problem.network, widths, *dims, dtype))
+    )(split[:, 0])
+    if settings.method == "flow":
+        constants = system.equations, system.rates, system.batch
+        tolerance, what = FLOW_TOLERANCE[settings.precision], f"width {widths[0]}"
+        path = follow(advance_many, *constants, initial, problem.times, tolerance, what)
+        yield from zip(problem.times, path, strict=True)
+        return
+    step = settings.step_size(widths)
+    draw = "all" if settings.method == "gd" else settings.draw
+    sampling = Sampling(draw, settings.batch, problem.dataset.equal_weights)
+    ensembles, done = initial, 0
+    for time in problem.times:
+        target = round(time / step)
+        while done < target:
+            count = min(BLOCK, target - done)
+            ensembles = descend(
+                system.equations, system.rates, system.batch, sampling, ensembles, split[:, 1],
+                jnp.asarray(done), jnp.asarray(count), jnp.asarray(step, dtype),
+            )  # fmt: skip
+            done += count
+            bar.set_postfix_str(f" step {done}", refresh=False)
+            bar.update(0)
+        yield time, ensembles
+
+
+@eqx.filter_jit
+def _many_outputs(system: System, ensembles: Ensemble) -> jax.Array:
+    """Outputs `(seed, point, channel)` of a batch of networks."""
+    return jax.vmap(lambda ensemble: outputs(system, ensemble))(ensembles)
+
+
+def _finite(
+    values: jax.Array, time: float, settings: NetworkSettings, widths: tuple[int, ...]
+) -> np.ndarray:
+    found = np.asarray(values)
+    if not np.isfinite(found).all():
+        cause = OVERSHOOT.format(step=settings.step_size(widths))
+        raise Diverged(f"a network of width {widths[0]}", time, cause)
+    return found

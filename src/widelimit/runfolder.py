@@ -1,0 +1,210 @@
+"""The run folder: what is written where, whole or not at all, and whose results they are."""
+
+import json
+import math
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from widelimit.comparison import Comparison
+from widelimit.errors import RunFolderError
+from widelimit.problem import Problem
+from widelimit.trajectory import Trajectory
+
+FILES = {"limit": "limit.nc", "networks": "networks.nc"}
+STATES = "states.nc"
+COMPRESSION = {"zlib": True, "complevel": 2}
+
+SECTIONS = {
+    "limit": ("seed", "network", "data", "training", "limit", "observe"),
+    "networks": ("seed", "network", "data", "training", "networks", "observe"),
+}
+"""The parts of a problem that a result depends on."""
+
+SHARED = tuple(name for name in SECTIONS["limit"] if name in SECTIONS["networks"])
+
+ABANDONED_SECONDS = 3600
+"""Temporary files older than this were left by a killed process."""
+
+LIBRARIES = ("widelimit", "jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy", "xarray")
+
+
+class RunFolder:
+    """Results of one problem in one folder."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def prepare(self, problem: Problem, kinds: tuple[str, ...], overwrite: bool) -> None:
+        """Make the folder ready for results of `kinds`; refuse results of another problem.
+
+        A file of `kinds` is judged by all sections it depends on, another one by those that all
+        results share. With `overwrite`, results of another problem are removed.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path} is not a folder; name another with -o")
+        for kind in FILES:
+            sections = SECTIONS[kind] if kind in kinds else SHARED
+            name = "digest" if kind in kinds else "shared_digest"
+            if not self.has(kind) or self._attribute(kind, name) == problem.digest(*sections):
+                continue
+            if not overwrite:
+                raise RunFolderError(
+                    f"{self.path / FILES[kind]} holds results of another problem (they depend on "
+                    f"{', '.join(sections)}); name another folder with -o, or replace them with "
+                    "--overwrite"
+                )
+            (self.path / FILES[kind]).unlink()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"{self.path} cannot be made: {error.strerror}") from None
+        if not os.access(self.path, os.W_OK):
+            raise RunFolderError(f"{self.path} cannot be written to; name another with -o")
+        self._sweep()
+
+    def has(self, kind: str) -> bool:
+        """Whether results of this kind are here."""
+        return (self.path / FILES[kind]).is_file()
+
+    def problem(self) -> Problem:
+        """The problem of this folder. Raises `RunFolderError` if there is none."""
+        path = self.path / "problem.toml"
+        if not path.is_file():
+            raise RunFolderError(
+                f"{self.path} is not a run folder: it has no problem.toml; make one with "
+                "widelimit run PROBLEM.toml -o RUN"
+            )
+        return Problem.from_file(path)
+
+    def save(self, trajectory: Trajectory, seconds: float) -> None:
+        """Write a limit or networks, with their states, the problem and the provenance."""
+        problem, kind = trajectory.problem, trajectory.kind
+        digest = problem.digest(*SECTIONS[kind])
+        dataset = trajectory.dataset.assign_attrs(
+            digest=digest, shared_digest=problem.digest(*SHARED), wall_seconds=seconds
+        )
+        encoding = {name: COMPRESSION for name in dataset.data_vars}
+        self._write("problem.toml", lambda p: p.write_text(problem.to_toml(), encoding="utf-8"))
+        self._write_states(trajectory, digest)
+        self._write(FILES[kind], lambda p: _to_netcdf(dataset, p, encoding))
+        self._write_provenance(trajectory, digest, seconds)
+
+    def load(self, kind: str) -> Trajectory:
+        """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
+        if not self.has(kind):
+            command = {"limit": "solve", "networks": "train"}[kind]
+            raise RunFolderError(
+                f"{self.path} has no {FILES[kind]}; make it with widelimit {command}"
+            )
+        with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
+            dataset = file.load()
+        groups = {}
+        if (self.path / STATES).is_file():
+            with xr.open_datatree(self.path / STATES, engine="h5netcdf") as tree:
+                for name, group in tree.children.items():
+                    if group.attrs.get("digest") == dataset.attrs["digest"]:
+                        groups[name] = group.to_dataset().load()
+        return Trajectory(self.problem(), dataset, xr.DataTree.from_dict(groups))
+
+    def save_comparison(self, comparison: Comparison) -> None:
+        """Write comparison.json."""
+        text = json.dumps(_nan_as_null(comparison.as_dict()), indent=1, allow_nan=False)
+        self._write("comparison.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+    def save_report(self, page: str) -> Path:
+        """Write report.html and return its path."""
+        self._write("report.html", lambda p: p.write_text(page, encoding="utf-8"))
+        return self.path / "report.html"
+
+    def provenance(self) -> dict[str, Any]:
+        """What is known about how the results came about."""
+        path = self.path / "provenance.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def _attribute(self, kind: str, name: str) -> str | None:
+        try:
+            with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
+                return file.attrs.get(name)
+        except (OSError, ValueError):  # not a result of ours: never silently replaced
+            return None
+
+    def _write_states(self, trajectory: Trajectory, digest: str) -> None:
+        """Replace this kind's groups in states.nc and keep the others."""
+        groups: dict[str, xr.Dataset] = {}
+        if (self.path / STATES).is_file():
+            with xr.open_datatree(self.path / STATES, engine="h5netcdf") as tree:
+                for name, group in tree.children.items():
+                    if (name == "limit") != (trajectory.kind == "limit"):
+                        groups[name] = group.to_dataset().load()
+        for name, group in trajectory.states.children.items():
+            groups[name] = group.to_dataset().assign_attrs(digest=digest)
+        tree = xr.DataTree.from_dict(groups)
+        encoding = {
+            f"/{name}": {v: COMPRESSION for v in group.data_vars} for name, group in groups.items()
+        }
+        self._write(STATES, lambda p: tree.to_netcdf(p, engine="h5netcdf", encoding=encoding))
+
+    def _write_provenance(self, trajectory: Trajectory, digest: str, seconds: float) -> None:
+        import jax
+
+        record = self.provenance()
+        record["versions"] = {name: metadata.version(name) for name in LIBRARIES}
+        record["python"] = platform.python_version()
+        record["device"] = jax.devices()[0].device_kind
+        record[trajectory.kind] = {
+            "digest": digest,
+            "data": trajectory.problem.dataset.digest(),
+            "precision": trajectory.dataset.attrs["precision"],
+            "wall_seconds": round(seconds, 3),
+        }
+        text = json.dumps(record, indent=1)
+        self._write("provenance.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
+        """A file whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=self.path)
+        os.close(handle)
+        try:
+            write(Path(temporary))
+            _sync(Path(temporary))
+            Path(temporary).chmod(0o644)
+            os.replace(temporary, self.path / name)
+            _sync(self.path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+
+    def _sweep(self) -> None:
+        """Remove temporary files that killed processes left behind."""
+        for path in self.path.glob(".*.tmp"):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
+
+
+def _nan_as_null(value: Any) -> Any:
+    """JSON has no NaN: what could not be estimated is null."""
+    if isinstance(value, dict):
+        return {key: _nan_as_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nan_as_null(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _to_netcdf(dataset: xr.Dataset, path: Path, encoding: dict[str, Any]) -> None:
+    dataset.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
