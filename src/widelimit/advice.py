@@ -40,7 +40,7 @@ def _pilot(problem: Problem) -> Ensemble:
     data = problem.dataset
     dims = data.inputs.shape[1], data.targets.shape[1]
     rng = np.random.default_rng(0)
-    rules = [rule_for(mark) for mark in problem.network.marks(*dims)]
+    rules = [rule_for(mark, np.eye(dims[0])) for mark in problem.network.marks(*dims)]
     nodes = [rule.place(min(rule.start, PILOT_NODES), rng) for rule in rules]
     return limit_ensemble(problem.network, nodes, *dims, jnp.float64)
 

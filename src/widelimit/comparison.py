@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 FEWEST_WIDTHS = 3
 FEWEST_SEEDS = 5
-LARGEST_SHARE = 0.3
-"""An exponent is refused when the limit's own error is more than this share of a distance."""
+LARGEST_SHARE = 0.5
+"""An exponent is refused when the limit's error bar is more than this share of a distance.
+
+The bar is a 95 % half-width, so the error itself is about half of it; errors add in squares, and
+a distance is then wrong by at most about 3 %.
+"""
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ def _fitted(
         return "a distance is exactly zero"
     if limit_error > LARGEST_SHARE * rms.min():
         return (
-            f"the limit's own error {limit_error:.2g} is more than {LARGEST_SHARE:.0%} of the "
+            f"the limit's error bar {limit_error:.2g} is more than {LARGEST_SHARE:.0%} of the "
             f"smallest distance {rms.min():.2g}; lower limit.tolerance"
         )
     x, y, se = np.log(widths), np.log(rms), rms_se / rms

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from widelimit.meanfield import Batch, Equations, velocity
 from widelimit.neurons import Ensemble, Parameters
@@ -20,18 +20,20 @@ BLOCK = 512
 
 
 class Sampling(NamedTuple):
-    """How data points are drawn: `size` a step; "all" takes the whole data set each step."""
+    """How the `size` data points of a step are drawn."""
 
-    draw: str  # "independent", "distinct", "epochs" or "all"
+    draw: str  # "independent", "distinct" or "epochs"
     size: int
     equal_weights: bool
 
-    def rows(self, key: PRNGKeyArray, data: Batch, first: Array) -> Int[Array, "steps points"]:
+    def rows(
+        self, key: PRNGKeyArray, weights: Float[Array, " points"], first: Array
+    ) -> Int[Array, "steps batch"]:
         """Rows of the data used in each of the `BLOCK` steps from step `first` on.
 
         They depend on the key and the step alone, not on how steps are cut into blocks.
         """
-        count = len(data.weights)
+        count = len(weights)
         steps = first + jnp.arange(BLOCK)
         if self.draw == "epochs":
             return self._reshuffled(key, count, steps)
@@ -42,7 +44,7 @@ class Sampling(NamedTuple):
             )(keys)
         if self.equal_weights:
             return jax.vmap(lambda k: jax.random.randint(k, (self.size,), 0, count))(keys)
-        edges = jnp.cumsum(data.weights)[:-1]
+        edges = jnp.cumsum(weights)[:-1]
         uniforms = jax.vmap(lambda k: jax.random.uniform(k, (self.size,)))(keys)
         return jnp.searchsorted(edges, uniforms, side="right")
 
@@ -58,22 +60,29 @@ class Sampling(NamedTuple):
 
 
 @eqx.filter_jit
+def draw(
+    sampling: Sampling, keys: PRNGKeyArray, weights: Float[Array, " points"], first: Array
+) -> Int[Array, "seeds steps batch"]:
+    """`sampling.rows` for many networks; compiled once for all widths."""
+    return jax.vmap(lambda key: sampling.rows(key, weights, first))(keys)
+
+
+@eqx.filter_jit
 def descend(
     equations: Equations,
     rates: Parameters,
     data: Batch,
-    sampling: Sampling,
     ensembles: Ensemble,
-    keys: PRNGKeyArray,
-    first: Array,
+    rows: Int[Array, "seeds steps batch"] | None,
     count: Array,
     step: Array,
 ) -> Ensemble:
-    """`count ≤ BLOCK` steps of size `step` = ε from step `first` on, for a batch of networks."""
+    """`count` steps of size `step` = ε for a batch of networks, on the given rows of the data.
 
-    def one_network(ensemble: Ensemble, key: PRNGKeyArray) -> Ensemble:
-        rows = None if sampling.draw == "all" else sampling.rows(key, data, first)
+    Without rows every step takes the whole data set.
+    """
 
+    def one_network(ensemble: Ensemble, rows: Array | None) -> Ensemble:
         def move(k: Array, parameters: Parameters) -> Parameters:
             batch = data if rows is None else _picked(data, rows[k])
             now = Ensemble(ensemble.weights, parameters)
@@ -83,10 +92,10 @@ def descend(
         end = jax.lax.fori_loop(0, count, move, ensemble.parameters)
         return Ensemble(ensemble.weights, end)
 
-    return jax.vmap(one_network)(ensembles, keys)
+    return jax.vmap(one_network)(ensembles, rows)
 
 
-def _picked(data: Batch, rows: Int[Array, " points"]) -> Batch:
+def _picked(data: Batch, rows: Int[Array, " batch"]) -> Batch:
     """The chosen data points with equal weights: their law is already in the draw."""
     share = jnp.full(rows.shape, 1 / len(rows), data.weights.dtype)
     return Batch(data.inputs[rows], data.targets[rows], share)

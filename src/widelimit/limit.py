@@ -20,7 +20,7 @@ from widelimit.advice import examine
 from widelimit.flow import advance_one, follow
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
-from widelimit.quadrature import Exact, Rule, rule_for
+from widelimit.quadrature import Exact, Rule, principal_directions, rule_for
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, limit_trajectory, replicate_half_width
 
@@ -91,7 +91,9 @@ class _Solver:
             disable=None if progress is None else not progress,
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
-        return cls(problem, System.of(problem, dtype), tuple(map(rule_for, marks)), bar)
+        frame = principal_directions(data.inputs, data.weights)
+        rules = tuple(rule_for(mark, frame) for mark in marks)
+        return cls(problem, System.of(problem, dtype), rules, bar)
 
     # --- single integrations ------------------------------------------------------------------
 

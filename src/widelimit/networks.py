@@ -17,7 +17,7 @@ from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
 from widelimit.advice import examine
-from widelimit.descent import BLOCK, Sampling, descend
+from widelimit.descent import BLOCK, Sampling, descend, draw
 from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow
 from widelimit.neurons import Ensemble, neuron_kinds, sampled_ensemble
@@ -183,16 +183,18 @@ def _paths(
         yield from zip(problem.times, path, strict=True)
         return
     step = settings.step_size(widths)
-    draw = "all" if settings.method == "gd" else settings.draw
-    sampling = Sampling(draw, settings.batch, problem.dataset.equal_weights)
+    sampling = Sampling(settings.draw, settings.batch, problem.dataset.equal_weights)
     ensembles, done = initial, 0
     for time in problem.times:
         target = round(time / step)
         while done < target:
             count = min(BLOCK, target - done)
+            rows = None
+            if settings.method == "sgd":
+                rows = draw(sampling, split[:, 1], system.batch.weights, jnp.asarray(done))
             ensembles = descend(
-                system.equations, system.rates, system.batch, sampling, ensembles, split[:, 1],
-                jnp.asarray(done), jnp.asarray(count), jnp.asarray(step, dtype),
+                system.equations, system.rates, system.batch, ensembles, rows,
+                jnp.asarray(count), jnp.asarray(step, dtype),
             )  # fmt: skip
             done += count
             bar.set_postfix_str(f" step {done}", refresh=False)

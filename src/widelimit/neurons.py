@@ -6,13 +6,14 @@ them along and do not feel them.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from widelimit.laws import Law
 from widelimit.network import Block, Network
 from widelimit.quadrature import ATOM_LIMIT, Nodes, exact_nodes
 
@@ -51,7 +52,7 @@ def limit_ensemble(
     sizes = [len(layer.weights) for layer in nodes]
     hidden = tuple(
         jnp.full((before, after), law.expectation(), dtype)
-        for law, before, after in zip(network.initial.hidden, sizes, sizes[1:], strict=False)
+        for law, (before, after) in zip(network.initial.hidden, pairwise(sizes), strict=True)
     )
     weights = tuple(jnp.asarray(layer.weights, dtype) for layer in nodes)
     return Ensemble(weights, _parameters(network, points, hidden, inputs, channels))
@@ -72,22 +73,25 @@ def sampled_ensemble(
     """
     marks = network.marks(inputs, channels)
     kinds = neuron_kinds(network, widths, inputs, channels)
-    mark_keys, edge_keys = jax.random.split(key, (2, len(widths)))
+    sizes = [n if k is None else len(k.weights) for n, k in zip(widths, kinds, strict=True)]
+    normals_key, *kind_keys = jax.random.split(key, len(widths) + 1)
+    shapes = [
+        (width, sum(b.law.coordinates(b.size) for b in mark) if atoms is None else 0)
+        for mark, width, atoms in zip(marks, widths, kinds, strict=True)
+    ]
+    z = _normals(normals_key, [*shapes, *pairwise(sizes)], dtype)
     points, weights = [], []
-    for mark_key, mark, width, atoms in zip(mark_keys, marks, widths, kinds, strict=True):
+    for layer, (mark, width, atoms) in enumerate(zip(marks, widths, kinds, strict=True)):
         if atoms is None:
-            points.append(_draw(mark_key, mark, width, dtype))
+            points.append(_marked(mark, z[layer]))
             weights.append(jnp.full(width, 1 / width, dtype))
         else:
             points.append(jnp.asarray(atoms.points, dtype))
             law = jnp.asarray(atoms.weights, dtype)
-            weights.append(jax.random.multinomial(mark_key, width, law, dtype=dtype) / width)
-    hidden = tuple(
-        _entries(edge_key, law, (len(before), len(after)), dtype)
-        for edge_key, law, before, after in zip(
-            edge_keys[1:], network.initial.hidden, weights, weights[1:], strict=False
-        )
-    )
+            counts = jax.random.multinomial(kind_keys[layer], width, law, dtype=dtype)
+            weights.append(counts / width)
+    edges = zip(network.initial.hidden, z[len(widths) :], strict=True)
+    hidden = tuple(law.transform(normals) for law, normals in edges)
     return Ensemble(tuple(weights), _parameters(network, points, hidden, inputs, channels))
 
 
@@ -108,17 +112,24 @@ def neuron_kinds(
     ]
 
 
-def _entries(key: PRNGKeyArray, law: Law, shape: tuple[int, ...], dtype: type) -> Array:
-    return law.transform(jax.random.normal(key, shape, dtype))
-
-
-def _draw(key: PRNGKeyArray, mark: tuple[Block, ...], width: int, dtype: type) -> Array:
-    """Independent marks of `width` neurons, `(width, entries)`."""
-    columns = [
-        _entries(jax.random.fold_in(key, i), b.law, (width, b.law.coordinates(b.size)), dtype)
-        for i, b in enumerate(mark)
+def _normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, int]], dtype: type) -> list[Array]:
+    """Independent standard normals in the given shapes, from one draw (one compilation)."""
+    stops = np.cumsum([0, *(rows * columns for rows, columns in shapes)])
+    flat = jax.random.normal(key, (int(stops[-1]),), dtype)
+    return [
+        flat[start:stop].reshape(shape)
+        for start, stop, shape in zip(stops, stops[1:], shapes, strict=False)
     ]
-    return jnp.concatenate([jnp.zeros((width, 0), dtype), *columns], axis=1)
+
+
+def _marked(mark: tuple[Block, ...], z: Array) -> Array:
+    """Marks `(neuron, entries)` from standard normals `(neuron, coordinates)`."""
+    columns, start = [z[:, :0]], 0
+    for block in mark:
+        stop = start + block.law.coordinates(block.size)
+        columns.append(block.law.transform(z[:, start:stop]))
+        start = stop
+    return jnp.concatenate(columns, axis=1)
 
 
 def _parameters(

@@ -7,9 +7,12 @@ Every mark is the image of independent standard normals (see `laws`). Three rule
   weights ∝ exp(−z_j²/2). It is unbiased over U and converges exponentially for analytic
   integrands (error of order exp(−2π a/h) for singularities at distance a from the real line),
   like Gauss–Hermite, with the finer spacing 16/M in place of π/√M when the integrand is steep;
-- `Cloud`: several coordinates; scrambled Sobol points.
+- `Cloud`: several coordinates; scrambled Sobol points, moved so that their mean and covariance
+  are exact, and turned so that the first (best) Sobol coordinates lie along the principal
+  directions of the data. On digits, two hidden layers, 256 × 64 nodes, matching the moments
+  divides the readout's share of the error by 5, turning divides the inputs' share by 1.2.
 
-`Line` and `Cloud` are random rules without bias: independent replicates give an error estimate.
+`Line` and `Cloud` are random rules: independent replicates give an error estimate.
 """
 
 import itertools
@@ -18,7 +21,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtri
+from scipy.special import ndtri
 from scipy.stats import qmc
 
 from widelimit.network import Block
@@ -78,9 +81,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Cloud:
-    """Scrambled Sobol points for marks with several coordinates."""
+    """Scrambled Sobol points for marks with several coordinates.
+
+    `frame (d, d)` holds the principal directions of the data as rows: standard normals stay
+    standard normals when they are turned.
+    """
 
     mark: tuple[Block, ...]
+    frame: np.ndarray
     exact = False
 
     @property
@@ -95,21 +103,23 @@ class Cloud:
 
     def place(self, count: int, rng: np.random.Generator) -> Nodes:
         """`count` points (a power of two) for each combination of atoms beside them."""
-        dimension = _coordinates(_split_atoms(self.mark)[1])
-        uniforms = qmc.Sobol(dimension, scramble=True, rng=rng).random(count)
-        uniforms = np.clip(uniforms, 2.0**-54, 1 - 2.0**-53)
-        return _tensor(self.mark, np.asarray(ndtri(uniforms)), np.full(count, 1 / count))
+        smooth = _split_atoms(self.mark)[1]
+        uniforms = qmc.Sobol(_coordinates(smooth), scramble=True, rng=rng).random(count)
+        z = _matched(ndtri(np.clip(uniforms, 2.0**-54, 1 - 2.0**-53)))
+        if smooth[0].name == "input" and smooth[0].law.vector_size is None:
+            z[:, : smooth[0].size] = z[:, : smooth[0].size] @ self.frame
+        return _tensor(self.mark, z, np.full(count, 1 / count))
 
 
 Rule = Exact | Line | Cloud
 
 
-def rule_for(mark: tuple[Block, ...]) -> Rule:
+def rule_for(mark: tuple[Block, ...], frame: np.ndarray) -> Rule:
     """The rule that suits the law of a mark; an empty mark is one neuron of weight 1."""
     atoms = exact_nodes(mark, ATOM_LIMIT)
     if atoms is not None:
         return Exact(atoms)
-    return Line(mark) if _coordinates(_split_atoms(mark)[1]) == 1 else Cloud(mark)
+    return Line(mark) if _coordinates(_split_atoms(mark)[1]) == 1 else Cloud(mark, frame)
 
 
 def exact_nodes(mark: Sequence[Block], most: int) -> Nodes | None:
@@ -130,6 +140,25 @@ def exact_nodes(mark: Sequence[Block], most: int) -> Nodes | None:
     rows = [np.concatenate([empty, *c]) for c in itertools.product(*(points for points, _ in factors))]
     weights = [np.prod(c) for c in itertools.product(*(weights for _, weights in factors))]
     return Nodes(np.array(rows, float).reshape(count, -1), np.array(weights))
+
+
+def principal_directions(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Orthonormal rows, leading principal directions of weighted inputs `(n, d)` first."""
+    moments = (inputs * weights[:, None]).T @ inputs
+    return np.linalg.eigh(moments)[1].T[::-1]
+
+
+def _matched(z: np.ndarray) -> np.ndarray:
+    """Points moved affinely so that mean and covariance are those of standard normals.
+
+    Left alone when there are too few points for their covariance to be known.
+    """
+    count, dimension = z.shape
+    z = z - z.mean(axis=0)
+    if count < 4 * dimension:
+        return z
+    factor = np.linalg.cholesky(z.T @ z / count)
+    return np.linalg.solve(factor, z.T).T
 
 
 def _coordinates(mark: Sequence[Block]) -> int:
