@@ -86,7 +86,7 @@ def _cards(
         last = comparison.exponent[-1]
         cards.append(
             {
-                "name": "distance to networks ∝ width to the",
+                "name": "distance ∝ width to the power",
                 "value": f"{last['value']:.2f}" if last else "not fitted",
                 "note": f"95 %: {last['low']:.2f} … {last['high']:.2f}"
                 if last

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 if TYPE_CHECKING:
     from widelimit.comparison import Comparison
@@ -56,6 +57,7 @@ def draw_accuracy(trajectories: "Sequence[Trajectory]", part: str, ax: Axes | No
         ax,
     )
     ax.set_ylabel(f"accuracy ({part})")
+    ax.set_ylim(0, 1)
     return ax
 
 
@@ -119,8 +121,11 @@ def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -
             ax.axhline(error, color=LIMIT_COLOUR, lw=0.8, ls=":", label="error of the limit")
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.set_xticks(widths, [f"{w:g}" for w in widths], minor=False)
-        ax.minorticks_off()
+        ax.set_xticks(widths, [f"{w:g}" for w in widths])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel("width n₁")
         ax.set_ylabel(f"distance at t = {comparison.times[row]:g}")
         ax.legend(fontsize=8)
