@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from scipy import stats
 from tqdm import tqdm
 
@@ -82,7 +83,7 @@ class _Solver:
     """Replicate 0 of the latest sizes at the observed times."""
 
     @classmethod
-    def of(cls, problem: Problem, dtype: type, progress: bool | None) -> "_Solver":
+    def of(cls, problem: Problem, dtype: DTypeLike, progress: bool | None) -> "_Solver":
         data = problem.dataset
         marks = problem.network.marks(data.inputs.shape[1], data.targets.shape[1])
         bar = tqdm(

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from widelimit.network import Block, Network
@@ -29,9 +30,9 @@ class Parameters(eqx.Module):
 
 
 class Ensemble(eqx.Module):
-    """Neurons with weights: `weights[l]` (sum 1) and parameters, for hidden layers l = 1 … L."""
+    """Neurons with weights: `weights[l]` `(neuron,)` with sum 1, and parameters, for hidden layers l = 1 … L."""
 
-    weights: tuple[Float[Array, " neurons"], ...]
+    weights: tuple[Float[Array, "*batch _"], ...]
     parameters: Parameters
 
     @property
@@ -41,7 +42,7 @@ class Ensemble(eqx.Module):
 
 
 def limit_ensemble(
-    network: Network, nodes: Sequence[Nodes], inputs: int, channels: int, dtype: type
+    network: Network, nodes: Sequence[Nodes], inputs: int, channels: int, dtype: DTypeLike
 ) -> Ensemble:
     """The infinite-width limit at time zero on quadrature nodes, one `Nodes` per hidden layer.
 
@@ -64,7 +65,7 @@ def sampled_ensemble(
     widths: tuple[int, ...],
     inputs: int,
     channels: int,
-    dtype: type,
+    dtype: DTypeLike,
 ) -> Ensemble:
     """A network of widths (n_1, …, n_L) drawn from the initial laws.
 
@@ -112,7 +113,7 @@ def neuron_kinds(
     ]
 
 
-def _normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, int]], dtype: type) -> list[Array]:
+def _normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, int]], dtype: DTypeLike) -> list[Array]:
     """Independent standard normals in the given shapes, from one draw (one compilation)."""
     stops = np.cumsum([0, *(rows * columns for rows, columns in shapes)])
     flat = jax.random.normal(key, (int(stops[-1]),), dtype)

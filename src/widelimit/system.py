@@ -1,9 +1,9 @@
 """A problem made ready for computing: equations, rates and data as arrays of one precision."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from widelimit.meanfield import Batch, Equations, output
@@ -26,7 +26,7 @@ class System(eqx.Module):
     views: tuple[tuple[str, int, int], ...] = eqx.field(static=True)
 
     @classmethod
-    def of(cls, problem: Problem, dtype: type) -> "System":
+    def of(cls, problem: Problem, dtype: DTypeLike) -> "System":
         """The system of a problem, its numbers held as `dtype`."""
         network, data = problem.network, problem.dataset
         pieces = {"train": data.inputs}
@@ -59,15 +59,15 @@ def outputs(system: System, ensemble: Ensemble) -> Float[Array, "points channels
     return output(system.equations, ensemble, system.inputs)
 
 
-def rates(problem: Problem, dtype: type) -> Parameters:
+def rates(problem: Problem, dtype: DTypeLike) -> Parameters:
     """ξ of every kind of parameter, in the layout of the parameters."""
     network, chosen = problem.network, problem.training.learning_rates
     *biases, last = chosen.bias_rates(network.depth)
-    tree = Parameters(
-        input=chosen.input,
-        hidden=chosen.hidden_rates(network.depth),
-        readout=chosen.readout,
-        biases=tuple(biases) if network.biases else None,
-        output_bias=last if network.output_bias else None,
+    hidden = chosen.hidden_rates(network.depth)
+    return Parameters(
+        input=jnp.asarray(chosen.input, dtype),
+        hidden=tuple(jnp.asarray(rate, dtype) for rate in hidden),
+        readout=jnp.asarray(chosen.readout, dtype),
+        biases=tuple(jnp.asarray(b, dtype) for b in biases) if network.biases else None,
+        output_bias=jnp.asarray(last, dtype) if network.output_bias else None,
     )
-    return jax.tree.map(lambda rate: jnp.asarray(rate, dtype), tree)
