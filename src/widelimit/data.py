@@ -1,6 +1,9 @@
 """The law π of the data as weighted atoms (x, y), and where real data come from."""
 
 import hashlib
+import warnings
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from widelimit.laws import Number, checked_weights
+from widelimit.laws import Number, checked_weights, not_a_number
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class _Rows:
     weights: tuple[float, ...] | None
     channels: tuple[str, ...]
     row_name: str = "row"
+    first_row: int = 0
 
 
 class _Source(BaseModel):
@@ -74,14 +78,16 @@ class _Source(BaseModel):
         rows = self.rows(folder)
         count = len(rows.inputs)
         if len(rows.targets) != count:
-            raise ValueError(f"found {count} inputs and {len(rows.targets)} targets")
+            raise ValueError(
+                f"targets: found {len(rows.targets)} targets for {count} inputs; give one each"
+            )
         if count == 0:
             raise ValueError("found no rows; at least one data point is needed")
         for name, array in (("inputs", rows.inputs), ("targets", rows.targets)):
             bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
             if len(bad):
                 raise ValueError(
-                    f"{name}: found NaN or infinity in {rows.row_name} {bad[0]}"
+                    f"{name}: found NaN or infinity in {rows.row_name} {bad[0] + rows.first_row}"
                     + (f" and {len(bad) - 1} more" if len(bad) > 1 else "")
                     + "; remove the row or fill it in"
                 )
@@ -89,7 +95,11 @@ class _Source(BaseModel):
         held = np.random.default_rng(seed).permutation(count)[: round(self.holdout * count)]
         kept = np.setdiff1d(np.arange(count), held)
         if len(kept) == 0:
-            raise ValueError(f"holdout = {self.holdout} leaves no training point of {count}")
+            raise ValueError(
+                f"holdout: found {self.holdout}, which leaves no training point of {count}"
+            )
+        if weights[kept].sum() == 0:
+            raise ValueError("weights: found only zeros among the training points")
         return Dataset(
             rows.inputs[kept],
             rows.targets[kept],
@@ -112,8 +122,8 @@ def _numbers(value: Any) -> Any:
                 f"row {index} has {len(vector)} entries and row 0 has {len(vectors[0])}"
             )
         for entry in vector:
-            if isinstance(entry, bool) or not isinstance(entry, int | float):
-                raise ValueError(f"row {index} holds {entry!r}, which is not a number")
+            if wrong := not_a_number(entry):
+                raise ValueError(f"row {index} holds {wrong}")
     return tuple(tuple(float(e) for e in v) for v in vectors)
 
 
@@ -148,21 +158,27 @@ class Csv(_Source):
 
         path = _existing(folder, self.path)
         try:
-            frame = pd.read_csv(path)
-        except (ValueError, OSError) as error:
-            raise ValueError(f"path: {path} cannot be read as csv: {error}") from None
+            with warnings.catch_warnings():
+                # A row longer than the header is otherwise cut short or taken for row names.
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = pd.read_csv(path, index_col=False)
+        except (ValueError, OSError, pd.errors.ParserWarning) as error:
+            reason = str(error).strip()
+            raise ValueError(f"path: {path} cannot be read as csv: {reason}") from None
+        twice = [name for name in self.targets if self.targets.count(name) > 1]
+        if twice:
+            raise ValueError(f"targets: found {twice[0]!r} more than once")
         missing = [name for name in self.targets if name not in frame.columns]
         if missing:
-            raise ValueError(
-                f"targets: no column {missing[0]!r} in {path.name}; it has {', '.join(frame.columns)}"
-            )
+            known = ", ".join(map(str, frame.columns))
+            raise ValueError(f"targets: no column {missing[0]!r} in {path.name}; it has {known}")
         numbers = frame.apply(pd.to_numeric, errors="coerce")
         broken = numbers.isna() & frame.notna()
         if broken.any(axis=None):
             row, column = np.argwhere(broken.to_numpy())[0]
             raise ValueError(
-                f"{path.name}: row {row + 2}, column {frame.columns[column]!r} holds "
-                f"{frame.iat[row, column]!r}, which is not a number"
+                f"path: data row {row + 1} of {path.name}, column {frame.columns[column]!r}, "
+                f"holds {frame.iat[row, column]!r}, which is not a number"
             )
         others = [name for name in frame.columns if name not in self.targets]
         if not others:
@@ -173,6 +189,7 @@ class Csv(_Source):
             None,
             self.targets,
             "data row",
+            first_row=1,
         )
 
 
@@ -185,22 +202,48 @@ class Npz(_Source):
     def rows(self, folder: Path) -> _Rows:
         """The archive's arrays; one-dimensional ones become one column."""
         path = _existing(folder, self.path)
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: np.asarray(archive[name]) for name in archive.files}
-        except (ValueError, OSError, EOFError) as error:
-            raise ValueError(f"path: {path} cannot be read as npz: {error}") from None
-        for name in ("inputs", "targets"):
-            if name not in arrays:
-                raise ValueError(f"path: {path.name} has no array {name!r}; it has {list(arrays)}")
-            if not np.issubdtype(arrays[name].dtype, np.number) or arrays[name].ndim not in (1, 2):
-                raise ValueError(f"path: {name} must be a table of numbers with 1 or 2 axes")
-        inputs, targets = (
-            np.asarray(arrays[name], float).reshape(len(arrays[name]), -1)
-            for name in ("inputs", "targets")
-        )
-        weights = tuple(map(float, arrays["weights"])) if "weights" in arrays else None
+        arrays = _arrays(path)
+        inputs, targets = (_columns(arrays, name, path) for name in ("inputs", "targets"))
+        weights = None
+        if "weights" in arrays:
+            if arrays["weights"].ndim != 1 or not _real(arrays["weights"]):
+                raise ValueError(f"path: weights in {path.name} must be numbers on 1 axis")
+            weights = tuple(map(float, arrays["weights"]))
         return _Rows(inputs, targets, weights, _count_up(targets))
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an archive; nothing in it is ever executed."""
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it is a single array (npy)")
+            return {name: np.asarray(archive[name]) for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = "it holds Python objects, or is no archive at all"
+        reason = reason if "pickle" in str(error) else str(error)
+        raise ValueError(f"path: {path} cannot be read as npz: {reason}") from None
+
+
+def _real(array: np.ndarray) -> bool:
+    kinds = (np.integer, np.floating)
+    return any(np.issubdtype(array.dtype, kind) for kind in kinds)
+
+
+def _columns(arrays: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
+    """One array as rows of numbers."""
+    if name not in arrays:
+        raise ValueError(
+            f"path: {path.name} has no array {name!r}; it has {', '.join(arrays) or 'none'}"
+        )
+    array = arrays[name]
+    if not _real(array) or array.ndim not in (1, 2) or array.shape[1:] == (0,):
+        raise ValueError(
+            f"path: {name} in {path.name} must be real numbers on 1 or 2 axes, found "
+            f"{array.dtype} with shape {array.shape}"
+        )
+    return np.asarray(array, float).reshape(len(array), array.shape[1] if array.ndim == 2 else 1)
 
 
 class Digits(_Source):
@@ -223,11 +266,11 @@ DataSource = Annotated[Table | Csv | Npz | Digits, Field(discriminator="source")
 
 
 def _existing(folder: Path, path: str) -> Path:
-    full = (folder / path).expanduser()
+    full = folder / Path(path).expanduser()
     if not full.is_file():
         raise ValueError(f"path: found no file {full}")
     return full
 
 
 def _count_up(targets: np.ndarray) -> tuple[str, ...]:
-    return tuple(str(channel) for channel in range(targets.reshape(len(targets), -1).shape[1]))
+    return tuple(str(channel) for channel in range(targets.shape[1]))

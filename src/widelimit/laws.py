@@ -6,6 +6,7 @@ standard normals: quadrature places those normals, a sampled network draws them,
 serves both.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -22,19 +23,35 @@ Entries = Float[Array, "*shape"]
 
 WEIGHT_SUM_TOLERANCE = 1e-6
 
+ROUNDING = 1e-12
+"""Sums this close to 1 are 1: weights that were normalised once are then kept bit for bit."""
+
 
 def checked_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
     """`count` non-negative weights that sum to 1 (equal ones by default), or a ValueError."""
     if weights is None:
         return (1.0 / count,) * count
     if len(weights) != count:
-        raise ValueError(f"found {len(weights)} weights for {count} points; give one weight each")
+        raise ValueError(
+            f"weights: found {len(weights)} weights for {count} points; give one weight each"
+        )
     if min(weights) < 0:
-        raise ValueError(f"found the weight {min(weights)}; weights must not be negative")
+        raise ValueError(f"weights: found {min(weights)}; weights must not be negative")
     total = float(np.sum(weights))
-    if abs(total - 1.0) > WEIGHT_SUM_TOLERANCE:
-        raise ValueError(f"found weights that sum to {total:.8g}; they must sum to 1")
+    if not abs(total - 1.0) <= WEIGHT_SUM_TOLERANCE:  # written so that NaN is refused too
+        raise ValueError(f"weights: found weights that sum to {total:.8g}; they must sum to 1")
+    if abs(total - 1.0) <= ROUNDING:
+        return tuple(map(float, weights))
     return tuple(w / total for w in weights)
+
+
+def not_a_number(entry: Any) -> str | None:
+    """What is wrong with an entry of a table of numbers, or None."""
+    if isinstance(entry, bool) or not isinstance(entry, int | float):
+        return f"{entry!r}, which is not a number"
+    if isinstance(entry, int) and abs(entry) > sys.float_info.max:
+        return "a whole number that is too large"
+    return None
 
 
 class _Law(BaseModel):
@@ -115,8 +132,8 @@ def _points(value: Any) -> Any:
                 f"point {row} has {len(vector)} entries and point 0 has {len(vectors[0])}"
             )
         for entry in vector:
-            if isinstance(entry, bool) or not isinstance(entry, int | float):
-                raise ValueError(f"point {row} holds {entry!r}, which is not a number")
+            if wrong := not_a_number(entry):
+                raise ValueError(f"point {row} holds {wrong}")
             if not np.isfinite(entry):
                 raise ValueError(f"point {row} holds {entry!r}, which is not finite")
     return value

@@ -11,12 +11,20 @@ DISCRIMINATORS = ("law", "source")
 
 def in_words(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
     """One sentence for each mistake in `raw`, the nested tables that `model` refused."""
-    sentences = [_sentence(item, raw, model) for item in error.errors()]
+    items = error.errors()
+    sentences = [_sentence(item, raw, model) for item in items if not _follows(item, items)]
     return list(dict.fromkeys(sentences))
 
 
+def _follows(item: Any, items: list[Any]) -> bool:
+    """A list is called too short when its entries were refused: the entries say it better."""
+    loc = item["loc"]
+    inside = any(other["loc"][: len(loc)] == loc and other is not item for other in items)
+    return item["type"] == "too_short" and inside
+
+
 def _sentence(item: Any, raw: Mapping[str, Any], model: type[BaseModel]) -> str:
-    place, table = _place(item["loc"], raw)
+    place = _place(item["loc"], raw)
     where = ".".join(place) or "the problem"
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
@@ -37,11 +45,11 @@ def _sentence(item: Any, raw: Mapping[str, Any], model: type[BaseModel]) -> str:
         nearest = difflib.get_close_matches(context["tag"], known.replace("'", "").split(", "), 1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         return f"{where}.{tag}: found {context['tag']!r}; the known ones are {known}{hint}"
-    found = _shown(item["input"]) if not isinstance(item["input"], Mapping) else "a table"
-    return f"{where}: found {found}; {_allowed(item['msg'])}"
+    found = shown(item["input"]) if not isinstance(item["input"], Mapping) else "a table"
+    return f"{where}: found {found}; {_allowed(kind, item['msg'])}"
 
 
-def _place(loc: tuple, raw: Any) -> tuple[list[str], Any]:
+def _place(loc: tuple, raw: Any) -> list[str]:
     """The path as the user wrote it: pydantic adds union tags and indices of its own."""
     place, here = [], raw
     for index, part in enumerate(loc):
@@ -56,7 +64,7 @@ def _place(loc: tuple, raw: Any) -> tuple[list[str], Any]:
             continue
         elif last and isinstance(part, str) and isinstance(here, Mapping):
             place.append(part)
-    return place, here
+    return place
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -99,13 +107,27 @@ def _nearest(key: str, allowed: list[str]) -> str:
     return f"the known keys here are {', '.join(allowed)}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it was found, cut short when it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _allowed(message: str) -> str:
+_SENTENCES = {
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "dict_type": "must be a table",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least 1 entry",
+    "invalid_key": "keys must be text",
+}
+"""Where pydantic speaks of Python, what a problem file calls it."""
+
+
+def _allowed(kind: str, message: str) -> str:
     """pydantic's own sentence with its first words made to follow a semicolon."""
+    if kind in _SENTENCES:
+        return _SENTENCES[kind]
     if message.startswith("Input should be "):
         return "must be " + message.removeprefix("Input should be ")
     return message[:1].lower() + message[1:]

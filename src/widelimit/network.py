@@ -104,11 +104,11 @@ class Network(BaseModel):
             raise ValueError("initial.bias: given although biases = false; set biases = true")
         if self.biases and not laws.neuron and len(laws.bias) != depth:
             raise ValueError(f"initial.bias: found {len(laws.bias)} laws, needs {depth}")
-        for place, law in (*enumerate(laws.hidden), *enumerate(laws.bias)):
-            if law.vector_size is not None:
-                raise ValueError(
-                    f"initial: law {place} of hidden or bias has vector points; use numbers"
-                )
+        for name in ("hidden", "bias"):
+            for place, law in enumerate(getattr(laws, name)):
+                if law.vector_size is not None:
+                    where = f"initial.{name}[{place}].points"
+                    raise ValueError(f"{where}: found vectors; use numbers")
         return self
 
     @property
@@ -152,7 +152,9 @@ class Network(BaseModel):
                     f"data ({inputs} inputs, {outputs} outputs) ask for {block.size}"
                 )
             if block.name == "neuron" and size is None and block.size != 1:
-                found.append(f"network.initial.neuron.points: needs vectors of {block.size} entries")
+                found.append(
+                    f"network.initial.neuron.points: needs vectors of {block.size} entries"
+                )
         return found
 
     def words(self) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import tomllib
 from collections.abc import Mapping
 from functools import cached_property
@@ -22,8 +23,8 @@ from pydantic import (
 
 from widelimit.data import Dataset, DataSource, Rows
 from widelimit.errors import ProblemError
-from widelimit.laws import Number
-from widelimit.mistakes import in_words
+from widelimit.laws import Number, not_a_number
+from widelimit.mistakes import in_words, shown
 from widelimit.network import Network
 from widelimit.training import Training
 
@@ -56,9 +57,24 @@ def _widths(value: Any) -> Any:
 def _step(value: Any) -> Any:
     """A step size, or the words that tie it to the width."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value == "1/width" or (number and 0 < value < np.inf):
+    if value == "1/width" or (number and 0 < value <= sys.float_info.max):
         return value
-    raise ValueError(f"found {value!r}; must be a positive number or '1/width'")
+    raise ValueError(f"found {shown(value)}; must be a positive number or '1/width'")
+
+
+def _times(value: Any) -> Any:
+    """A count of times, or the times themselves; pydantic would report both readings."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value >= 2:
+            return value
+        raise ValueError(f"found {value}; a count of times must be at least 2")
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"found {shown(value)}; must be a count of times or a list of times")
+    for index, time in enumerate(value):
+        wrong = not_a_number(time)
+        if wrong or not 0 <= time < np.inf:
+            raise ValueError(f"entry {index} is {wrong or time}; times are numbers from 0 on")
+    return tuple(map(float, value))
 
 
 class NetworkSettings(BaseModel):
@@ -66,9 +82,7 @@ class NetworkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    widths: Annotated[
-        tuple[tuple[Count, ...], ...], BeforeValidator(_widths), Field(min_length=1)
-    ]
+    widths: Annotated[tuple[tuple[Count, ...], ...], BeforeValidator(_widths), Field(min_length=1)]
     seeds: Count = 20
     method: Literal["sgd", "gd", "flow"] = "sgd"
     step: Annotated[float | str, BeforeValidator(_step)] = "1/width"
@@ -91,6 +105,12 @@ class NetworkSettings(BaseModel):
             for w in self.widths
             if len(w) not in (1, depth)
         ]
+        shapes = self.layer_widths(depth)
+        found += [
+            f"networks.widths: found {list(w)} more than once"
+            for w in dict.fromkeys(shapes)
+            if shapes.count(w) > 1
+        ]
         if data is not None and self.method == "sgd" and self.draw != "independent":
             if not data.equal_weights:
                 found.append(f"networks.draw: {self.draw!r} needs equal data weights")
@@ -107,7 +127,7 @@ class ObserveSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    times: Annotated[int, Strict(), Field(ge=2)] | tuple[Annotated[Number, Field(ge=0)], ...] = 11
+    times: Annotated[int | tuple[float, ...], BeforeValidator(_times)] = 11
     inputs: Rows | None = None
 
     def mismatches(self, horizon: float | None, inputs: int | None) -> list[str]:
@@ -117,9 +137,7 @@ class ObserveSettings(BaseModel):
             if len(self.times) == 0 or any(np.diff(self.times) <= 0):
                 found.append("observe.times: must be a non-empty increasing list of times")
             elif horizon is not None and self.times[-1] > horizon:
-                found.append(
-                    f"observe.times: found {self.times[-1]}, beyond the horizon {horizon}"
-                )
+                found.append(f"observe.times: found {self.times[-1]}, beyond the horizon {horizon}")
         if self.inputs is not None and inputs not in (None, len(self.inputs[0])):
             found.append(
                 f"observe.inputs: found rows of {len(self.inputs[0])}; the data have {inputs}"
@@ -242,7 +260,8 @@ class Problem(BaseModel):
         """The problem file of this problem; data paths are made absolute."""
         raw = self.as_dict()
         if "path" in raw["data"]:
-            raw["data"]["path"] = str((self._folder / raw["data"]["path"]).resolve())
+            path = self._folder / Path(raw["data"]["path"]).expanduser()
+            raw["data"]["path"] = str(path.resolve())
         return tomli_w.dumps(raw)
 
     def digest(self, *sections: str) -> str:

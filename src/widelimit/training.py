@@ -14,9 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from widelimit.laws import Number
 
 
-def squared(
-    output: Float[Array, " channel"], target: Float[Array, " channel"]
-) -> Float[Array, ""]:
+def squared(output: Float[Array, " channel"], target: Float[Array, " channel"]) -> Float[Array, ""]:
     """ℓ(f, y) = ½|f − y|², summed over outputs."""
     return 0.5 * jnp.sum((output - target) ** 2)
 
@@ -68,11 +66,11 @@ class LearningRates(BaseModel):
         if "hidden" in self.model_fields_set and depth == 1:
             found.append(f"{place}.hidden: there are no hidden-to-hidden weights at depth 1")
         elif len(self.hidden) not in (1, depth - 1) and depth > 1:
-            found.append(
-                f"{place}.hidden: found {len(self.hidden)} rates; give one, or {depth - 1}"
-            )
+            asked = "one" if depth == 2 else f"one, or {depth - 1}"
+            found.append(f"{place}.hidden: found {len(self.hidden)} rates; give {asked}")
         if self.bias is not None and len(self.bias) not in (1, depth, depth + 1):
-            found.append(f"{place}.bias: found {len(self.bias)} rates; give one, or {depth}")
+            asked = f"one, {depth} or {depth + 1}" if depth > 1 else "one or 2"
+            found.append(f"{place}.bias: found {len(self.bias)} rates; give {asked}")
         return found
 
 
