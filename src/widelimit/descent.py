@@ -10,7 +10,8 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from widelimit.meanfield import Batch, Equations, velocity
 from widelimit.neurons import Ensemble, Parameters
@@ -27,7 +28,7 @@ class Sampling(NamedTuple):
     equal_weights: bool
 
     def rows(
-        self, key: PRNGKeyArray, weights: Float[Array, " points"], first: Array
+        self, key: PRNGKeyArray, weights: Float[Array, " points"], first: ArrayLike
     ) -> Int[Array, "steps batch"]:
         """Rows of the data used in each of the `BLOCK` steps from step `first` on.
 
@@ -61,7 +62,10 @@ class Sampling(NamedTuple):
 
 @eqx.filter_jit
 def draw(
-    sampling: Sampling, keys: PRNGKeyArray, weights: Float[Array, " points"], first: Array
+    sampling: Sampling,
+    keys: Key[Array, " seeds"],
+    weights: Float[Array, " points"],
+    first: ArrayLike,
 ) -> Int[Array, "seeds steps batch"]:
     """`sampling.rows` for many networks; compiled once for all widths."""
     return jax.vmap(lambda key: sampling.rows(key, weights, first))(keys)

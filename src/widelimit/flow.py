@@ -31,6 +31,11 @@ DIVERGENCE_CAUSE = (
 )
 
 
+def method_for(tolerance: float) -> diffrax.AbstractERK:
+    """The Runge–Kutta method that reaches a step tolerance at the least cost."""
+    return diffrax.Bosh3() if tolerance >= LOOSE else diffrax.Tsit5()
+
+
 class Advance(eqx.Module):
     """The outcome of one piece of integration: where it ended, and how."""
 
@@ -45,7 +50,7 @@ def _norm(errors: list[Array]) -> Float[Array, ""]:
 
 
 def advance(
-    solver: diffrax.AbstractSolver,
+    solver: diffrax.AbstractERK,
     equations: Equations,
     rates: Parameters,
     batch: Batch,
@@ -100,6 +105,7 @@ advance_many = eqx.filter_jit(
 
 def follow(
     step: Callable[..., Advance],
+    solver: diffrax.AbstractERK,
     equations: Equations,
     rates: Parameters,
     batch: Batch,
@@ -110,7 +116,7 @@ def follow(
 ) -> Iterator[Ensemble]:
     """The ensemble at each of the increasing `times`, starting from time 0.
 
-    `step` is `advance_one` or `advance_many`. Steps end at the observed times, so outputs there
+    `step` is `advance_one` or `advance_many`, `solver` diffrax's method. Steps end at the observed times, so outputs there
     carry no interpolation error. Raises `Diverged`.
     """
     dtype = ensemble.weights[0].dtype
@@ -119,7 +125,7 @@ def follow(
     for time in times:
         if time > now:
             result = step(
-                diffrax.Bosh3() if tolerance >= LOOSE else diffrax.Tsit5(),
+                solver,
                 equations,
                 rates,
                 batch,

@@ -7,7 +7,7 @@ met. The time-integration error is the change when time steps are halved.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import jax
@@ -18,7 +18,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from widelimit.advice import examine
-from widelimit.flow import advance_one, follow
+from widelimit.flow import advance_one, follow, method_for
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
 from widelimit.quadrature import Exact, Rule, principal_directions, rule_for
@@ -30,9 +30,6 @@ REPLICATES = (8, 16, 32)
 
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerance of problems without quadrature error."""
-
-HALVING = 2.0**5
-"""A fifth-order method takes half the step for a tolerance smaller by this factor."""
 
 LAYER_REPLICATES = 4
 """Solves that vary one layer's nodes only, to learn which layer needs more of them."""
@@ -121,13 +118,18 @@ class _Solver:
         dims = system.batch.inputs.shape[1], system.batch.targets.shape[1]
         start = limit_ensemble(self.problem.network, nodes, *dims, system.inputs.dtype)
         times, values, states = self.problem.times, [], []
-        stops = times
+        stops, method = times, method_for(tolerance)
         if halved:
             stops = np.union1d(times, 0.5 * (times + np.concatenate([[0.0], times[:-1]])))
-            tolerance = max(tolerance / HALVING, 1e-12 if self.double else 2e-6)
+            tolerance /= 2 ** method.order(None)
+            tolerance = max(tolerance, 1e-12 if self.double else 2e-6)
         shape = " × ".join(map(str, start.sizes))
         self.bar.set_description(f"limit: {shape} nodes, {what}")
-        for time, ensemble in zip(stops, self.path(start, stops, tolerance), strict=True):
+        path = follow(
+            advance_one, method, system.equations, system.rates, system.batch, start, stops,
+            tolerance, "the limit",
+        )  # fmt: skip
+        for time, ensemble in zip(stops, path, strict=True):
             if time not in times:
                 continue
             values.append(np.asarray(outputs(system, ensemble), float))
@@ -138,12 +140,6 @@ class _Solver:
         if states:
             self.states = states
         return np.stack(values)
-
-    def path(self, start: Ensemble, stops: np.ndarray, tolerance: float) -> Iterator[Ensemble]:
-        """The ensemble at the given times."""
-        s = self.system
-        arguments = s.equations, s.rates, s.batch, start, stops, tolerance, "the limit"
-        return follow(advance_one, *arguments)
 
     def timed(self, counts: Sequence[int], tolerance: float) -> tuple[np.ndarray, np.ndarray]:
         """Replicate 0, and how much it changes when its steps are halved."""

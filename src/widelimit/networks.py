@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Key
 from tqdm import tqdm
 
 from widelimit.advice import examine
 from widelimit.descent import BLOCK, Sampling, descend, draw
 from widelimit.errors import Diverged
-from widelimit.flow import advance_many, follow
+from widelimit.flow import advance_many, follow, method_for
 from widelimit.neurons import Ensemble, neuron_kinds, sampled_ensemble
 from widelimit.problem import NetworkSettings, Problem
 from widelimit.system import System, outputs
@@ -154,7 +154,7 @@ def _settings(problem: Problem) -> NetworkSettings:
     return problem.networks
 
 
-def _keys(seed: int, widths: tuple[int, ...], seeds: int) -> PRNGKeyArray:
+def _keys(seed: int, widths: tuple[int, ...], seeds: int) -> Key[Array, " seeds"]:
     """One key a network: fold_in of the seed with n_1, …, n_L and the network's number."""
     key = jax.random.key(seed)
     for width in widths:
@@ -166,7 +166,7 @@ def _paths(
     problem: Problem,
     system: System,
     widths: tuple[int, ...],
-    keys: PRNGKeyArray,
+    keys: Key[Array, " seeds"],
     bar: tqdm,
 ) -> Iterator[tuple[float, Ensemble]]:
     """The networks of these keys at every observed time."""
@@ -177,9 +177,11 @@ def _paths(
         jax.vmap(lambda key: sampled_ensemble(key, problem.network, widths, *dims, dtype))
     )(split[:, 0])
     if settings.method == "flow":
-        constants = system.equations, system.rates, system.batch
-        tolerance, what = FLOW_TOLERANCE[settings.precision], f"width {widths[0]}"
-        path = follow(advance_many, *constants, initial, problem.times, tolerance, what)
+        tolerance = FLOW_TOLERANCE[settings.precision]
+        path = follow(
+            advance_many, method_for(tolerance), system.equations, system.rates, system.batch,
+            initial, problem.times, tolerance, f"a network of width {widths[0]}",
+        )  # fmt: skip
         yield from zip(problem.times, path, strict=True)
         return
     step = settings.step_size(widths)
@@ -203,13 +205,13 @@ def _paths(
 
 
 @eqx.filter_jit
-def _many_outputs(system: System, ensembles: Ensemble) -> jax.Array:
+def _many_outputs(system: System, ensembles: Ensemble) -> Array:
     """Outputs `(seed, point, channel)` of a batch of networks."""
     return jax.vmap(lambda ensemble: outputs(system, ensemble))(ensembles)
 
 
 def _finite(
-    values: jax.Array, time: float, settings: NetworkSettings, widths: tuple[int, ...]
+    values: Array, time: float, settings: NetworkSettings, widths: tuple[int, ...]
 ) -> np.ndarray:
     found = np.asarray(values)
     if not np.isfinite(found).all():
