@@ -1,5 +1,10 @@
 """Shared by all tests: small problems, and folders with results of one small run."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -35,3 +40,52 @@ def problem_file(tmp_path):
     path = tmp_path / "problem.toml"
     path.write_text(small_problem(depth=2).to_toml(), encoding="utf-8")
     return path
+
+
+def command(*arguments, **options) -> subprocess.CompletedProcess:
+    """`widelimit` with these arguments in a process of its own, compiled in a hurry."""
+    environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    return subprocess.run(
+        [sys.executable, "-c", "from widelimit.cli import main; main()", *map(str, arguments)],
+        capture_output=True, encoding="utf-8", timeout=300, env=environment, **options,
+    )  # fmt: skip
+
+
+HOSTILE_TITLE = "<script>alert(1)</script>"
+
+
+def quick_problem(**sections) -> Problem:
+    """Three atoms and gradient descent: no quadrature to refine, nothing to draw while training."""
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(10, 1))
+    raw = {
+        "title": HOSTILE_TITLE,
+        "network": {
+            "activations": ["tanh"],
+            "initial": {
+                "neuron": {
+                    "law": "atoms",
+                    "points": [[1.0, 0.5, 2.0], [-0.7, 1.2, 0.4], [0.3, -0.8, -1.0]],
+                }
+            },
+        },
+        "data": {
+            "source": "table",
+            "inputs": inputs.tolist(),
+            "targets": np.where(inputs > 0, [1.0, 0.0], [0.0, 1.0]).tolist(),
+            "holdout": 0.2,
+        },
+        "training": {"horizon": 1.0},
+        "observe": {"times": 3},
+        "networks": {"widths": [4, 8, 16], "seeds": 5, "method": "gd", "step": 0.1},
+    }
+    return Problem.from_dict({**raw, **sections})
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A run folder made by `widelimit run --json` on the quick problem, and what was said."""
+    folder = tmp_path_factory.mktemp("finished")
+    file = folder / "problem.toml"
+    file.write_text(quick_problem().to_toml(), encoding="utf-8")
+    return folder / "run", command("run", file, "-o", folder / "run", "--json")

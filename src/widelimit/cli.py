@@ -1,5 +1,7 @@
 """The command line: read, call one function, print. Heavy imports wait until they are needed."""
 
+# ruff: noqa: RUF001 (× and − are shown to people)
+
 import json
 import sys
 import tempfile
@@ -55,6 +57,18 @@ class _Answer:
     lines: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
+    def after(self, work: Callable[[], None]) -> int:
+        """Do the work and print the answer; what diverged is an answer too, though not met."""
+        from widelimit.errors import Diverged
+
+        try:
+            work()
+        except Diverged as error:
+            self.met = False
+            self.warnings.append(str(error))
+            print(f"error: {error}", file=sys.stderr)
+        return self.give()
+
     def give(self) -> int:
         """Print the answer; the exit status."""
         if self.as_json:
@@ -62,7 +76,7 @@ class _Answer:
             head = {"command": self.command, "run": str(self.run), "met": self.met}
             tail = {"error": self.error, "seconds": seconds, "warnings": self.warnings}
             print(json.dumps(head | tail | self.own))
-        else:
+        elif self.lines:
             print("\n".join(self.lines))
         return COMPUTED if self.met else NOT_MET
 
@@ -81,8 +95,7 @@ def solve(
     """Solve the infinite-width limit of a problem; writes RUN/limit.nc."""
     answer = _Answer("solve", output, as_json)
     folder, read = _opened(problem, output, ("limit",), overwrite, answer)
-    _solve(read, folder, answer)
-    return answer.give()
+    return answer.after(lambda: _solve(read, folder, answer))
 
 
 @app.command
@@ -92,8 +105,7 @@ def train(
     """Train the networks of a problem; writes RUN/networks.nc."""
     answer = _Answer("train", output, as_json)
     folder, read = _opened(problem, output, ("networks",), overwrite, answer)
-    _train(read, folder, answer)
-    return answer.give()
+    return answer.after(lambda: _train(read, folder, answer))
 
 
 @app.command
@@ -136,11 +148,14 @@ def demo(
 def _run(path: Path, answer: _Answer, overwrite: bool) -> int:
     kinds = ("limit", "networks")
     folder, problem = _opened(path, answer.run, kinds, overwrite, answer)
-    _solve(problem, folder, answer)
-    _train(problem, folder, answer)
-    _compare(folder, answer)
-    _report(folder, answer)
-    return answer.give()
+
+    def all_four() -> None:
+        _solve(problem, folder, answer)
+        _train(problem, folder, answer)
+        _compare(folder, answer)
+        _report(folder, answer)
+
+    return answer.after(all_four)
 
 
 def _opened(
@@ -213,12 +228,23 @@ def _train(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
 def _compare(folder: "RunFolder", answer: _Answer) -> None:
     from widelimit.comparison import compare
 
-    found = compare(folder.load("limit"), folder.load("networks"))
+    limit, networks = folder.load("limit"), folder.load("networks")
+    found = compare(limit, networks)
     folder.save_comparison(found)
     last = found.exponent[-1]
     answer.own["exponent"] = last
-    answer.own["rms"] = dict(zip(map(str, found.widths), found.rms[-1], strict=True))
+    answer.own["rms"] = dict(zip(_width_names(networks), found.rms[-1], strict=True))
     answer.lines += _distance_lines(found)
+
+
+def _width_names(networks: "Trajectory") -> list[str]:
+    """A name for each width in the order of a comparison: n_1, or all layers where n_1 repeats."""
+    shapes = sorted(networks.dataset["widths"].values.tolist(), key=lambda shape: shape[0])
+    firsts = [shape[0] for shape in shapes]
+    return [
+        str(shape[0]) if firsts.count(shape[0]) == 1 else " × ".join(map(str, shape))
+        for shape in shapes
+    ]
 
 
 def _distance_lines(found: "Comparison") -> list[str]:
@@ -250,7 +276,9 @@ def _limit_scores(limit: "Trajectory") -> str:
         value, error = float(d.holdout_risk), float(d.holdout_risk_error)
         said.append(f"holdout risk {value:.4g} ± {error:.1g}")
     if "accuracy" in d:
-        said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, d.accuracy.values)]
+        said += [
+            f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, d.accuracy.values, strict=True)
+        ]
     return ", ".join(said)
 
 
@@ -259,7 +287,7 @@ def _network_scores(networks: "Trajectory", row: int) -> str:
     said = [f"risk {float(d.risk.mean()):.4g} ± {float(d.risk.std()):.1g}"]
     if "accuracy" in d:
         means = d.accuracy.mean("seed").values
-        said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, means)]
+        said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, means, strict=True)]
     return ", ".join(said)
 
 

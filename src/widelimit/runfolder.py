@@ -33,6 +33,9 @@ SHARED = tuple(name for name in SECTIONS["limit"] if name in SECTIONS["networks"
 ABANDONED_SECONDS = 3600
 """Temporary files older than this were left by a killed process."""
 
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
+"""What xarray and h5py raise on a file that is damaged, or is none of ours."""
+
 LIBRARIES = ("widelimit", "jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy", "xarray")
 
 
@@ -46,22 +49,31 @@ class RunFolder:
         """Make the folder ready for results of `kinds`; refuse results of another problem.
 
         A file of `kinds` is judged by all sections it depends on, another one by those that all
-        results share. With `overwrite`, results of another problem are removed.
+        results share. With `overwrite`, results of another problem are removed, and with them
+        what was made from both.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is not a folder; name another with -o")
         for kind in FILES:
             sections = SECTIONS[kind] if kind in kinds else SHARED
             name = "digest" if kind in kinds else "shared_digest"
-            if not self.has(kind) or self._attribute(kind, name) == problem.digest(*sections):
+            if not self.has(kind):
+                continue
+            found = self._attribute(kind, name)
+            if found == problem.digest(*sections):
                 continue
             if not overwrite:
-                raise RunFolderError(
-                    f"{self.path / FILES[kind]} holds results of another problem (they depend on "
-                    f"{', '.join(sections)}); name another folder with -o, or replace them with "
-                    "--overwrite"
+                what = (
+                    "cannot be read as a result of widelimit"
+                    if found is None
+                    else f"holds results of another problem (they depend on {', '.join(sections)})"
                 )
-            (self.path / FILES[kind]).unlink()
+                raise RunFolderError(
+                    f"{self.path / FILES[kind]} {what}; name another folder with -o, or replace "
+                    "it with --overwrite"
+                )
+            self._remove(kind)
+        self.provenance()  # a damaged one is told before computing, not after
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -91,7 +103,7 @@ class RunFolder:
         dataset = trajectory.dataset.assign_attrs(
             digest=digest, shared_digest=problem.digest(*SHARED), wall_seconds=seconds
         )
-        encoding = {name: COMPRESSION for name in dataset.data_vars}
+        encoding = dict.fromkeys(dataset.data_vars, COMPRESSION)
         self._write("problem.toml", lambda p: p.write_text(problem.to_toml(), encoding="utf-8"))
         self._write_states(trajectory, digest)
         self._write(FILES[kind], lambda p: _to_netcdf(dataset, p, encoding))
@@ -104,15 +116,18 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path} has no {FILES[kind]}; make it with widelimit {command}"
             )
-        with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
-            dataset = file.load()
-        groups = {}
-        if (self.path / STATES).is_file():
-            with xr.open_datatree(self.path / STATES, engine="h5netcdf") as tree:
-                for name, group in tree.children.items():
-                    if group.attrs.get("digest") == dataset.attrs["digest"]:
-                        groups[name] = group.to_dataset().load()
-        return Trajectory(self.problem(), dataset, xr.DataTree.from_dict(groups))
+        problem = self.problem()
+        try:
+            with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
+                dataset = file.load()
+            digest = dataset.attrs["digest"]
+        except UNREADABLE:
+            command = {"limit": "solve", "networks": "train"}[kind]
+            raise RunFolderError(
+                f"{self.path / FILES[kind]} cannot be read: it is damaged or not a result of "
+                f"widelimit; delete it and make it again with widelimit {command}"
+            ) from None
+        return Trajectory(problem, dataset, xr.DataTree.from_dict(self._states(digest)))
 
     def save_comparison(self, comparison: Comparison) -> None:
         """Write comparison.json."""
@@ -127,28 +142,52 @@ class RunFolder:
     def provenance(self) -> dict[str, Any]:
         """What is known about how the results came about."""
         path = self.path / "provenance.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except UNREADABLE:
+            raise RunFolderError(f"{path} cannot be read: it is damaged; delete it") from None
 
     def _attribute(self, kind: str, name: str) -> str | None:
         try:
             with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
                 return file.attrs.get(name)
-        except (OSError, ValueError):  # not a result of ours: never silently replaced
+        except UNREADABLE:  # not a result of ours: never silently replaced
             return None
 
-    def _write_states(self, trajectory: Trajectory, digest: str) -> None:
-        """Replace this kind's groups in states.nc and keep the others."""
-        groups: dict[str, xr.Dataset] = {}
-        if (self.path / STATES).is_file():
-            with xr.open_datatree(self.path / STATES, engine="h5netcdf") as tree:
+    def _remove(self, kind: str) -> None:
+        """Take a result away, and what was made from it."""
+        for name in (FILES[kind], "comparison.json", "report.html"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _states(self, digest: str | None) -> dict[str, xr.Dataset]:
+        """The groups of states.nc that belong to the result with this digest."""
+        path, groups = self.path / STATES, {}
+        if digest is None or not path.is_file():
+            return groups
+        try:
+            with xr.open_datatree(path, engine="h5netcdf") as tree:
                 for name, group in tree.children.items():
-                    if (name == "limit") != (trajectory.kind == "limit"):
+                    if group.attrs.get("digest") == digest:
                         groups[name] = group.to_dataset().load()
+        except UNREADABLE:
+            raise RunFolderError(
+                f"{path} cannot be read: it is damaged; delete it together with "
+                f"{' and '.join(FILES.values())}, and make them again"
+            ) from None
+        return groups
+
+    def _write_states(self, trajectory: Trajectory, digest: str) -> None:
+        """Replace this kind's groups in states.nc and keep those of the other kind's result."""
+        (other,) = (kind for kind in FILES if kind != trajectory.kind)
+        groups = self._states(self._attribute(other, "digest"))
         for name, group in trajectory.states.children.items():
             groups[name] = group.to_dataset().assign_attrs(digest=digest)
         tree = xr.DataTree.from_dict(groups)
         encoding = {
-            f"/{name}": {v: COMPRESSION for v in group.data_vars} for name, group in groups.items()
+            f"/{name}": dict.fromkeys(group.data_vars, COMPRESSION)
+            for name, group in groups.items()
         }
         self._write(STATES, lambda p: tree.to_netcdf(p, engine="h5netcdf", encoding=encoding))
 
@@ -156,6 +195,9 @@ class RunFolder:
         import jax
 
         record = self.provenance()
+        for kind in FILES:  # results that were replaced
+            if not self.has(kind):
+                record.pop(kind, None)
         record["versions"] = {name: metadata.version(name) for name in LIBRARIES}
         record["python"] = platform.python_version()
         record["device"] = jax.devices()[0].device_kind
@@ -180,7 +222,6 @@ class RunFolder:
             _sync(self.path)
         finally:
             Path(temporary).unlink(missing_ok=True)
-
 
     def _sweep(self) -> None:
         """Remove temporary files that killed processes left behind."""

@@ -1,5 +1,7 @@
 """The report: one self-contained page, drawn from a run folder; it computes no results."""
 
+# ruff: noqa: RUF001 (× and − are shown to people)
+
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -151,16 +153,16 @@ def _limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
 
 
 def _network_rows(networks: Trajectory, comparison: Comparison) -> list[list[str]]:
+    """One row a network shape, in the comparison's order: by n_1, which need not be unique."""
     d, rows = networks.dataset.isel(time=-1), []
-    for width, shape in zip(comparison.widths, _shapes(networks), strict=True):
-        at = d.sel(width=width)
-        k = comparison.widths.index(width)
+    for k, row in enumerate(np.argsort(d["width"].values, kind="stable")):
+        at = d.isel(width=row)
         accuracy = "—"
         if "accuracy" in d:
             accuracy = f"{float(at.accuracy.isel(part=-1).mean()):.3f}"
         rows.append(
             [
-                shape,
+                " × ".join(map(str, at["widths"].values)),
                 str(comparison.seeds),
                 f"{float(at.risk.mean()):.4g} ± {float(at.risk.std()):.1g}",
                 accuracy,
@@ -171,11 +173,6 @@ def _network_rows(networks: Trajectory, comparison: Comparison) -> list[list[str
             ]
         )
     return rows
-
-
-def _shapes(networks: Trajectory) -> list[str]:
-    shapes = sorted(networks.dataset["widths"].values.tolist())
-    return [" × ".join(map(str, shape)) for shape in shapes]
 
 
 def _fit_rows(comparison: Comparison) -> list[tuple[str, str]]:

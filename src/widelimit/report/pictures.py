@@ -1,5 +1,7 @@
 """Pictures of results, drawn with matplotlib; nothing is computed here beyond what is drawn."""
 
+# ruff: noqa: RUF001 (× and − are shown to people)
+
 from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -61,9 +63,7 @@ def draw_accuracy(trajectories: "Sequence[Trajectory]", part: str, ax: Axes | No
     return ax
 
 
-def _drawn(
-    trajectories: "Sequence[Trajectory]", value: Any, error: Any, ax: Axes | None
-) -> Axes:
+def _drawn(trajectories: "Sequence[Trajectory]", value: Any, error: Any, ax: Axes | None) -> Axes:
     """A score over time: `value` of each dataset, with `error` for limits."""
     with matplotlib.rc_context(STYLE):
         ax = new_axes() if ax is None else ax
@@ -71,9 +71,7 @@ def _drawn(
             d, times = trajectory.dataset, trajectory.dataset["time"].values
             if trajectory.kind == "limit":
                 line, bar = value(d).values, error(d).values
-                ax.fill_between(
-                    times, line - bar, line + bar, color=LIMIT_COLOUR, alpha=0.25, lw=0
-                )
+                ax.fill_between(times, line - bar, line + bar, color=LIMIT_COLOUR, alpha=0.25, lw=0)
                 ax.plot(times, line, color=LIMIT_COLOUR, lw=1.8, label="limit", zorder=5)
                 continue
             for row, colour in enumerate(width_colours(d.sizes["width"])):

@@ -1,0 +1,348 @@
+"""The command line as users meet it: files, answers, exit statuses, and silence where it is due."""
+
+import json
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from conftest import HOSTILE_TITLE, command, quick_problem, small_problem, table
+from widelimit import Diverged, ProblemError, RunFolderError
+from widelimit.cli import _guarded, main
+
+FILES = {
+    "limit.nc",
+    "networks.nc",
+    "states.nc",
+    "comparison.json",
+    "report.html",
+    "problem.toml",
+    "provenance.json",
+}
+HEAD = {"command", "run", "met", "error", "seconds", "warnings"}
+
+
+@pytest.fixture
+def problem_path(tmp_path):
+    path = tmp_path / "problem.toml"
+    path.write_text(quick_problem(title="quick").to_toml(), encoding="utf-8")
+    return path
+
+
+def called(capfd, *arguments):
+    """Exit status, standard output and standard error of a call in this process."""
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code, *capfd.readouterr()
+
+
+# Starting
+
+
+def test_the_installed_script_is_this_command():
+    (script,) = metadata.entry_points(group="console_scripts", name="widelimit")
+    assert script.value == "widelimit.cli:main"
+
+
+def test_help_comes_at_once():
+    took = []
+    for _ in range(5):
+        started = time.perf_counter()
+        done = command("--help")
+        took.append(time.perf_counter() - started)
+    assert done.returncode == 0
+    for name in ("solve", "train", "compare", "report", "run", "demo"):
+        assert name in done.stdout
+    assert min(took) < 0.5
+
+
+def test_help_imports_no_heavy_library():
+    code = "from widelimit.cli import main; main()"
+    call = [sys.executable, "-X", "importtime", "-c", code, "solve", "--help"]
+    done = subprocess.run(call, capture_output=True, encoding="utf-8", check=True)
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "cyclopts" in imported
+    assert imported & {"jax", "numpy", "pandas", "xarray", "matplotlib", "sklearn"} == set()
+
+
+def test_version(capfd):
+    status, out, _ = called(capfd, "--version")
+    assert status == 0
+    assert out.strip() == metadata.version("widelimit")
+
+
+# A whole run
+
+
+def test_run_makes_all_files(finished_run):
+    folder, done = finished_run
+    assert done.returncode == 0
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+def test_json_is_one_object_that_agrees_with_the_files(finished_run):
+    folder, done = finished_run
+    (line,) = done.stdout.splitlines()
+    answer = json.loads(line)
+    assert set(answer) >= HEAD
+    assert (answer["command"], answer["run"], answer["met"]) == ("run", str(folder), True)
+    assert answer["seconds"] > 0
+    with xr.open_dataset(folder / "limit.nc") as limit:
+        assert answer["error"] == limit.attrs["error"]
+        assert answer["warnings"] == json.loads(limit.attrs["warnings"])
+    comparison = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert answer["exponent"] == comparison["exponent"][-1]
+    assert list(answer["rms"].values()) == comparison["rms"][-1]
+    assert list(answer["rms"]) == ["4", "8", "16"]
+
+
+def test_comparison_has_the_keys_of_the_contract(finished_run):
+    folder, _ = finished_run
+    found = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    assert found["times"] == [0.0, 0.5, 1.0]
+    assert found["widths"] == [4, 8, 16]
+    for key in ("rms", "rms_se", "spread", "offset", "offset_se"):
+        assert [len(row) for row in found[key]] == [3, 3, 3], key
+    for fit, reason in zip(found["exponent"], found["exponent_reason"], strict=True):
+        assert (fit is None) == (reason is not None)
+        if fit is not None:
+            assert fit["low"] < fit["value"] < fit["high"]
+
+
+def test_progress_is_silent_without_a_terminal(finished_run):
+    _, done = finished_run
+    answer = json.loads(done.stdout)
+    notes = [f"note: {sentence}" for sentence in answer["warnings"]]
+    heading = f"{HOSTILE_TITLE}: 1 hidden layer (tanh), without biases"
+    assert done.stderr.splitlines() == [heading, *notes]
+
+
+def test_a_limit_that_is_there_is_not_solved_again(finished_run, capfd):
+    folder, done = finished_run
+    before = (folder / "limit.nc").stat().st_mtime_ns
+    status, out, _ = called(capfd, "solve", folder / "problem.toml", "-o", folder, "--json")
+    assert status == 0
+    assert (folder / "limit.nc").stat().st_mtime_ns == before
+    first, second = json.loads(done.stdout), json.loads(out)
+    for key in ("met", "error", "warnings", "nodes", "replicates", "tolerance"):
+        assert second[key] == first[key], key
+
+
+# Every command by itself
+
+
+def test_four_commands_make_what_run_makes(problem_path, tmp_path, finished_run, capfd):
+    whole, _ = finished_run
+    folder = tmp_path / "run"
+    wanted = [
+        (("solve", problem_path, "-o", folder), {"limit.nc", "states.nc"}, "limit"),
+        (("train", problem_path, "-o", folder), {"networks.nc"}, "networks"),
+        (("compare", folder), {"comparison.json"}, "distance"),
+        (("report", folder), {"report.html"}, "report"),
+    ]
+    made = {"problem.toml", "provenance.json"}
+    for arguments, files, heading in wanted:
+        status, out, err = called(capfd, *arguments)
+        assert status == 0, err
+        made |= files
+        assert {path.name for path in folder.iterdir()} == made
+        assert out.startswith(heading)
+    assert str(folder / "report.html") in out
+    assert err == ""
+    for name in ("limit.nc", "networks.nc"):
+        with xr.open_dataset(folder / name) as one, xr.open_dataset(whole / name) as other:
+            xr.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["compare", "report"])
+def test_json_of_the_commands_that_read_a_folder(finished_run, capfd, name):
+    folder, _ = finished_run
+    status, out, err = called(capfd, name, folder, "--json")
+    assert status == 0
+    (line,) = out.splitlines()
+    answer = json.loads(line)
+    assert set(answer) >= HEAD
+    assert (answer["command"], answer["run"], answer["met"]) == (name, str(folder), True)
+    assert err == ""
+
+
+# Status 1: not what was asked for
+
+
+def test_tolerance_not_met_is_kept_and_marked(tmp_path, capfd):
+    path, folder = tmp_path / "problem.toml", tmp_path / "run"
+    strict = small_problem(
+        limit={"tolerance": 1e-9, "max_nodes": 256},
+        data=table(points=3, inputs=1),
+        observe={"times": 2},
+    )
+    path.write_text(strict.to_toml(), encoding="utf-8")
+    done = command("solve", path, "-o", folder, "--json")
+    assert done.returncode == 1, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["met"] is False
+    assert answer["error"] > answer["tolerance"] == 1e-9
+    with xr.open_dataset(folder / "limit.nc") as limit:
+        assert limit.attrs["met"] == 0
+        assert limit.attrs["error"] == answer["error"]
+    assert called(capfd, "report", folder)[0] == 0
+    assert "tolerance NOT met" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_divergence_keeps_what_was_complete(tmp_path, capfd):
+    path, folder = tmp_path / "problem.toml", tmp_path / "run"
+    wild = quick_problem(
+        network={"activations": ["relu"]},
+        training={"horizon": 100.0},
+        networks={"widths": [4, 8], "seeds": 1, "method": "gd", "step": 20.0},
+    )
+    path.write_text(wild.to_toml(), encoding="utf-8")
+    status, out, err = called(capfd, "train", path, "-o", folder, "--json")
+    assert status == 1
+    answer = json.loads(out)
+    assert answer["met"] is False
+    assert any("diverged" in sentence for sentence in answer["warnings"])
+    assert "error: a network of width 4 diverged" in err
+    assert "Traceback" not in err
+
+
+# Status 2: a wrong file or call; nothing is written
+
+
+def assert_refused(capfd, folder, *arguments):
+    status, out, err = called(capfd, *arguments)
+    assert status == 2
+    assert out == ""
+    assert "Traceback" not in err
+    assert not Path(folder).exists()
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("solve", "P"), "--output"),
+        (("solve", "-o", "R"), "problem"),
+        (("run", "P", "-o", "R", "--fast"), "--fast"),
+        (("run", "P", "more", "-o", "R"), "more"),
+        (("slove", "P", "-o", "R"), "slove"),
+        (("report",), "run"),
+    ],
+)
+def test_wrong_calls_are_explained_on_standard_error(
+    problem_path, tmp_path, capfd, arguments, said
+):
+    folder = tmp_path / "run"
+    names = {"P": problem_path, "R": folder}
+    err = assert_refused(capfd, folder, *(names.get(a, a) for a in arguments))
+    assert said in err.lower()
+
+
+@pytest.mark.parametrize("name", ["solve", "train", "run"])
+def test_a_wrong_file_writes_nothing(tmp_path, capfd, name):
+    path, folder = tmp_path / "wrong.toml", tmp_path / "run"
+    path.write_text("[network]\nactivations = ['tanhh']\n[training]\nhorizn = 1\n", "utf-8")
+    err = assert_refused(capfd, folder, name, path, "-o", folder)
+    for words in ("4 mistakes", "network.activations: found 'tanhh'", "did you mean 'horizon'"):
+        assert words in err
+
+
+def test_a_wrong_file_in_a_process_of_its_own(tmp_path):
+    done = command("solve", tmp_path / "absent.toml", "-o", tmp_path / "run")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"error: {tmp_path / 'absent.toml'}: 1 mistake\n"
+        "  cannot be read: No such file or directory\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["train", "run"])
+def test_training_needs_networks(tmp_path, capfd, name):
+    path, folder = tmp_path / "problem.toml", tmp_path / "run"
+    path.write_text(quick_problem(networks=None).to_toml(), encoding="utf-8")
+    err = assert_refused(capfd, folder, name, path, "-o", folder)
+    assert "networks: is missing; give at least networks.widths" in err
+
+
+@pytest.mark.parametrize("name", ["compare", "report"])
+def test_a_folder_that_is_none(tmp_path, capfd, name):
+    err = assert_refused(capfd, tmp_path / "none", name, tmp_path / "none")
+    assert "has no limit.nc" in err
+
+
+def test_results_of_another_problem_are_refused(finished_run, tmp_path, capfd):
+    folder, _ = finished_run
+    path = tmp_path / "other.toml"
+    path.write_text(quick_problem(seed=5).to_toml(), encoding="utf-8")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    status, out, err = called(capfd, "run", path, "-o", folder)
+    assert (status, out) == (2, "")
+    assert "holds results of another problem" in err
+    assert "--overwrite" in err
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["compare", "report", "solve"])
+def test_a_damaged_limit_is_a_sentence(problem_path, tmp_path, capfd, name):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "limit.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + b"damage" * 50)
+    (folder / "problem.toml").write_bytes(problem_path.read_bytes())
+    arguments = (problem_path, "-o", folder) if name == "solve" else (folder,)
+    status, out, err = called(capfd, name, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {folder / 'limit.nc'} cannot be read")
+    assert len(err.splitlines()) == 1
+
+
+# Statuses of what goes wrong inside
+
+
+def raising(error):
+    def call():
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (ProblemError(["training.horizon: is missing"], "a.toml"), 2, "error: a.toml: 1 mistake"),
+        (RunFolderError("no limit here"), 2, "error: no limit here"),
+        (Diverged("the limit", 0.5, "a cause"), 1, "error: the limit diverged at about t = 0.5"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_failures_are_sentences_and_statuses(capfd, error, status, said):
+    assert _guarded(raising(error)) == status
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(said)
+    assert "Traceback" not in err
+
+
+def test_an_internal_error_names_its_log(capfd, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert _guarded(raising(ZeroDivisionError("a bug"))) == 3
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "internal error: ZeroDivisionError: a bug" in err
+    assert "Traceback" not in err
+    (log,) = tmp_path.glob("widelimit-*.log")
+    assert str(log) in err
+    text = log.read_text(encoding="utf-8")
+    assert "Traceback (most recent call last)" in text
+    assert "in call" in text
+
+
+def test_the_status_of_a_command_is_passed_on():
+    assert [_guarded(lambda k=k: k) for k in (0, 1, None)] == [0, 1, 0]
