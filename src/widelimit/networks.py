@@ -25,10 +25,10 @@ from widelimit.problem import NetworkSettings, Problem
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, network_dataset, neurons_over_time
 
-GROUP_BYTES = 2**27
+GROUP_BYTES = 2**26
 """Networks are trained together while their parameters fit into this."""
 
-FLOW_TOLERANCE = {"float64": 1e-8, "float32": 1e-5}
+FLOW_TOLERANCE = {"float64": 1e-8, "float32": 1e-4}
 """Step tolerance of `method = "flow"`: far below the spread between networks."""
 
 OVERSHOOT = (
