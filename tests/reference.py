@@ -27,7 +27,10 @@ def speeds(theta, p, x, y, w, rates, biased):
             else:
                 z = np.array(
                     [
-                        sum(p[layer - 1][j] * weights[layer][j, i] * h[-1][j] for j in range(len(h[-1])))
+                        sum(
+                            p[layer - 1][j] * weights[layer][j, i] * h[-1][j]
+                            for j in range(len(h[-1]))
+                        )
                         for i in range(len(p[layer]))
                     ]
                 )

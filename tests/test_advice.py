@@ -1,8 +1,8 @@
 """What is said before computing, and what is not said without reason."""
 
 import pytest
-from conftest import small_problem
 
+from conftest import small_problem
 from widelimit.advice import examine
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import small_problem
 
+from conftest import small_problem
 from widelimit import Trajectory, compare
 
 WIDTHS = [64, 128, 256, 512]

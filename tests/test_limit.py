@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 import reference
 from conftest import small_problem, table
-
 from widelimit import Diverged, solve
 from widelimit.limit import _Solver
 
@@ -71,9 +71,7 @@ def _reference_start(depth, biased, points, readouts, means, biases):
         layers.append(nodes)
     p = [np.array([q for *_, q in nodes]) for nodes in layers]
     theta = [np.array([w for w, *_ in layers[0]])]
-    theta += [
-        np.full((len(a), len(b)), m) for a, b, m in zip(p, p[1:], means, strict=False)
-    ]
+    theta += [np.full((len(a), len(b)), m) for a, b, m in zip(p, p[1:], means, strict=False)]
     theta += [np.array([a for *_, a, _ in layers[-1]])]
     if biased:
         theta += [np.array([b for _, b, *_ in nodes]) for nodes in layers]
@@ -133,9 +131,7 @@ def test_splitting_an_atom_changes_nothing():
         return solve(small_problem(network=network), progress=False).dataset.output.values
 
     a, b = [1.0, 0.5, 2.0], [-0.5, 1.0, 1.0]
-    np.testing.assert_allclose(
-        end([a, b], [0.4, 0.6]), end([a, b, b], [0.4, 0.3, 0.3]), atol=1e-12
-    )
+    np.testing.assert_allclose(end([a, b], [0.4, 0.6]), end([a, b, b], [0.4, 0.3, 0.3]), atol=1e-12)
 
 
 def test_frozen_layers_do_not_move():

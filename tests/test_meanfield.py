@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import small_problem, table
 
+from conftest import small_problem, table
 from widelimit.flow import advance_one, follow, method_for
 from widelimit.meanfield import gradient, output, risk, tangent_kernel, velocity
 from widelimit.neurons import Ensemble, Parameters, sampled_ensemble
@@ -48,9 +48,7 @@ def _weighted_square(ensemble, tree):
     p = ensemble.weights
     return Parameters(
         input=p[0] @ jnp.sum(tree.input**2, axis=1),
-        hidden=tuple(
-            a @ h**2 @ b for a, h, b in zip(p, tree.hidden, p[1:], strict=False)
-        ),
+        hidden=tuple(a @ h**2 @ b for a, h, b in zip(p, tree.hidden, p[1:], strict=False)),
         readout=p[-1] @ jnp.sum(tree.readout**2, axis=1),
         biases=tuple(w @ b**2 for w, b in zip(p, tree.biases, strict=True)),
         output_bias=jnp.sum(tree.output_bias**2),
@@ -97,15 +95,13 @@ def test_tracers_follow_without_being_felt(biased):
             (twin.biases[0][order], *twin.biases[1:]), twin.output_bias,
         ),
     )  # fmt: skip
-    ends = [
-        list(
-            follow(
-                advance_one, method_for(1e-9), system.equations, system.rates, system.batch, e,
-                np.array([1.0]), 1e-9, "test",
-            )
-        )[0]
-        for e in (ensemble, tracing)
-    ]  # fmt: skip
+    ends = []
+    for start in (ensemble, tracing):
+        path = follow(
+            advance_one, method_for(1e-9), system.equations, system.rates, system.batch, start,
+            np.array([1.0]), 1e-9, "test",
+        )  # fmt: skip
+        ends.append(next(path))
     np.testing.assert_allclose(
         output(system.equations, ends[0], system.inputs),
         output(system.equations, ends[1], system.inputs),

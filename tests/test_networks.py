@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import small_problem, table
 
+from conftest import small_problem, table
 from widelimit import Diverged, compare, solve, train
 from widelimit.descent import BLOCK, Sampling, descend
 from widelimit.meanfield import velocity
@@ -61,9 +61,7 @@ def test_updates_are_multiplier_times_autograd(depth, biased):
         ]
         pairs += [(move.readout, widths[-1] * slope["A"])]
         if biased:
-            pairs += [
-                (m, n * s) for m, n, s in zip(move.biases, widths, slope["b"], strict=True)
-            ]
+            pairs += [(m, n * s) for m, n, s in zip(move.biases, widths, slope["b"], strict=True)]
             pairs += [(move.output_bias, slope["a0"])]
         for found, expected in pairs:
             np.testing.assert_allclose(found, -expected, rtol=1e-11, atol=1e-13)
@@ -81,8 +79,9 @@ def test_sgd_is_the_plain_loop():
         plain = {"W": [p.input, *p.hidden], "A": p.readout, "b": None, "a0": jnp.zeros(1)}
         slope = jax.jit(
             jax.grad(
-                lambda q, x, y: 0.5
-                * jnp.mean(jnp.sum((plain_output({**q, "n": widths}, x) - y) ** 2, axis=1))
+                lambda q, x, y: (
+                    0.5 * jnp.mean(jnp.sum((plain_output({**q, "n": widths}, x) - y) ** 2, axis=1))
+                )
             )
         )
         for row in rows[:200]:
@@ -111,9 +110,7 @@ def test_replicating_and_permuting_neurons_changes_nothing():
         p = base.parameters
         copied = Ensemble(
             (jnp.full(8, 1 / 8), jnp.full(9, 1 / 9)),
-            type(p)(
-                p.input[order], (p.hidden[0][order][:, other],), p.readout[other], None, None
-            ),
+            type(p)(p.input[order], (p.hidden[0][order][:, other],), p.readout[other], None, None),
         )
         rows = Sampling("independent", 1, True).rows(jax.random.key(5), system.batch.weights, 0)
         ends = [

@@ -76,8 +76,10 @@ def _collapse(problem: Problem, ensemble: Ensemble) -> list[str]:
     collapsed = [k for k, size in enumerate(ensemble.sizes[1:-1], 2) if size == 1]
     if not collapsed:
         return []
-    layers = f"layer {collapsed[0]}" if len(collapsed) == 1 else (
-        f"layers {', '.join(map(str, collapsed[:-1]))} and {collapsed[-1]}"
+    layers = (
+        f"layer {collapsed[0]}"
+        if len(collapsed) == 1
+        else (f"layers {', '.join(map(str, collapsed[:-1]))} and {collapsed[-1]}")
     )
     return [
         f"in the limit all neurons of hidden {layers} are alike (independent initial weights "
@@ -121,9 +123,7 @@ def _stiffness(system: System, ensemble: Ensemble, single: bool) -> Array:
     """max_x K(x, x) for steps on a single sample, the largest eigenvalue of K under π else."""
     total = len(system.batch.inputs)
     chosen = np.random.default_rng(0).permutation(total)[:KERNEL_POINTS]
-    kernel = tangent_kernel(
-        system.equations, system.rates, ensemble, system.batch.inputs[chosen]
-    )
+    kernel = tangent_kernel(system.equations, system.rates, ensemble, system.batch.inputs[chosen])
     if single:
         return jnp.max(jnp.einsum("xcxc->xc", kernel))
     weights = system.batch.weights[chosen]

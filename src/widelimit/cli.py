@@ -1,7 +1,5 @@
 """The command line: read, call one function, print. Heavy imports wait until they are needed."""
 
-# ruff: noqa: RUF001 (× and − are shown to people)
-
 import json
 import sys
 import tempfile

@@ -85,9 +85,7 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     error = np.sqrt((limit.dataset["output_error"].values ** 2).mean(axis=(-2, -1)))
     widths = sampled["width"].values[order]
     shapes = networks.dataset["widths"].values[order]
-    fits = [
-        _fitted(shapes, rms[:, t], rms_se[:, t], error[t], seeds) for t in range(rms.shape[1])
-    ]
+    fits = [_fitted(shapes, rms[:, t], rms_se[:, t], error[t], seeds) for t in range(rms.shape[1])]
     return Comparison(
         times=f.time.values.tolist(),
         widths=widths.tolist(),
@@ -129,10 +127,7 @@ def _offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     whole = square(total, own.sum(axis=1), seeds)
     left_out = np.stack(
-        [
-            square(total - delta[:, s], own.sum(axis=1) - own[:, s], seeds - 1)
-            for s in range(seeds)
-        ]
+        [square(total - delta[:, s], own.sum(axis=1) - own[:, s], seeds - 1) for s in range(seeds)]
     )
     deviation = left_out - left_out.mean(axis=0)
     square_se = np.sqrt((seeds - 1) / seeds * (deviation**2).sum(axis=0))

@@ -172,10 +172,11 @@ class Csv(_Source):
         if missing:
             known = ", ".join(map(str, frame.columns))
             raise ValueError(f"targets: no column {missing[0]!r} in {path.name}; it has {known}")
-        numbers = frame.apply(pd.to_numeric, errors="coerce")
-        broken = numbers.isna() & frame.notna()
-        if broken.any(axis=None):
-            row, column = np.argwhere(broken.to_numpy())[0]
+        columns = {name: pd.to_numeric(frame[name], errors="coerce") for name in frame.columns}
+        numbers = pd.DataFrame(columns)
+        broken = np.argwhere((numbers.isna() & frame.notna()).to_numpy())
+        if len(broken):
+            row, column = broken[0]
             raise ValueError(
                 f"path: data row {row + 1} of {path.name}, column {frame.columns[column]!r}, "
                 f"holds {frame.iat[row, column]!r}, which is not a number"
@@ -184,8 +185,8 @@ class Csv(_Source):
         if not others:
             raise ValueError(f"targets: they are all columns of {path.name}; no inputs are left")
         return _Rows(
-            numbers[others].to_numpy(float),
-            numbers[list(self.targets)].to_numpy(float),
+            numbers.loc[:, others].to_numpy(float),
+            numbers.loc[:, list(self.targets)].to_numpy(float),
             None,
             self.targets,
             "data row",

@@ -35,14 +35,14 @@ class Sampling(NamedTuple):
         They depend on the key and the step alone, not on how steps are cut into blocks.
         """
         count = len(weights)
-        steps = first + jnp.arange(BLOCK)
+        steps = jnp.asarray(first) + jnp.arange(BLOCK)
         if self.draw == "epochs":
             return self._reshuffled(key, count, steps)
         keys = jax.vmap(lambda step: jax.random.fold_in(key, step))(steps)
         if self.draw == "distinct":
-            return jax.vmap(
-                lambda k: jax.random.choice(k, count, (self.size,), replace=False)
-            )(keys)
+            return jax.vmap(lambda k: jax.random.choice(k, count, (self.size,), replace=False))(
+                keys
+            )
         if self.equal_weights:
             return jax.vmap(lambda k: jax.random.randint(k, (self.size,), 0, count))(keys)
         edges = jnp.cumsum(weights)[:-1]

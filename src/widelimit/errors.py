@@ -22,7 +22,7 @@ class RunFolderError(WidelimitError):
     """A run folder lacks what was asked of it, or holds results of another problem."""
 
 
-class Diverged(WidelimitError, ArithmeticError):
+class Diverged(WidelimitError, ArithmeticError):  # noqa: N818 - a state, as users say it
     """A state stopped being finite, or its integration stopped advancing.
 
     `time` is the mean-field time that was reached.

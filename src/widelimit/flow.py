@@ -6,6 +6,7 @@ It serves limits and networks alike; only the ensemble differs. Time stepping is
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -70,7 +71,7 @@ def advance(
     # hidden-to-hidden weights at depth 1 for a leaf.
     state, layout = jax.tree.flatten(ensemble.parameters)
 
-    def field(t: Array, state: list[Array], args: None) -> list[Array]:
+    def field(t: Any, state: list[Array], args: None) -> list[Array]:
         now = Ensemble(ensemble.weights, jax.tree.unflatten(layout, state))
         return jax.tree.leaves(velocity(equations, rates, now, batch))
 
@@ -116,8 +117,8 @@ def follow(
 ) -> Iterator[Ensemble]:
     """The ensemble at each of the increasing `times`, starting from time 0.
 
-    `step` is `advance_one` or `advance_many`, `solver` diffrax's method. Steps end at the observed times, so outputs there
-    carry no interpolation error. Raises `Diverged`.
+    `step` is `advance_one` or `advance_many`, `solver` diffrax's method. Steps end at the
+    observed times, so outputs there carry no interpolation error. Raises `Diverged`.
     """
     dtype = ensemble.weights[0].dtype
     shape = ensemble.weights[0].shape[:-1]

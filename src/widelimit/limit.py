@@ -9,6 +9,7 @@ met. The time-integration error is the change when time steps are halved.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -121,7 +122,9 @@ class _Solver:
         stops, method = times, method_for(tolerance)
         if halved:
             stops = np.union1d(times, 0.5 * (times + np.concatenate([[0.0], times[:-1]])))
-            tolerance /= 2 ** method.order(None)
+            order = method.order(None)
+            assert order is not None
+            tolerance /= 2**order
             tolerance = max(tolerance, 1e-12 if self.double else 2e-6)
         shape = " × ".join(map(str, start.sizes))
         self.bar.set_description(f"limit: {shape} nodes, {what}")
@@ -261,7 +264,7 @@ class _Solver:
         """Multiplications of one evaluation of the network, up to a factor."""
         dims = self.system.batch.inputs.shape[1], self.system.batch.targets.shape[1]
         sizes = [dims[0], *counts, dims[1]]
-        return float(sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)))
+        return float(sum(a * b for a, b in pairwise(sizes)))
 
     def layer_variances(
         self, values: list[np.ndarray], counts: Sequence[int], tolerance: float

@@ -118,7 +118,9 @@ def tangent_kernel(
     unit = jnp.broadcast_to(identity[:, None, :], (channels, *f.shape))
     per_channel = jax.vmap(lambda e: tuple(_sensitivities(ensemble, layers, e)))(unit)
     p = ensemble.weights
-    grams = [(layer.values * weight) @ layer.values.T for layer, weight in zip(layers, p, strict=True)]
+    grams = [
+        (layer.values * weight) @ layer.values.T for layer, weight in zip(layers, p, strict=True)
+    ]
     kernel = rates.readout * jnp.einsum("xy,ck->xcyk", grams[-1], identity)
     for index, (delta, weight) in enumerate(zip(per_channel, p, strict=True)):
         before = x @ x.T if index == 0 else grams[index - 1]

@@ -30,7 +30,7 @@ class Parameters(eqx.Module):
 
 
 class Ensemble(eqx.Module):
-    """Neurons with weights: `weights[l]` `(neuron,)` with sum 1, and parameters, for hidden layers l = 1 … L."""
+    """Neurons with weights: `weights[l]` `(neuron,)` with sum 1, and their parameters."""
 
     weights: tuple[Float[Array, "*batch _"], ...]
     parameters: Parameters
@@ -104,7 +104,8 @@ def neuron_kinds(
     Neurons with equal marks are of one kind only if the hidden-to-hidden weights around them
     are constants.
     """
-    if any(law.atoms() is None or len(law.atoms()[1]) > 1 for law in network.initial.hidden):
+    constants = [law.atoms() for law in network.initial.hidden]
+    if any(atoms is None or len(atoms[1]) > 1 for atoms in constants):
         return [None] * network.depth
     marks = network.marks(inputs, channels)
     return [

@@ -5,7 +5,6 @@ import json
 import sys
 import tomllib
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -175,6 +174,7 @@ class Problem(BaseModel):
     observe: ObserveSettings = ObserveSettings()
 
     _folder: Path = PrivateAttr(default_factory=Path)
+    _dataset: Dataset | None = PrivateAttr(default=None)
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Problem":
@@ -210,7 +210,7 @@ class Problem(BaseModel):
         if mistakes or problem is None:
             raise ProblemError(mistakes, source)
         problem._folder = Path(folder)
-        problem.__dict__["dataset"] = data  # already loaded: fills the cached property
+        problem._dataset = data
         return problem
 
     def with_changes(self, **sections: Mapping[str, Any] | Any) -> "Problem":
@@ -223,10 +223,12 @@ class Problem(BaseModel):
             raw[name] = {**raw.get(name, {}), **value} if isinstance(value, Mapping) else value
         return type(self).from_dict(raw, self._folder)
 
-    @cached_property
+    @property
     def dataset(self) -> Dataset:
         """The data as arrays, holdout taken out."""
-        return self.data.load(self._folder, self.seed)
+        if self._dataset is None:
+            self._dataset = self.data.load(self._folder, self.seed)
+        return self._dataset
 
     @property
     def times(self) -> np.ndarray:

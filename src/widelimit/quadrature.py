@@ -137,7 +137,9 @@ def exact_nodes(mark: Sequence[Block], most: int) -> Nodes | None:
         if count > most:
             return None
     empty = np.zeros(0)  # an empty mark: one neuron without entries
-    rows = [np.concatenate([empty, *c]) for c in itertools.product(*(points for points, _ in factors))]
+    rows = [
+        np.concatenate([empty, *c]) for c in itertools.product(*(points for points, _ in factors))
+    ]
     weights = [np.prod(c) for c in itertools.product(*(weights for _, weights in factors))]
     return Nodes(np.array(rows, float).reshape(count, -1), np.array(weights))
 

@@ -239,7 +239,7 @@ def _nan_as_null(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _to_netcdf(dataset: xr.Dataset, path: Path, encoding: dict[str, Any]) -> None:
+def _to_netcdf(dataset: xr.Dataset, path: Path, encoding: dict[Any, Any]) -> None:
     dataset.to_netcdf(path, engine="h5netcdf", encoding=encoding)
 
 

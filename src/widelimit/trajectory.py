@@ -124,7 +124,9 @@ def network_dataset(
     observed = system.view("observed")
     parts = _parts(data, system)
     dims = ("width", "seed", "time")
-    variables: dict[str, Any] = {"output": ((*dims, "input", "channel"), values[None, :, :, observed])}
+    variables: dict[str, Any] = {
+        "output": ((*dims, "input", "channel"), values[None, :, :, observed])
+    }
     for prefix, (view, targets, weights) in parts.items():
         losses = _losses(problem.training.loss, values[:, :, view], targets)
         variables[f"{prefix}risk"] = (dims, (losses @ weights)[None])

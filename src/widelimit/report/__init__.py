@@ -1,7 +1,5 @@
 """The report: one self-contained page, drawn from a run folder; it computes no results."""
 
-# ruff: noqa: RUF001 (× and − are shown to people)
-
 import json
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """Pictures of results, drawn with matplotlib; nothing is computed here beyond what is drawn."""
 
-# ruff: noqa: RUF001 (× and − are shown to people)
-
 from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from widelimit.trajectory import Trajectory
 
 LIMIT_COLOUR = "#111111"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
