@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.typing import DTypeLike
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from widelimit.advice import examine
 from widelimit.descent import BLOCK, Sampling, descend, draw
 from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow, method_for
+from widelimit.network import Network
 from widelimit.neurons import Ensemble, neuron_kinds, sampled_ensemble
 from widelimit.problem import NetworkSettings, Problem
 from widelimit.system import System, outputs
@@ -172,10 +174,8 @@ def _paths(
     """The networks of these keys at every observed time."""
     settings, dtype = _settings(problem), system.inputs.dtype
     dims = system.inputs.shape[1], system.batch.targets.shape[1]
-    split = jax.vmap(lambda key: jax.random.split(key))(keys)
-    initial = eqx.filter_jit(
-        jax.vmap(lambda key: sampled_ensemble(key, problem.network, widths, *dims, dtype))
-    )(split[:, 0])
+    initial_keys, data_keys = _split(keys)
+    initial = _sampled(initial_keys, problem.network, widths, *dims, dtype)
     if settings.method == "flow":
         tolerance = FLOW_TOLERANCE[settings.precision]
         path = follow(
@@ -193,7 +193,7 @@ def _paths(
             count = min(BLOCK, target - done)
             rows = None
             if settings.method == "sgd":
-                rows = draw(sampling, split[:, 1], system.batch.weights, jnp.asarray(done))
+                rows = draw(sampling, data_keys, system.batch.weights, jnp.asarray(done))
             ensembles = descend(
                 system.equations, system.rates, system.batch, ensembles, rows,
                 jnp.asarray(count), jnp.asarray(step, dtype),
@@ -202,6 +202,26 @@ def _paths(
             bar.set_postfix_str(f" step {done}", refresh=False)
             bar.update(0)
         yield time, ensembles
+
+
+@eqx.filter_jit
+def _split(keys: Key[Array, " seeds"]) -> tuple[Array, Array]:
+    """For every network a key for its initial draws and one for its data."""
+    pairs = jax.vmap(jax.random.split)(keys)
+    return pairs[:, 0], pairs[:, 1]
+
+
+@eqx.filter_jit
+def _sampled(
+    keys: Key[Array, " seeds"],
+    network: Network,
+    widths: tuple[int, ...],
+    inputs: int,
+    channels: int,
+    dtype: DTypeLike,
+) -> Ensemble:
+    """A batch of networks at time zero."""
+    return jax.vmap(lambda k: sampled_ensemble(k, network, widths, inputs, channels, dtype))(keys)
 
 
 @eqx.filter_jit
