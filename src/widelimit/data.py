@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from widelimit.laws import Number, checked_weights, not_a_number
+from widelimit.laws import Number, checked_rows, checked_weights
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,7 @@ def _numbers(value: Any) -> Any:
     rows = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(rows, list | tuple) or len(rows) == 0:
         raise ValueError("must be a non-empty list of numbers or of rows of numbers")
-    vectors = [r if isinstance(r, list | tuple) else [r] for r in rows]
-    for index, vector in enumerate(vectors):
-        if len(vector) != len(vectors[0]):
-            raise ValueError(
-                f"row {index} has {len(vector)} entries and row 0 has {len(vectors[0])}"
-            )
-        for entry in vector:
-            if wrong := not_a_number(entry):
-                raise ValueError(f"row {index} holds {wrong}")
-    return tuple(tuple(float(e) for e in v) for v in vectors)
+    return tuple(tuple(float(entry) for entry in row) for row in checked_rows(rows, "row"))
 
 
 Rows = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_numbers)]

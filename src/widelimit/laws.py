@@ -54,6 +54,23 @@ def not_a_number(entry: Any) -> str | None:
     return None
 
 
+def checked_rows(value: Sequence[Any], noun: str) -> list[Sequence[Any]]:
+    """Rows of numbers of one length, or a ValueError that names the wrong one by `noun`.
+
+    A flat list means rows of one entry.
+    """
+    rows: list[Sequence[Any]] = [r if isinstance(r, list | tuple) else [r] for r in value]
+    for index, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            raise ValueError(
+                f"{noun} {index} has {len(row)} entries and {noun} 0 has {len(rows[0])}"
+            )
+        for entry in row:
+            if wrong := not_a_number(entry):
+                raise ValueError(f"{noun} {index} holds {wrong}")
+    return rows
+
+
 class _Law(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -121,19 +138,10 @@ def _points(value: Any) -> Any:
     """All numbers, or all vectors of one length; pydantic's own union messages are unreadable."""
     if not isinstance(value, list | tuple) or len(value) == 0:
         raise ValueError("points must be a non-empty list of numbers or of equally long vectors")
-    vectors = [p if isinstance(p, list | tuple) else [p] for p in value]
-    if any(isinstance(p, list | tuple) for p in value) and not all(
-        isinstance(p, list | tuple) for p in value
-    ):
+    if len({isinstance(point, list | tuple) for point in value}) > 1:
         raise ValueError("points mixes numbers and vectors; use one kind")
-    for row, vector in enumerate(vectors):
-        if len(vector) != len(vectors[0]):
-            raise ValueError(
-                f"point {row} has {len(vector)} entries and point 0 has {len(vectors[0])}"
-            )
+    for row, vector in enumerate(checked_rows(value, "point")):
         for entry in vector:
-            if wrong := not_a_number(entry):
-                raise ValueError(f"point {row} holds {wrong}")
             if not np.isfinite(entry):
                 raise ValueError(f"point {row} holds {entry!r}, which is not finite")
     return value

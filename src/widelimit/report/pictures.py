@@ -107,7 +107,13 @@ def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -
             x = (weight @ np.log(widths)) / weight.sum()
             y = (weight @ np.log(rms)) / weight.sum()
             line = np.exp(y + fitted["value"] * (np.log(widths) - x))
-            ax.plot(widths, line, color="#31688e", lw=1.5, label=f"slope {fitted['value']:.2f}")
+            ax.plot(
+                widths,
+                line,
+                color="#31688e",
+                lw=1.5,
+                label=f"slope {fitted['value']:.2f}".replace("-", "−"),
+            )
         ax.plot(
             widths, level * (widths / centre) ** -0.5, "--", color="#cc6633", lw=1,
             label="slope −1/2",
