@@ -64,9 +64,10 @@ def solve(problem: Problem, *, progress: bool | None = None) -> Trajectory:
     with jax.enable_x64(double):
         solver = _Solver.of(problem, jnp.float64 if double else jnp.float32, progress)
         notes = examine(problem)
-        if all(isinstance(rule, Exact) for rule in solver.rules):
-            return solver.exact(notes)
-        return solver.to_tolerance(notes)
+        with solver.bar:
+            if all(isinstance(rule, Exact) for rule in solver.rules):
+                return solver.exact(notes)
+            return solver.to_tolerance(notes)
 
 
 @dataclass
@@ -88,7 +89,7 @@ class _Solver:
             desc="limit",
             unit="time",
             disable=None if progress is None else not progress,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
         frame = principal_directions(data.inputs, data.weights)
         rules = tuple(rule_for(mark, frame) for mark in marks)
@@ -127,7 +128,7 @@ class _Solver:
             tolerance /= 2**order
             tolerance = max(tolerance, 1e-12 if self.double else 2e-6)
         shape = " × ".join(map(str, start.sizes))
-        self.bar.set_description(f"limit: {shape} nodes, {what}")
+        self.bar.set_description_str(f"limit: {shape} nodes, {what}")
         path = follow(
             advance_one, method, system.equations, system.rates, system.batch, start, stops,
             tolerance, "the limit",
@@ -295,7 +296,6 @@ class _Solver:
         notes: list[str],
     ) -> Trajectory:
         """The trajectory with its errors, and whether they are as small as was asked."""
-        self.bar.close()
         goal = self.problem.limit.tolerance
         reached = self.largest_rms(half_width + time_error)
         if reached > goal:

@@ -135,7 +135,7 @@ def _one_width(
         desc=f"networks: width {' × '.join(map(str, widths))}",
         unit="time",
         disable=None if progress is None else not progress,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
     ) as bar:
         for group in range(groups):
             chosen = padded[group * size : (group + 1) * size]
