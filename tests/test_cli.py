@@ -49,7 +49,9 @@ def test_the_installed_script_is_this_command():
     assert script.value == "widelimit.cli:main"
 
 
+@pytest.mark.slow
 def test_help_comes_at_once():
+    """Wall time of an idle machine: the fast suite shares its cores, so it checks imports only."""
     took = []
     for _ in range(5):
         started = time.perf_counter()
