@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from widelimit.network import Block, Network
-from widelimit.quadrature import ATOM_LIMIT, Nodes, exact_nodes
+from widelimit.quadrature import ATOM_LIMIT, Nodes, coordinates, exact_nodes
 
 
 class Parameters(eqx.Module):
@@ -77,7 +77,7 @@ def sampled_ensemble(
     sizes = [n if k is None else len(k.weights) for n, k in zip(widths, kinds, strict=True)]
     normals_key, *kind_keys = jax.random.split(key, len(widths) + 1)
     shapes = [
-        (width, sum(b.law.coordinates(b.size) for b in mark) if atoms is None else 0)
+        (width, coordinates(mark) if atoms is None else 0)
         for mark, width, atoms in zip(marks, widths, kinds, strict=True)
     ]
     z = _normals(normals_key, [*shapes, *pairwise(sizes)], dtype)

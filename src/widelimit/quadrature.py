@@ -99,12 +99,12 @@ class Cloud:
     @property
     def order(self) -> float:
         """Assumed decay of the error in the number of nodes: slow in many dimensions."""
-        return 0.5 + 0.4 * min(1.0, 4 / _coordinates(_split_atoms(self.mark)[1]))
+        return 0.5 + 0.4 * min(1.0, 4 / coordinates(_split_atoms(self.mark)[1]))
 
     def place(self, count: int, rng: np.random.Generator) -> Nodes:
         """`count` points (a power of two) for each combination of atoms beside them."""
         smooth = _split_atoms(self.mark)[1]
-        uniforms = qmc.Sobol(_coordinates(smooth), scramble=True, rng=rng).random(count)
+        uniforms = qmc.Sobol(coordinates(smooth), scramble=True, rng=rng).random(count)
         z = _matched(ndtri(np.clip(uniforms, 2.0**-54, 1 - 2.0**-53)))
         if smooth[0].name == "input" and smooth[0].law.vector_size is None:
             z[:, : smooth[0].size] = z[:, : smooth[0].size] @ self.frame
@@ -119,7 +119,7 @@ def rule_for(mark: tuple[Block, ...], frame: np.ndarray) -> Rule:
     atoms = exact_nodes(mark, ATOM_LIMIT)
     if atoms is not None:
         return Exact(atoms)
-    return Line(mark) if _coordinates(_split_atoms(mark)[1]) == 1 else Cloud(mark, frame)
+    return Line(mark) if coordinates(_split_atoms(mark)[1]) == 1 else Cloud(mark, frame)
 
 
 def exact_nodes(mark: Sequence[Block], most: int) -> Nodes | None:
@@ -163,7 +163,8 @@ def _matched(z: np.ndarray) -> np.ndarray:
     return np.linalg.solve(factor, z.T).T
 
 
-def _coordinates(mark: Sequence[Block]) -> int:
+def coordinates(mark: Sequence[Block]) -> int:
+    """How many standard normals make a mark."""
     return sum(block.law.coordinates(block.size) for block in mark)
 
 
