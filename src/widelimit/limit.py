@@ -162,7 +162,7 @@ class _Solver:
     def exact(self, notes: list[str]) -> Trajectory:
         """All marks are atoms: one integration, no quadrature error."""
         counts = [rule.start for rule in self.rules]
-        floor = EXACT_STEP_TOLERANCE if self.system.inputs.dtype == jnp.float64 else 1e-5
+        floor = EXACT_STEP_TOLERANCE if self.double else 1e-5
         self.bar.total = 2 * len(self.problem.times)
         values, time_error = self.timed(counts, floor)
         return self.finished([values], np.zeros_like(values), time_error, counts, floor, notes)
@@ -172,7 +172,7 @@ class _Solver:
     def to_tolerance(self, notes: list[str]) -> Trajectory:
         """Refine until the estimated error is below the tolerance, or the budget is used up."""
         goal = self.problem.limit.tolerance
-        counts = [min(r.start, self.problem.limit.max_nodes) for r in self.rules]
+        counts = [min(rule.start, self.most_nodes) for rule in self.rules]
         step_tolerance = max(goal / 100, 1e-10 if self.double else 1e-6)
         first, time_error = self.timed(counts, step_tolerance)
         while self.largest_rms(time_error) > goal / 5 and step_tolerance > 1e-10:
@@ -190,6 +190,11 @@ class _Solver:
                 break
             counts, values = larger, []
         return self.finished(values, half_width, time_error, counts, step_tolerance, notes)
+
+    @property
+    def most_nodes(self) -> int:
+        """The largest power of two in the budget: Sobol points are balanced at these only."""
+        return 2 ** (self.problem.limit.max_nodes.bit_length() - 1)
 
     @property
     def double(self) -> bool:
@@ -218,9 +223,8 @@ class _Solver:
 
     def can_grow(self, counts: Sequence[int]) -> bool:
         """Whether any layer may still have more nodes."""
-        most = self.problem.limit.max_nodes
         return any(
-            not isinstance(rule, Exact) and 2 * count <= most
+            not isinstance(rule, Exact) and 2 * count <= self.most_nodes
             for rule, count in zip(self.rules, counts, strict=True)
         )
 
@@ -239,11 +243,11 @@ class _Solver:
     def grown(self, variances: dict[int, float], counts: list[int], factor: float) -> list[int]:
         """Sizes whose predicted variance is `factor` times today's, at little work."""
         variances, sizes = dict(variances), list(counts)
-        needed, most = factor * sum(variances.values()), self.problem.limit.max_nodes
+        needed = factor * sum(variances.values())
         while sum(variances.values()) > needed:
             gains = {}
             for layer, variance in variances.items():
-                if 2 * sizes[layer] > min(most, counts[layer] * 2**MOST_DOUBLINGS):
+                if 2 * sizes[layer] > min(self.most_nodes, counts[layer] * 2**MOST_DOUBLINGS):
                     continue
                 doubled = [2 * c if k == layer else c for k, c in enumerate(sizes)]
                 price = self.work(doubled) / self.work(sizes) - 1

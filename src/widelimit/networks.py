@@ -22,7 +22,7 @@ from widelimit.descent import BLOCK, Sampling, descend, draw
 from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow, method_for
 from widelimit.network import Network
-from widelimit.neurons import Ensemble, neuron_kinds, sampled_ensemble
+from widelimit.neurons import Ensemble, held_sizes, neuron_kinds, sampled_ensemble
 from widelimit.problem import NetworkSettings, Problem
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, network_dataset, neurons_over_time
@@ -121,8 +121,7 @@ def _one_width(
     """All seeds of one width, in groups that fit into memory."""
     settings, dims = _settings(problem), (system.inputs.shape[1], system.batch.targets.shape[1])
     keys = _keys(problem.seed, widths, settings.seeds)
-    kinds = neuron_kinds(problem.network, widths, *dims)
-    sizes = [n if k is None else len(k.weights) for n, k in zip(widths, kinds, strict=True)]
+    sizes = held_sizes(neuron_kinds(problem.network, widths, *dims), widths)
     floats = sum(a * b for a, b in zip([dims[0], *sizes], [*sizes, dims[1]], strict=True))
     bytes_each = floats * system.inputs.dtype.itemsize
     most = max(1, min(settings.seeds, GROUP_BYTES // bytes_each))

@@ -74,7 +74,7 @@ def sampled_ensemble(
     """
     marks = network.marks(inputs, channels)
     kinds = neuron_kinds(network, widths, inputs, channels)
-    sizes = [n if k is None else len(k.weights) for n, k in zip(widths, kinds, strict=True)]
+    sizes = held_sizes(kinds, widths)
     normals_key, *kind_keys = jax.random.split(key, len(widths) + 1)
     shapes = [
         (width, coordinates(mark) if atoms is None else 0)
@@ -112,6 +112,11 @@ def neuron_kinds(
         exact_nodes(mark, min(width - 1, ATOM_LIMIT))
         for mark, width in zip(marks, widths, strict=True)
     ]
+
+
+def held_sizes(kinds: Sequence[Nodes | None], widths: tuple[int, ...]) -> list[int]:
+    """How many weighted neurons stand for each layer of a network."""
+    return [n if k is None else len(k.weights) for n, k in zip(widths, kinds, strict=True)]
 
 
 def _normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, int]], dtype: DTypeLike) -> list[Array]:
