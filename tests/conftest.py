@@ -34,6 +34,13 @@ def small_problem(depth: int = 1, **sections) -> Problem:
     return Problem.from_dict({**raw, **sections})
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_code(tmp_path_factory):
+    """Commands run by tests share compiled code, in a folder that no other session uses."""
+    folder = tmp_path_factory.getbasetemp().parent / "compiled"  # one for all workers
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+
+
 @pytest.fixture
 def problem_file(tmp_path):
     """A problem file on disk that `run` finishes in seconds."""

@@ -186,7 +186,7 @@ def test_linear_problem_has_the_closed_form():
 
 
 @pytest.mark.parametrize("law", ["normal", "uniform"])
-def test_line_rule_matches_dense_quadrature(law):
+def test_lattice_matches_dense_quadrature(law):
     """d = 1, depth 2: both marks have one coordinate; 400 Gauss nodes each are the reference."""
     laws = {
         "normal": {"law": "normal", "mean": 0.3, "std": 1.2},
@@ -214,7 +214,7 @@ def test_line_rule_matches_dense_quadrature(law):
         network={"activations": ["tanh"] * 2, "initial": {"input": atoms, "readout": atoms}}
     )
     limit, reference_ = (solve(p, progress=False).dataset for p in (problem, exact))
-    assert limit.attrs["rules"] == ["line", "line"]
+    assert limit.attrs["rules"] == ["lattice", "lattice"]
     error = np.sqrt(((limit.output - reference_.output) ** 2).mean(("input", "channel"))).max()
     assert error < 1e-4
 
@@ -237,6 +237,16 @@ def test_tolerance_out_of_reach_is_kept_and_marked():
     assert limit.states["limit"].sizes["neuron_1"] == 128  # Sobol points come in powers of two
     assert any("raise limit.max_nodes" in warning for warning in limit.warnings)
     assert limit.dataset.attrs["error"] > 1e-8
+
+
+def test_a_hopeless_tolerance_is_told_early():
+    """Five inputs, and 1e-9: given up after the first level, with what it would take."""
+    limit = solve(small_problem(data=table(inputs=5), limit={"tolerance": 1e-9}), progress=False)
+    assert not limit.met
+    assert list(np.atleast_1d(limit.dataset.attrs["nodes"])) == [256]  # no refinement was tried
+    (told,) = [w for w in limit.warnings if "would be needed" in w]
+    assert "nodes and" in told
+    assert "promise an error of" in told
 
 
 def test_divergence_is_told_with_its_time():

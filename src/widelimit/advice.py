@@ -13,7 +13,7 @@ from widelimit.activations import BOUNDED
 from widelimit.meanfield import output, tangent_kernel, velocity
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
-from widelimit.quadrature import rule_for
+from widelimit.quadrature import rules_for
 from widelimit.system import System
 
 STILL = 1e-13
@@ -40,7 +40,7 @@ def _pilot(problem: Problem) -> Ensemble:
     data = problem.dataset
     dims = data.inputs.shape[1], data.targets.shape[1]
     rng = np.random.default_rng(0)
-    rules = [rule_for(mark, np.eye(dims[0])) for mark in problem.network.marks(*dims)]
+    rules = [rules_for(mark, np.eye(dims[0]))[0] for mark in problem.network.marks(*dims)]
     nodes = [rule.place(min(rule.start, PILOT_NODES), rng) for rule in rules]
     return limit_ensemble(problem.network, nodes, *dims, jnp.float64)
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from widelimit.compilation import keep_compiled
+
 if TYPE_CHECKING:
     from widelimit.comparison import Comparison
     from widelimit.problem import Problem
@@ -167,6 +169,10 @@ def _opened(
     problem = Problem.from_file(path)
     if "networks" in kinds and problem.networks is None:
         raise ProblemError(["networks: is missing; give at least networks.widths"], str(path))
+    if "limit" in kinds and problem.limit.memory is not None:
+        from widelimit.limit import check_memory
+
+        check_memory(problem)
     folder = RunFolder(output)
     folder.prepare(problem, kinds, overwrite)
     from widelimit.advice import examine
@@ -301,6 +307,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _guarded(call: Callable[[], Any]) -> int:
     """Every failure as a sentence and an exit status; no traceback for what users can mend."""
+    keep_compiled()
     try:
         status = call()
         return status if isinstance(status, int) else COMPUTED

@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, mode
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 """A finite real number; text and booleans are not numbers."""
 
-Entries = Float[Array, "*shape"]
+Entries = Float[Array | np.ndarray, "*shape"]
 
 WEIGHT_SUM_TOLERANCE = 1e-6
 
@@ -173,7 +173,9 @@ class Atoms(_Law):
         """The mean of one entry (scalar points)."""
         return float(np.dot(np.asarray(self.points), np.asarray(self.weights)))
 
-    def transform(self, z: Float[Array, "... normals"]) -> Float[Array, "... entries"]:
+    def transform(
+        self, z: Float[Array | np.ndarray, "... normals"]
+    ) -> Float[Array | np.ndarray, "... entries"]:
         """The quantile map: `(..., k)` normals to `(..., k)` entries or to `(..., d)` vectors."""
         points, weights = self.atoms()
         cumulative = jnp.asarray(np.cumsum(weights)[:-1], z.dtype)

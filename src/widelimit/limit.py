@@ -7,36 +7,37 @@ met. The time-integration error is the change when time steps are halved.
 """
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from scipy import stats
 from tqdm import tqdm
 
 from widelimit.advice import examine
-from widelimit.flow import advance_one, follow, method_for
+from widelimit.errors import ProblemError
+from widelimit.flow import COPIES, advance_one, follow, method_for
+from widelimit.memory import Memory, default_memory
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
-from widelimit.quadrature import Exact, Rule, principal_directions, rule_for
+from widelimit.quadrature import Exact, Lattice, Rule, principal_directions, rules_for
+from widelimit.refinement import REPLICATES, Level, half_width
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, limit_trajectory, replicate_half_width
-
-REPLICATES = (8, 16, 32)
-"""How many replicates are run: more than the first number when they replace larger sizes."""
 
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerance of problems without quadrature error."""
 
-LAYER_REPLICATES = 4
-"""Solves that vary one layer's nodes only, to learn which layer needs more of them."""
+PILOT_REPLICATES = 4
+"""Solves that vary one layer's nodes only, to learn which rule suits it or how much it needs."""
 
-MOST_DOUBLINGS = 4
-"""A layer grows at most by this many factors of two between two levels."""
+STATES_BYTES = 2**28
+"""The neurons of a limit are kept at all observed times while they fit into this; of more, the
+first ones of each Sobol rule, which are a Sobol rule themselves."""
 
 
 def solve(problem: Problem, *, progress: bool | None = None) -> Trajectory:
@@ -47,7 +48,8 @@ def solve(problem: Problem, *, progress: bool | None = None) -> Trajectory:
     error (None: if that is a terminal).
 
     Returns a `Trajectory`; `trajectory.met` tells whether `limit.tolerance` was reached.
-    Raises `Diverged` if the flow leaves the finite numbers.
+    Raises `Diverged` if the flow leaves the finite numbers, `ProblemError` if `limit.memory` is
+    too small for the first sizes.
 
     >>> from widelimit.problem import Problem
     >>> problem = Problem.from_dict({
@@ -65,9 +67,15 @@ def solve(problem: Problem, *, progress: bool | None = None) -> Trajectory:
         solver = _Solver.of(problem, jnp.float64 if double else jnp.float32, progress)
         notes = examine(problem)
         with solver.bar:
-            if all(isinstance(rule, Exact) for rule in solver.rules):
+            if all(isinstance(choices[0], Exact) for choices in solver.candidates):
                 return solver.exact(notes)
             return solver.to_tolerance(notes)
+
+
+def check_memory(problem: Problem) -> None:
+    """Raise `ProblemError` if `limit.memory` is too small for the first sizes of a solve."""
+    with jax.enable_x64(problem.limit.precision == "float64"):
+        _Solver.of(problem, jnp.dtype(problem.limit.precision), False)
 
 
 @dataclass
@@ -76,15 +84,21 @@ class _Solver:
 
     problem: Problem
     system: System
-    rules: tuple[Rule, ...]
+    candidates: tuple[tuple[Rule, ...], ...]
+    """The rules that each layer may use."""
+    memory: Memory
     bar: tqdm
+    rules: list[Rule] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
     states: list[Ensemble] = field(default_factory=list)
     """Replicate 0 of the latest sizes at the observed times."""
+    seconds: float = 0.0
+    """How long the latest integration took."""
 
     @classmethod
     def of(cls, problem: Problem, dtype: DTypeLike, progress: bool | None) -> "_Solver":
-        data = problem.dataset
-        marks = problem.network.marks(data.inputs.shape[1], data.targets.shape[1])
+        data, settings = problem.dataset, problem.limit
+        dims = data.inputs.shape[1], data.targets.shape[1]
         bar = tqdm(
             desc="limit",
             unit="time",
@@ -92,8 +106,58 @@ class _Solver:
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
         frame = principal_directions(data.inputs, data.weights)
-        rules = tuple(rule_for(mark, frame) for mark in marks)
-        return cls(problem, System.of(problem, dtype), rules, bar)
+        candidates = tuple(rules_for(mark, frame) for mark in problem.network.marks(*dims))
+        system = System.of(problem, dtype)
+        memory = Memory(
+            settings.memory or default_memory(), dims, jnp.dtype(dtype).itemsize,
+            len(system.inputs),
+        )  # fmt: skip
+        solver = cls(problem, system, candidates, memory, bar)
+        solver.rules = [choices[0] for choices in candidates]
+        solver.refuse_too_little_memory()
+        return solver
+
+    def refuse_too_little_memory(self) -> None:
+        """Say how much memory the first sizes need, if that is more than there may be."""
+        sizes, fewest = self.sizes(self.first_counts()), COPIES[diffrax.Heun]
+        if not self.memory.fits(sizes, fewest):
+            needed = self.memory.needed(sizes, fewest, 1)
+            raise ProblemError([
+                f"limit.memory: found {self.memory.budget / 1e6:.0f} MB; "
+                f"{' × '.join(map(str, sizes))} nodes need at least {math.ceil(needed / 1e6)} MB"
+            ], self.problem.title)  # fmt: skip
+
+    # --- sizes ----------------------------------------------------------------------------------
+
+    @property
+    def double(self) -> bool:
+        """Whether the limit is solved in double precision."""
+        return self.system.inputs.dtype == jnp.float64
+
+    @property
+    def most_nodes(self) -> int:
+        """The largest power of two in the budget: Sobol points are balanced at these only."""
+        return 2 ** (self.problem.limit.max_nodes.bit_length() - 1)
+
+    def first_counts(self) -> tuple[int, ...]:
+        """The nodes asked for, or those that the rules start with."""
+        asked = self.problem.limit.nodes
+        return tuple(
+            rule.start if isinstance(rule, Exact) else min(rule.start, self.most_nodes)
+            for rule in self.rules
+        ) if asked is None else asked  # fmt: skip
+
+    def sizes(self, counts: Sequence[int]) -> tuple[int, ...]:
+        """Neurons held in each layer: nodes times the atoms beside them."""
+        return tuple(rule.size(n) for rule, n in zip(self.rules, counts, strict=True))
+
+    def allowed(self, counts: Sequence[int]) -> bool:
+        """Whether budgets of nodes and memory bear these sizes."""
+        random = [
+            n for rule, n in zip(self.rules, counts, strict=True) if not isinstance(rule, Exact)
+        ]
+        fits = self.memory.fits(self.sizes(counts), COPIES[diffrax.Heun])
+        return fits and max(random) <= self.most_nodes and self.problem.limit.nodes is None
 
     # --- single integrations ------------------------------------------------------------------
 
@@ -110,6 +174,39 @@ class _Solver:
         `halved` asks for steps half as long: a stricter tolerance, and a stop between any two
         observed times.
         """
+        started = time.perf_counter()
+        start = self.placed(counts, scrambles)
+        times, values, states = self.problem.times, [], []
+        method = method_for(tolerance, lambda copies: self.memory.fits(start.sizes, copies))
+        pieces = self.memory.points_at_once(start.sizes, COPIES[type(method)])
+        system, stops = self.system.in_pieces(pieces), times
+        if halved:
+            stops = np.union1d(times, 0.5 * (times + np.concatenate([[0.0], times[:-1]])))
+            order = method.order(None)
+            assert order is not None
+            tolerance = max(tolerance / 2**order, 1e-12 if self.double else 2e-6)
+        shape = " × ".join(map(str, start.sizes))
+        self.bar.set_description_str(f"limit: {shape} nodes, {what}")
+        path = follow(
+            advance_one, method, system.equations, system.rates, system.batch, start, stops,
+            tolerance, "the limit",
+        )  # fmt: skip
+        kept = self.kept(start.sizes)
+        for stop, ensemble in zip(stops, path, strict=True):
+            if stop not in times:
+                continue
+            values.append(np.asarray(outputs(system, ensemble), float))
+            if not any(scrambles):
+                states.append(jax.tree.map(np.asarray, ensemble.first(kept)))
+            self.bar.set_postfix_str(f" t = {stop:.3g}", refresh=False)
+            self.bar.update()
+        if states:
+            self.states = states
+        self.seconds = time.perf_counter() - started
+        return np.stack(values)
+
+    def placed(self, counts: Sequence[int], scrambles: Sequence[int]) -> Ensemble:
+        """The limit at time zero on nodes of the given counts."""
         seed, system = self.problem.seed, self.system
         nodes = [
             rule.place(count, np.random.default_rng([seed, layer, scramble]))
@@ -117,33 +214,16 @@ class _Solver:
                 zip(self.rules, counts, scrambles, strict=True)
             )
         ]
-        dims = system.batch.inputs.shape[1], system.batch.targets.shape[1]
-        start = limit_ensemble(self.problem.network, nodes, *dims, system.inputs.dtype)
-        times, values, states = self.problem.times, [], []
-        stops, method = times, method_for(tolerance)
-        if halved:
-            stops = np.union1d(times, 0.5 * (times + np.concatenate([[0.0], times[:-1]])))
-            order = method.order(None)
-            assert order is not None
-            tolerance /= 2**order
-            tolerance = max(tolerance, 1e-12 if self.double else 2e-6)
-        shape = " × ".join(map(str, start.sizes))
-        self.bar.set_description_str(f"limit: {shape} nodes, {what}")
-        path = follow(
-            advance_one, method, system.equations, system.rates, system.batch, start, stops,
-            tolerance, "the limit",
-        )  # fmt: skip
-        for time, ensemble in zip(stops, path, strict=True):
-            if time not in times:
-                continue
-            values.append(np.asarray(outputs(system, ensemble), float))
-            if not any(scrambles):
-                states.append(jax.tree.map(np.asarray, ensemble))
-            self.bar.set_postfix_str(f" t = {time:.3g}", refresh=False)
-            self.bar.update()
-        if states:
-            self.states = states
-        return np.stack(values)
+        return limit_ensemble(self.problem.network, nodes, *self.memory.dims, system.inputs.dtype)
+
+    def kept(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """How many of each layer's neurons are kept over time."""
+        kept = list(sizes)
+        most = STATES_BYTES // len(self.problem.times)
+        while self.memory.itemsize * self.memory.edges(kept) > most and max(kept) > 1:
+            largest = int(np.argmax(kept))
+            kept[largest] = (kept[largest] + 1) // 2
+        return tuple(kept)
 
     def timed(self, counts: Sequence[int], tolerance: float) -> tuple[np.ndarray, np.ndarray]:
         """Replicate 0, and how much it changes when its steps are halved."""
@@ -157,13 +237,18 @@ class _Solver:
         observed = error[:, self.system.view("observed")]
         return float(np.sqrt(np.mean(observed**2, axis=(1, 2))).max())
 
+    def spread(self, values: Sequence[np.ndarray]) -> float:
+        """The largest RMS standard deviation over replicates."""
+        return self.largest_rms(np.std(values, axis=0, ddof=1))
+
     # --- exact problems -----------------------------------------------------------------------
 
     def exact(self, notes: list[str]) -> Trajectory:
         """All marks are atoms: one integration, no quadrature error."""
-        counts = [rule.start for rule in self.rules]
+        counts = self.first_counts()
         floor = EXACT_STEP_TOLERANCE if self.double else 1e-5
         self.bar.total = 2 * len(self.problem.times)
+        self.reasons = ["all atoms are written out"] * len(counts)
         values, time_error = self.timed(counts, floor)
         return self.finished([values], np.zeros_like(values), time_error, counts, floor, notes)
 
@@ -172,8 +257,9 @@ class _Solver:
     def to_tolerance(self, notes: list[str]) -> Trajectory:
         """Refine until the estimated error is below the tolerance, or the budget is used up."""
         goal = self.problem.limit.tolerance
-        counts = [min(rule.start, self.most_nodes) for rule in self.rules]
         step_tolerance = max(goal / 100, 1e-10 if self.double else 1e-6)
+        self.choose_rules(step_tolerance)
+        counts, shortfall = self.first_counts(), None
         first, time_error = self.timed(counts, step_tolerance)
         while self.largest_rms(time_error) > goal / 5 and step_tolerance > 1e-10:
             step_tolerance /= 10
@@ -182,158 +268,146 @@ class _Solver:
         values = [first]
         while True:
             values = self.replicates(values, counts, step_tolerance, budget)
-            half_width = replicate_half_width(np.stack(values))
-            if self.largest_rms(half_width) <= budget:
+            error = replicate_half_width(np.stack(values))
+            if self.largest_rms(error) <= budget:
                 break
-            larger = self.larger(values, counts, step_tolerance, budget)
-            if larger == counts:
+            level = self.level(values, counts, step_tolerance)
+            shortfall = level.unreachable(budget, self.allowed)
+            larger = level.next_counts(budget, self.allowed)
+            if shortfall or larger == counts:
+                values = self.replicates(values, counts, step_tolerance, budget, last=True)
+                error = replicate_half_width(np.stack(values))
                 break
             counts, values = larger, []
-        return self.finished(values, half_width, time_error, counts, step_tolerance, notes)
+        return self.finished(values, error, time_error, counts, step_tolerance, notes, shortfall)
 
-    @property
-    def most_nodes(self) -> int:
-        """The largest power of two in the budget: Sobol points are balanced at these only."""
-        return 2 ** (self.problem.limit.max_nodes.bit_length() - 1)
+    def choose_rules(self, tolerance: float) -> None:
+        """Where two rules can serve a layer, measure which scatters less."""
+        asked = self.problem.limit.rules or ("auto",) * len(self.rules)
+        self.reasons = []
+        for layer, (choices, name) in enumerate(zip(self.candidates, asked, strict=True)):
+            named = [rule for rule in choices if rule.name == name]
+            if isinstance(choices[0], Exact):
+                reason = "all atoms are written out"
+            elif named:
+                self.rules[layer], reason = named[0], "asked for"
+            elif len(choices) == 1:
+                reason = "too many continuous coordinates for a lattice"
+            elif isinstance(choices[0], Lattice) and choices[0].dimension == 1:
+                reason = "one continuous coordinate"
+            else:
+                reason = self.compared(layer, choices, tolerance)
+            self.reasons.append(reason)
 
-    @property
-    def double(self) -> bool:
-        """Whether the limit is solved in double precision."""
-        return self.system.inputs.dtype == jnp.float64
+    def compared(self, layer: int, choices: Sequence[Rule], tolerance: float) -> str:
+        """Take the rule with the smaller spread at an equal number of nodes; what was found."""
+        counts, spreads = self.first_counts(), []
+        for rule in choices:
+            self.rules[layer] = rule
+            spreads.append(self.spread(self.varied(layer, counts, tolerance)))
+        best = int(np.argmin(spreads))
+        self.rules[layer] = choices[best]
+        others = (
+            f"{spread:.1e} ({rule.name})" for rule, spread in zip(choices, spreads, strict=True)
+        )
+        return f"spread over {PILOT_REPLICATES} scrambles, {counts[layer]} nodes: " + ", ".join(
+            others
+        )
+
+    def varied(self, layer: int, counts: Sequence[int], tolerance: float) -> list[np.ndarray]:
+        """Solves in which the nodes of one layer alone are scrambled anew."""
+        found = []
+        for scramble in range(PILOT_REPLICATES):
+            scrambles = [scramble if k == layer else 0 for k in range(len(counts))]
+            what = f"layer {layer + 1} alone, {scramble + 1} of {PILOT_REPLICATES}"
+            found.append(self.integrate(counts, scrambles, tolerance, what))
+        return found
 
     def replicates(
-        self, values: list[np.ndarray], counts: list[int], tolerance: float, budget: float
+        self,
+        values: list[np.ndarray],
+        counts: Sequence[int],
+        tolerance: float,
+        budget: float,
+        last: bool = False,
     ) -> list[np.ndarray]:
         """Enough replicates to decide: few when hopeless, more when that alone will do."""
         values, target = list(values), REPLICATES[0]
+        doubled = [
+            n if isinstance(rule, Exact) else 2 * n
+            for rule, n in zip(self.rules, counts, strict=True)
+        ]
+        can_grow = not last and self.allowed(doubled)
         self.bar.total = self.bar.n + target * len(self.problem.times)
         while len(values) < target:
             r = len(values)
             what = f"replicate {r + 1} of {target}"
             values.append(self.integrate(counts, [r] * len(counts), tolerance, what))
-            if len(values) not in (LAYER_REPLICATES, *REPLICATES):
+            if len(values) not in (PILOT_REPLICATES, *REPLICATES):
                 continue
-            spread = self.largest_rms(np.std(values, axis=0, ddof=1))
-            enough = [n for n in REPLICATES if _predicted(spread, n) <= budget]
-            if not enough and self.can_grow(counts):
+            enough = [n for n in REPLICATES if half_width(self.spread(values), n) <= budget]
+            if not enough and can_grow:
                 return values
-            target = max(target, enough[0] if enough else REPLICATES[-1])
+            target = max(target, enough[0] if enough else REPLICATES[0 if last else -1])
             self.bar.total = self.bar.n + (target - len(values)) * len(self.problem.times)
         return values
 
-    def can_grow(self, counts: Sequence[int]) -> bool:
-        """Whether any layer may still have more nodes."""
-        return any(
-            not isinstance(rule, Exact) and 2 * count <= self.most_nodes
-            for rule, count in zip(self.rules, counts, strict=True)
-        )
-
-    def larger(
-        self, values: list[np.ndarray], counts: list[int], tolerance: float, budget: float
-    ) -> list[int]:
-        """Sizes predicted to meet the budget, doubling layers where that pays most."""
-        variances = self.layer_variances(values, counts, tolerance)
-        spread = self.largest_rms(np.std(values, axis=0, ddof=1))
-        plans = [
-            (n, self.grown(variances, counts, (0.85 * budget / _predicted(spread, n)) ** 2))
-            for n in REPLICATES
-        ]
-        return min(plans, key=lambda plan: plan[0] * self.work(plan[1]))[1]
-
-    def grown(self, variances: dict[int, float], counts: list[int], factor: float) -> list[int]:
-        """Sizes whose predicted variance is `factor` times today's, at little work."""
-        variances, sizes = dict(variances), list(counts)
-        needed = factor * sum(variances.values())
-        while sum(variances.values()) > needed:
-            gains = {}
-            for layer, variance in variances.items():
-                if 2 * sizes[layer] > min(self.most_nodes, counts[layer] * 2**MOST_DOUBLINGS):
-                    continue
-                doubled = [2 * c if k == layer else c for k, c in enumerate(sizes)]
-                price = self.work(doubled) / self.work(sizes) - 1
-                gains[layer] = variance * (1 - self.decay(layer)) / price
-            if not gains:
-                break
-            layer = max(gains, key=lambda k: gains[k])
-            sizes[layer] *= 2
-            variances[layer] *= self.decay(layer)
-        return sizes
-
-    def decay(self, layer: int) -> float:
-        """Assumed factor by which doubling a layer's nodes reduces its share of the variance."""
-        rule = self.rules[layer]
-        assert not isinstance(rule, Exact)
-        return 2.0 ** (-2 * rule.order)
-
-    def work(self, counts: Sequence[int]) -> float:
-        """Multiplications of one evaluation of the network, up to a factor."""
-        dims = self.system.batch.inputs.shape[1], self.system.batch.targets.shape[1]
-        sizes = [dims[0], *counts, dims[1]]
-        return float(sum(a * b for a, b in pairwise(sizes)))
-
-    def layer_variances(
-        self, values: list[np.ndarray], counts: Sequence[int], tolerance: float
-    ) -> dict[int, float]:
-        """Share of the replicate variance that each layer's nodes bring in."""
+    def level(self, values: list[np.ndarray], counts: tuple[int, ...], tolerance: float) -> Level:
+        """What this level has shown: the share of the variance that each layer brings in."""
         random = [k for k, rule in enumerate(self.rules) if not isinstance(rule, Exact)]
-        total = self.largest_rms(np.std(values, axis=0, ddof=1)) ** 2
-        shares = {}
-        for layer in random[1:]:
-            varied = [values[0]]
-            for scramble in range(1, LAYER_REPLICATES):
-                scrambles = [scramble if k == layer else 0 for k in range(len(counts))]
-                what = f"layer {layer + 1} alone, {scramble} of {LAYER_REPLICATES - 1}"
-                varied.append(self.integrate(counts, scrambles, tolerance, what))
-            shares[layer] = self.largest_rms(np.std(varied, axis=0, ddof=1)) ** 2
+        total = self.spread(values) ** 2
+        shares = {
+            layer: self.spread(self.varied(layer, counts, tolerance)) ** 2 for layer in random[1:]
+        }
         rest = max(total - sum(shares.values()), 0.05 * total)
-        return {random[0]: rest, **shares}
+        variances = {random[0]: rest, **shares}
+        return Level(tuple(self.rules), self.memory.dims, counts, variances, self.seconds)
 
     # --- the result -----------------------------------------------------------------------------
 
     def finished(
         self,
         values: list[np.ndarray],
-        half_width: np.ndarray,
+        error: np.ndarray,
         time_error: np.ndarray,
         counts: Sequence[int],
         step_tolerance: float,
         notes: list[str],
+        shortfall: str | None = None,
     ) -> Trajectory:
         """The trajectory with its errors, and whether they are as small as was asked."""
         goal = self.problem.limit.tolerance
-        reached = self.largest_rms(half_width + time_error)
+        reached = self.largest_rms(error + time_error)
         if reached > goal:
-            notes = [*notes, self.shortfall(reached, half_width, counts)]
+            notes = [*notes, self.missed(reached, error, counts, shortfall)]
         facts = {
-            "nodes": [int(n) for n in self.states[0].sizes],
-            "rules": [type(rule).__name__.lower() for rule in self.rules],
+            "nodes": [int(n) for n in self.sizes(counts)],
+            "rules": [rule.name for rule in self.rules],
+            "rule_reasons": self.reasons,
             "replicates": len(values),
             "step_tolerance": step_tolerance,
             "tolerance": goal,
             "error": reached,
-            "quadrature_error": self.largest_rms(half_width),
+            "quadrature_error": self.largest_rms(error),
             "time_error": self.largest_rms(time_error),
             "met": int(reached <= goal),
             "precision": self.problem.limit.precision,
         }
         return limit_trajectory(
-            self.problem, self.system, np.stack(values), half_width, time_error, self.states, facts,
+            self.problem, self.system, np.stack(values), error, time_error, self.states, facts,
             notes,
         )  # fmt: skip
 
-    def shortfall(self, reached: float, half_width: np.ndarray, counts: Sequence[int]) -> str:
+    def missed(
+        self, reached: float, error: np.ndarray, counts: Sequence[int], shortfall: str | None
+    ) -> str:
         """Why the tolerance was missed, and what to raise."""
         goal = self.problem.limit.tolerance
-        sizes = " × ".join(map(str, self.states[0].sizes))
+        sizes = " × ".join(map(str, self.sizes(counts)))
         said = f"the tolerance {goal:g} was not met: the error is {reached:.2g} with {sizes} nodes"
-        orders = [rule.order for rule in self.rules if not isinstance(rule, Exact)]
-        if self.largest_rms(half_width) < goal or not orders:
+        if self.largest_rms(error) < goal / 2:
             return f"{said}; it comes from time integration, so raise the tolerance"
-        factor = (self.largest_rms(half_width) / goal) ** (1 / min(orders))
-        wanted = 2 ** math.ceil(math.log2(factor * max(counts)))
-        return f"{said}; raise limit.max_nodes to about {wanted}, or the tolerance"
-
-
-def _predicted(spread: float, replicates: int) -> float:
-    """Half-width to expect from this many replicates with this spread."""
-    return float(stats.t.ppf(0.975, replicates - 1) * spread / math.sqrt(replicates))
+        if self.problem.limit.nodes is not None:
+            return f"{said}; raise limit.nodes (or leave it out), or the tolerance"
+        because = f": {shortfall}" if shortfall else ""
+        return f"{said}{because}; raise limit.max_nodes, limit.memory or the tolerance"

@@ -37,6 +37,8 @@ class Equations(NamedTuple):
 
     activations: tuple[Callable, ...]
     loss: Callable
+    points: int | None = None
+    """How many data points are handled at once, to bound memory (None: all)."""
 
 
 class _Layer(NamedTuple):
@@ -52,11 +54,11 @@ def _forward(equations: Equations, ensemble: Ensemble, x: Inputs) -> tuple[Outpu
     z = x @ parameters.input.T
     for index, activation in enumerate(equations.activations):
         if index > 0:
-            z = (layers[-1].values * p[index - 1]) @ parameters.hidden[index - 1]
+            z = layers[-1].values @ (p[index - 1][:, None] * parameters.hidden[index - 1])
         if parameters.biases is not None:
             z = z + parameters.biases[index]
         layers.append(_Layer(*jax.vjp(activation, z)))
-    f = (layers[-1].values * p[-1]) @ parameters.readout
+    f = layers[-1].values @ (p[-1][:, None] * parameters.readout)
     return (f if parameters.output_bias is None else f + parameters.output_bias), layers
 
 
@@ -65,14 +67,18 @@ def _sensitivities(ensemble: Ensemble, layers: list[_Layer], cotangent: Outputs)
     p, parameters = ensemble.weights, ensemble.parameters
     deltas = [layers[-1].back(cotangent @ parameters.readout.T)[0]]
     for index in reversed(range(len(layers) - 1)):
-        passed = (deltas[0] * p[index + 1]) @ parameters.hidden[index].T
+        passed = deltas[0] @ (parameters.hidden[index] * p[index + 1]).T
         deltas.insert(0, layers[index].back(passed)[0])
     return deltas
 
 
 def output(equations: Equations, ensemble: Ensemble, x: Inputs) -> Outputs:
     """f at every input."""
-    return _forward(equations, ensemble, x)[0]
+    if equations.points is None or len(x) <= equations.points:
+        return _forward(equations, ensemble, x)[0]
+    pieces = _cut(x, equations.points, "edge")
+    found = jax.lax.map(lambda piece: _forward(equations, ensemble, piece)[0], pieces)
+    return found.reshape(-1, found.shape[-1])[: len(x)]
 
 
 def risk(equations: Equations, outputs: Outputs, batch: Batch) -> Float[Array, ""]:
@@ -82,6 +88,30 @@ def risk(equations: Equations, outputs: Outputs, batch: Batch) -> Float[Array, "
 
 def gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
     """The mean-field gradient: every parameter's gradient of R times what it is averaged with."""
+    if equations.points is None or len(batch.inputs) <= equations.points:
+        return _gradient(equations, ensemble, batch)
+    pieces = (
+        _cut(batch.inputs, equations.points, "edge"),
+        _cut(batch.targets, equations.points, "edge"),
+        _cut(batch.weights, equations.points, "constant"),
+    )
+
+    def add(total: Parameters, piece: tuple[Array, Array, Array]) -> tuple[Parameters, None]:
+        return jax.tree.map(jnp.add, total, _gradient(equations, ensemble, Batch(*piece))), None
+
+    start = jax.tree.map(jnp.zeros_like, ensemble.parameters)
+    return jax.lax.scan(add, start, pieces)[0]
+
+
+def _cut(rows: Array, points: int, filler: str) -> Array:
+    """Rows in equal pieces of at most `points`; the last one is filled up."""
+    count = -(-len(rows) // points)
+    size = -(-len(rows) // count)
+    missing = [(0, count * size - len(rows)), *[(0, 0)] * (rows.ndim - 1)]
+    return jnp.pad(rows, missing, mode=filler).reshape(count, size, *rows.shape[1:])
+
+
+def _gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
     f, layers = _forward(equations, ensemble, batch.inputs)
     slope = jax.vmap(jax.grad(equations.loss))(f, batch.targets) * batch.weights[:, None]
     deltas = _sensitivities(ensemble, layers, slope)

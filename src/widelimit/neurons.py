@@ -40,6 +40,23 @@ class Ensemble(eqx.Module):
         """How many neurons each layer holds."""
         return tuple(w.shape[-1] for w in self.weights)
 
+    def first(self, counts: Sequence[int]) -> "Ensemble":
+        """The first neurons of each layer, their weights scaled to sum to 1."""
+        if tuple(counts) == self.sizes:
+            return self
+        cut, p = [slice(n) for n in counts], self.parameters
+        weights = [w[c] for w, c in zip(self.weights, cut, strict=True)]
+        parameters = Parameters(
+            input=p.input[cut[0]],
+            hidden=tuple(w[a, b] for w, (a, b) in zip(p.hidden, pairwise(cut), strict=True)),
+            readout=p.readout[cut[-1]],
+            biases=None
+            if p.biases is None
+            else tuple(b[c] for b, c in zip(p.biases, cut, strict=True)),
+            output_bias=p.output_bias,
+        )
+        return Ensemble(tuple(w / w.sum() for w in weights), parameters)
+
 
 def limit_ensemble(
     network: Network, nodes: Sequence[Nodes], inputs: int, channels: int, dtype: DTypeLike
@@ -92,7 +109,7 @@ def sampled_ensemble(
             counts = jax.random.multinomial(kind_keys[layer], width, law, dtype=dtype)
             weights.append(counts / width)
     edges = zip(network.initial.hidden, z[len(widths) :], strict=True)
-    hidden = tuple(law.transform(normals) for law, normals in edges)
+    hidden = tuple(jnp.asarray(law.transform(normals)) for law, normals in edges)
     return Ensemble(tuple(weights), _parameters(network, points, hidden, inputs, channels))
 
 
@@ -134,7 +151,7 @@ def _marked(mark: tuple[Block, ...], z: Array) -> Array:
     columns, start = [z[:, :0]], 0
     for block in mark:
         stop = start + block.law.coordinates(block.size)
-        columns.append(block.law.transform(z[:, start:stop]))
+        columns.append(jnp.asarray(block.law.transform(z[:, start:stop])))
         start = stop
     return jnp.concatenate(columns, axis=1)
 

@@ -13,10 +13,12 @@ import tomli_w
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ByteSize,
     ConfigDict,
     Field,
     PrivateAttr,
     Strict,
+    TypeAdapter,
     ValidationError,
 )
 
@@ -25,25 +27,69 @@ from widelimit.errors import ProblemError
 from widelimit.laws import Number, not_a_number
 from widelimit.mistakes import in_words, shown
 from widelimit.network import Network
+from widelimit.quadrature import rules_for
 from widelimit.training import Training
 
 Count = Annotated[int, Strict(), Field(ge=1)]
 Positive = Annotated[Number, Field(gt=0)]
 Precision = Literal["float64", "float32"]
+RuleName = Literal["auto", "exact", "lattice", "sobol"]
+
+
+def _memory(value: Any) -> Any:
+    """Bytes, as a number or with a unit."""
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(value))
+    except ValidationError:
+        size = 0
+    if size <= 0 or isinstance(value, bool):
+        raise ValueError(f"found {shown(value)}; must be an amount of memory such as '4 GB'")
+    return size
+
+
+def _one_or_each(value: Any) -> Any:
+    """A list with one entry a layer; with one layer the entry alone will do."""
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 class LimitSettings(BaseModel):
     """How accurately the limit is wanted (`[limit]`).
 
     `tolerance` bounds the largest, over observed times, RMS over observed inputs and outputs of
-    `output_error`; `max_nodes` is the largest number of quadrature nodes in one layer.
+    `output_error`; `max_nodes` is the largest number of quadrature nodes in one layer, `memory`
+    the most memory in bytes (None: a quarter of the machine's). `rules` names the rule of each
+    layer, `nodes` fixes their numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tolerance: Positive = 1e-2
     max_nodes: Count = 16_384
+    memory: Annotated[int, BeforeValidator(_memory)] | None = None
     precision: Precision = "float64"
+    rules: Annotated[tuple[RuleName, ...], BeforeValidator(_one_or_each)] | None = None
+    nodes: Annotated[tuple[Count, ...], BeforeValidator(_one_or_each)] | None = None
+
+    def mismatches(self, network: Network, data: Dataset) -> list[str]:
+        """Rules and nodes that do not fit the layers."""
+        found = [
+            f"limit.{key}: found {len(given)} entries; give one for each of {network.depth} layers"
+            for key, given in (("rules", self.rules), ("nodes", self.nodes))
+            if given is not None and len(given) != network.depth
+        ]
+        if found or self.rules is None:
+            return found
+        dims = data.inputs.shape[1], data.targets.shape[1]
+        possible = [
+            [rule.name for rule in rules_for(mark, np.eye(dims[0]))]
+            for mark in network.marks(*dims)
+        ]
+        return [
+            f"limit.rules: found {name!r} for layer {layer}; its law allows 'auto', "
+            f"{', '.join(map(repr, names))}"
+            for layer, (name, names) in enumerate(zip(self.rules, possible, strict=True), 1)
+            if name not in ("auto", *names)
+        ]
 
 
 def _widths(value: Any) -> Any:
@@ -272,6 +318,8 @@ class Problem(BaseModel):
         chosen = {name: raw.get(name) for name in sections}
         if "data" in sections:
             chosen["data"] = self.dataset.digest()
+        if "limit" in sections:  # the same numbers whatever the memory
+            chosen["limit"] = {k: v for k, v in raw["limit"].items() if k != "memory"}
         if "networks" in sections:  # each width has its own result: adding widths refuses none
             chosen["networks"] = {k: v for k, v in raw["networks"].items() if k != "widths"}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
@@ -319,6 +367,8 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
         found += training.learning_rates.mismatches(network.depth)
     if network is not None and parts.get("networks") is not None:
         found += parts["networks"].mismatches(network.depth, data)
+    if network is not None and data is not None and parts.get("limit") is not None and not found:
+        found += parts["limit"].mismatches(network, data)
     if parts.get("observe") is not None:
         found += parts["observe"].mismatches(
             training.horizon if training else None, data.inputs.shape[1] if data else None

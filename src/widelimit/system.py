@@ -1,5 +1,7 @@
 """A problem made ready for computing: equations, rates and data as arrays of one precision."""
 
+import dataclasses
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +48,10 @@ class System(eqx.Module):
             jnp.asarray(np.concatenate(list(pieces.values())), dtype),
             views,
         )
+
+    def in_pieces(self, points: int) -> "System":
+        """The same system, handling at most so many data points at once."""
+        return dataclasses.replace(self, equations=self.equations._replace(points=points))
 
     def view(self, name: str) -> slice:
         """Where "train", "observed" or "holdout" stands among the stacked inputs."""

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 class Trajectory:
     """Outputs of a limit or of networks over mean-field time `t = k ε`.
 
-    `dataset`: for a limit `output(time, input, channel)` with `output_error`, `risk(time)` with
-    `risk_error`; for networks `output(width, seed, time, input, channel)`, `risk(width, seed,
-    time)`; with a holdout `holdout_risk`, for one-hot targets `accuracy(…, part)`.
+    `dataset`: for a limit `output(time, input, channel)` with `output_error` and its two parts,
+    `quadrature_error` and `time_error`, and `risk(time)` with `risk_error`; for networks
+    `output(width, seed, time, input, channel)`, `risk(width, seed, time)`; with a holdout
+    `holdout_risk`, for one-hot targets `accuracy(…, part)`.
     `states`: a tree with one group per ensemble: the neurons' parameters and weights.
     """
 
@@ -96,6 +97,8 @@ def limit_trajectory(
     variables: dict[str, Any] = {
         "output": (("time", "input", "channel"), mean[:, observed]),
         "output_error": (("time", "input", "channel"), error[:, observed]),
+        "quadrature_error": (("time", "input", "channel"), half_width[:, observed]),
+        "time_error": (("time", "input", "channel"), time_error[:, observed]),
     }
     parts = _parts(data, system)
     for prefix, (view, targets, weights) in parts.items():
