@@ -1,11 +1,12 @@
 # make demo   install and run the built-in example
 # make test   install and run the fast tests; make test-slow runs the long ones
+# make benchmarks   measure what the README claims (about half an hour)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow benchmarks check format clean
 
 demo: $(VENV)/installed
 	$(BIN)/widelimit demo -o demo-run
@@ -16,14 +17,17 @@ test: $(VENV)/installed-dev
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -m slow -s
 
+benchmarks: $(VENV)/installed-dev
+	$(BIN)/python benchmarks
+
 check: $(VENV)/installed-dev
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/installed-dev
-	$(BIN)/ruff format src tests
-	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
 
 clean:
 	rm -rf $(VENV)

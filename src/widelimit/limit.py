@@ -7,8 +7,10 @@ met. The time-integration error is the change when time steps are halved.
 """
 
 import math
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import diffrax
@@ -24,7 +26,14 @@ from widelimit.flow import COPIES, advance_one, follow, method_for
 from widelimit.memory import Memory, default_memory
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
-from widelimit.quadrature import Exact, Lattice, Rule, principal_directions, rules_for
+from widelimit.quadrature import (
+    LATTICE_MOST,
+    Exact,
+    Lattice,
+    Rule,
+    principal_directions,
+    rules_for,
+)
 from widelimit.refinement import REPLICATES, Level, half_width
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, limit_trajectory, replicate_half_width
@@ -92,6 +101,8 @@ class _Solver:
     reasons: list[str] = field(default_factory=list)
     states: list[Ensemble] = field(default_factory=list)
     """Replicate 0 of the latest sizes at the observed times."""
+    compiled: set[tuple[int, ...]] = field(default_factory=set)
+    """Sizes that were integrated before."""
     seconds: float = 0.0
     """How long the latest integration took."""
 
@@ -174,6 +185,17 @@ class _Solver:
         `halved` asks for steps half as long: a stricter tolerance, and a stop between any two
         observed times.
         """
+        with jax.enable_x64(self.double):  # JAX's flag belongs to a thread
+            return self._integrate(counts, scrambles, tolerance, what, halved)
+
+    def _integrate(
+        self,
+        counts: Sequence[int],
+        scrambles: Sequence[int],
+        tolerance: float,
+        what: str,
+        halved: bool,
+    ) -> np.ndarray:
         started = time.perf_counter()
         start = self.placed(counts, scrambles)
         times, values, states = self.problem.times, [], []
@@ -202,6 +224,7 @@ class _Solver:
             self.bar.update()
         if states:
             self.states = states
+        self.compiled.add(start.sizes)
         self.seconds = time.perf_counter() - started
         return np.stack(values)
 
@@ -275,7 +298,8 @@ class _Solver:
             shortfall = level.unreachable(budget, self.allowed)
             larger = level.next_counts(budget, self.allowed)
             if shortfall or larger == counts:
-                values = self.replicates(values, counts, step_tolerance, budget, last=True)
+                last = REPLICATES[0] if shortfall else REPLICATES[-1]
+                values = self.replicates(values, counts, step_tolerance, budget, last)
                 error = replicate_half_width(np.stack(values))
                 break
             counts, values = larger, []
@@ -293,8 +317,8 @@ class _Solver:
                 self.rules[layer], reason = named[0], "asked for"
             elif len(choices) == 1:
                 reason = "too many continuous coordinates for a lattice"
-            elif isinstance(choices[0], Lattice) and choices[0].dimension == 1:
-                reason = "one continuous coordinate"
+            elif isinstance(choices[0], Lattice) and choices[0].dimension < LATTICE_MOST:
+                reason = "few continuous coordinates"
             else:
                 reason = self.compared(layer, choices, tolerance)
             self.reasons.append(reason)
@@ -316,40 +340,65 @@ class _Solver:
 
     def varied(self, layer: int, counts: Sequence[int], tolerance: float) -> list[np.ndarray]:
         """Solves in which the nodes of one layer alone are scrambled anew."""
-        found = []
-        for scramble in range(PILOT_REPLICATES):
-            scrambles = [scramble if k == layer else 0 for k in range(len(counts))]
-            what = f"layer {layer + 1} alone, {scramble + 1} of {PILOT_REPLICATES}"
-            found.append(self.integrate(counts, scrambles, tolerance, what))
-        return found
+        scrambles = [
+            [scramble if k == layer else 0 for k in range(len(counts))]
+            for scramble in range(PILOT_REPLICATES)
+        ]
+        return self.several(counts, scrambles, tolerance, f"layer {layer + 1} alone")
+
+    def several(
+        self,
+        counts: Sequence[int],
+        scrambles: Sequence[Sequence[int]],
+        tolerance: float,
+        what: str,
+    ) -> list[np.ndarray]:
+        """One integration for each entry of `scrambles`, side by side where memory allows."""
+        copies = COPIES[type(method_for(tolerance))]
+        sizes = self.sizes(counts)
+        each = self.memory.needed(sizes, copies, self.memory.points_at_once(sizes, copies))
+        alone = 0 if sizes in self.compiled else 1  # or every thread would compile the same
+        found = [self.integrate(counts, chosen, tolerance, what) for chosen in scrambles[:alone]]
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, self.memory.budget // each or 1)) as pool:
+            return found + list(
+                pool.map(
+                    lambda chosen: self.integrate(counts, chosen, tolerance, what),
+                    scrambles[alone:],
+                )
+            )
+
+    def growable(self, counts: tuple[int, ...]) -> bool:
+        """Whether any layer may have more nodes."""
+        return any(
+            self.allowed((*counts[:k], 2 * n, *counts[k + 1 :]))
+            for k, (rule, n) in enumerate(zip(self.rules, counts, strict=True))
+            if not isinstance(rule, Exact)
+        )
 
     def replicates(
         self,
         values: list[np.ndarray],
-        counts: Sequence[int],
+        counts: tuple[int, ...],
         tolerance: float,
         budget: float,
-        last: bool = False,
+        last: int | None = None,
     ) -> list[np.ndarray]:
-        """Enough replicates to decide: few when hopeless, more when that alone will do."""
+        """Enough replicates to decide: few when hopeless, more when that alone will do.
+
+        `last` replicates are run in any case where sizes will not grow any more.
+        """
         values, target = list(values), REPLICATES[0]
-        doubled = [
-            n if isinstance(rule, Exact) else 2 * n
-            for rule, n in zip(self.rules, counts, strict=True)
-        ]
-        can_grow = not last and self.allowed(doubled)
-        self.bar.total = self.bar.n + target * len(self.problem.times)
-        while len(values) < target:
-            r = len(values)
-            what = f"replicate {r + 1} of {target}"
-            values.append(self.integrate(counts, [r] * len(counts), tolerance, what))
-            if len(values) not in (PILOT_REPLICATES, *REPLICATES):
-                continue
-            enough = [n for n in REPLICATES if half_width(self.spread(values), n) <= budget]
-            if not enough and can_grow:
-                return values
-            target = max(target, enough[0] if enough else REPLICATES[0 if last else -1])
+        for stop in (PILOT_REPLICATES, *REPLICATES):
+            if len(values) >= max(target, last or 0):
+                break
             self.bar.total = self.bar.n + (target - len(values)) * len(self.problem.times)
+            scrambles = [[r] * len(counts) for r in range(len(values), stop)]
+            what = f"replicates {len(values) + 1} … {stop} of {target}"
+            values += self.several(counts, scrambles, tolerance, what)
+            enough = [n for n in REPLICATES if half_width(self.spread(values), n) <= budget]
+            if not enough and last is None and self.growable(counts):
+                break
+            target = max(target, enough[0] if enough else REPLICATES[-1] if last is None else last)
         return values
 
     def level(self, values: list[np.ndarray], counts: tuple[int, ...], tolerance: float) -> Level:
@@ -382,6 +431,7 @@ class _Solver:
             notes = [*notes, self.missed(reached, error, counts, shortfall)]
         facts = {
             "nodes": [int(n) for n in self.sizes(counts)],
+            "points": [int(n) for n in counts],
             "rules": [rule.name for rule in self.rules],
             "rule_reasons": self.reasons,
             "replicates": len(values),

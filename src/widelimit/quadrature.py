@@ -31,7 +31,8 @@ SPLIT_LIMIT = 16
 """Atoms beside continuous coordinates are written out exactly up to this many."""
 
 LATTICE_MOST = 3
-"""Lattices are tried up to this many coordinates; beyond, Sobol points need fewer nodes."""
+"""Lattices serve up to this many coordinates. Below it they scatter less than Sobol points in
+every case measured, at it that depends on the problem, beyond it Sobol points need fewer nodes."""
 
 
 ANALYTIC = 0.7

@@ -1,0 +1,29 @@
+"""All claims in one run: prints one table and keeps it in RESULTS.md.
+
+python benchmarks [name …]      all, or those whose file name contains one of the words
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+from table import Row, keep, lines
+
+OWN = {"__main__", "table", "timing", "error_bars_cover"}  # the last runs on its own, for long
+
+
+def main(words: list[str]) -> None:
+    """Measure what was asked for; the table is kept when that is everything."""
+    names = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in OWN)
+    rows: list[Row] = []
+    for name in names:
+        if not words or any(word in name for word in words):
+            print(f"{name} …", file=sys.stderr, flush=True)
+            rows += importlib.import_module(name).measure()
+    print(lines(rows))
+    if not words:
+        keep(rows)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,143 @@
+"""Claim: `output_error` is a 95 % half-width, at any depth, dimension, law and horizon.
+
+Draws problems from a stated prior, solves each to its tolerance, and compares with a reference:
+the same problem on other scrambles, with 4 times the nodes in every layer, 32 replicates (so at
+least 16 times as many nodes in all) and time steps for a hundredth of the tolerance.
+
+The prior: depth 1, 2, 3 and 1, 2, 5, 20, 64 inputs, equally likely; laws all normal, all uniform,
+or mixed (normal inputs, atoms or uniform readouts); horizon uniform in 0.5 … 2 or 8 … 20;
+tolerance log-uniform in 1e-3 … 3e-2 up to 2 inputs and 1e-2 … 5e-2 beyond; biases in one of
+four; 16 data points from N(0, 4/d), targets sin and cos of random directions; activation tanh.
+
+    python benchmarks/error_bars_cover.py [draws]
+"""
+
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tqdm import tqdm
+
+from widelimit import Problem, solve
+from widelimit.compilation import keep_compiled
+
+POINTS = 16
+STRATA = ("depth", "inputs", "law", "horizon")
+
+
+def problem(number: int) -> tuple[dict, dict]:
+    """Draw number `number` of the prior: what it is, and the problem as nested tables."""
+    rng = np.random.default_rng([2026, number])
+    depth, inputs = int(rng.integers(1, 4)), int(rng.choice([1, 2, 5, 20, 64]))
+    law, horizon = rng.choice(["normal", "uniform", "mixed"]), rng.choice(["short", "long"])
+    low, high = (1e-3, 3e-2) if inputs <= 2 else (1e-2, 5e-2)
+    x = rng.normal(size=(POINTS, inputs)) * 2 / np.sqrt(inputs)
+    directions = rng.normal(size=(2, inputs)) / np.sqrt(2)
+    raw = {
+        "seed": number,
+        "network": {
+            "activations": ["tanh"] * depth,
+            "biases": bool(rng.random() < 0.25),
+            "initial": _initial(law, rng),
+        },
+        "data": {
+            "source": "table",
+            "inputs": x.tolist(),
+            "targets": (np.sin(x @ directions[0]) + 0.5 * np.cos(x @ directions[1])).tolist(),
+        },
+        "training": {"horizon": float(rng.uniform(*((0.5, 2) if horizon == "short" else (8, 20))))},
+        "limit": {"tolerance": float(np.exp(rng.uniform(np.log(low), np.log(high))))},
+        "observe": {"times": 3},
+    }
+    kind = {"number": number, "depth": depth, "inputs": inputs, "law": law, "horizon": horizon}
+    return kind, raw
+
+
+def _initial(law: str, rng: np.random.Generator) -> dict:
+    """Laws of inputs and readouts with means and spreads of order one."""
+    mean, std = float(rng.uniform(-0.5, 1.0)), float(rng.uniform(0.5, 1.5))
+    normal = {"law": "normal", "mean": mean, "std": std}
+    uniform = {"law": "uniform", "low": mean - 1.7 * std, "high": mean + 1.7 * std}
+    if law == "normal":
+        return {"readout": normal}
+    if law == "uniform":
+        return {"input": {"law": "uniform", "low": -1.7, "high": 1.7}, "readout": uniform}
+    atoms = {"law": "atoms", "points": [mean - std, mean + std], "weights": [0.4, 0.6]}
+    return {"readout": atoms if rng.random() < 0.5 else uniform}
+
+
+def draw(number: int) -> dict:
+    """One draw: reported and true error."""
+    kind, raw = problem(number)
+    asked = Problem.from_dict(raw)
+    started = time.perf_counter()
+    limit = solve(asked, progress=False)
+    seconds = time.perf_counter() - started
+    a = limit.dataset.attrs
+    finer = [
+        int(n if rule == "exact" else 4 * n)
+        for n, rule in zip(a["points"], a["rules"], strict=True)
+    ]
+    reference = solve(
+        asked.with_changes(
+            seed=number + 10**6,
+            limit={"nodes": finer, "tolerance": asked.limit.tolerance / 100, "rules": a["rules"]},
+        ),
+        progress=False,
+    )
+    error = (limit.dataset.output - reference.dataset.output).values
+    true = float(np.sqrt(np.mean(error**2, axis=(1, 2))).max())
+    return kind | {
+        "tolerance": asked.limit.tolerance,
+        "met": limit.met,
+        "reported": a["error"],
+        "true": true,
+        "reference": reference.dataset.attrs["error"],
+        "nodes": " × ".join(map(str, a["nodes"])),
+        "rules": " ".join(a["rules"]),
+        "replicates": a["replicates"],
+        "seconds": seconds,
+    }
+
+
+def summary(found: pd.DataFrame) -> str:
+    """The claims in words, with their numbers."""
+    found = found[found.reported > 1e-6]  # all atoms: exact, with nothing to cover
+    covered = found.true <= found.reported
+    interval = stats.binomtest(int(covered.sum()), len(found)).proportion_ci()
+    ratio = (found.reported / found.true).median()
+    overshoot = (found.met & (found.true > 3 * found.tolerance)).sum()
+    lines = [
+        f"draws {len(found)}, met {found.met.mean():.1%}, "
+        f"median seconds {found.seconds.median():.2g}",
+        f"true ≤ reported in {covered.mean():.1%} "
+        f"(95 % interval {interval.low:.1%} … {interval.high:.1%})",
+        f"median reported/true {ratio:.2f}",
+        f"met, but true error above 3 × tolerance: {overshoot}",
+        f"median reference error/reported {(found.reference / found.reported).median():.2f}",
+    ]
+    for name in STRATA:
+        shares = covered.groupby(found[name]).agg(["mean", "size"])
+        lines.append(
+            f"by {name}: "
+            + ", ".join(f"{k}: {r['mean']:.0%} of {int(r['size'])}" for k, r in shares.iterrows())
+        )
+    return "\n".join(lines)
+
+
+def main(draws: int) -> None:
+    """Run all draws on two processes and print what was found."""
+    keep_compiled()  # the processes inherit the environment before they import JAX
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        found = list(tqdm(pool.map(draw, range(draws)), total=draws, disable=None))
+    table = pd.DataFrame(found)
+    table.to_csv("error_bars_cover.csv", index=False)
+    print(summary(table))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)

@@ -1,0 +1,266 @@
+"""Claim: solving the limit reaches a stated accuracy far cheaper than simulating networks.
+
+Three problems; RMS errors of the outputs at the observed times against a fine solve. Against
+
+(a) the cheapest network estimator: the mean of R networks of width n, n and R chosen to win, with
+    or without its O(1/n) bias removed by the coupled halves of a width-2n network,
+    2 f_2n − ½ (f_a + f_b); networks are trained by gradient flow in float32, many at once;
+(b) one wide network, the same engine.
+
+A network estimator is measured on 64 … 256 samples for its variance V and bias B at each width;
+R = V / (e² − B²). Errors too small to be run are extrapolated from this law, and (b) from its
+variance ∝ 1/n and a fitted power law of time; marked (x).
+
+The limit is timed twice: `known`, one replicate on the smallest nodes whose RMS error (of 8
+replicates) is below e; and `found`, a whole `solve` to tolerance e, which is a 95 % half-width and
+so a stricter demand than an RMS error. Both without compiling.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from table import Row, lines
+
+from widelimit import Problem, solve
+from widelimit.flow import advance_many, follow, method_for
+from widelimit.limit import _Solver
+from widelimit.neurons import Ensemble, Parameters, sampled_ensemble
+from widelimit.system import System, outputs
+
+SAMPLES = {8: 256, 16: 256, 32: 256, 64: 128, 128: 64, 256: 32}
+
+
+def small(depth: int) -> Problem:
+    """Two inputs, 32 points, times up to 3."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(32, 2))
+    return Problem.from_dict({
+        "network": {"activations": ["tanh"] * depth},
+        "data": {
+            "source": "table",
+            "inputs": x.tolist(),
+            "targets": (np.sin(x[:, 0]) + 0.5 * np.cos(2 * x[:, 1])).tolist(),
+        },
+        "training": {"horizon": 3.0},
+        "observe": {"times": [0.0, 1.0, 3.0]},
+    })  # fmt: skip
+
+
+def digits() -> Problem:
+    """The demo's problem file, at three of its times."""
+    from importlib import resources
+
+    demo = Problem.from_file(str(resources.files("widelimit") / "demo.toml"))
+    return demo.with_changes(observe={"times": [0.0, 3.0, 30.0]})
+
+
+def half(ensemble: Ensemble, side: int) -> Ensemble:
+    """One of the two halves of a network: its own neurons, the diagonal blocks of weights."""
+    sizes = [n // 2 for n in ensemble.sizes]
+    cut = [slice(side * n, (side + 1) * n) for n in sizes]
+    p = ensemble.parameters
+    parameters = Parameters(
+        p.input[cut[0]],
+        tuple(w[a, b] for w, (a, b) in zip(p.hidden, pairwise(cut), strict=True)),
+        p.readout[cut[-1]],
+        None,
+        None,
+    )
+    weights = tuple(2 * w[c] for w, c in zip(ensemble.weights, cut, strict=True))
+    return Ensemble(weights, parameters)
+
+
+@dataclass
+class Contest:
+    """One problem: its reference, its networks and its limit."""
+
+    problem: Problem
+    finest: float
+    """Tolerance of the reference."""
+
+    @cached_property
+    def reference(self) -> np.ndarray:
+        """Outputs `(time, point, channel)` of a fine solve on other scrambles."""
+        fine = self.problem.with_changes(
+            seed=12345, limit={"tolerance": self.finest, "max_nodes": 65536}
+        )
+        return self.outputs_of(solve(fine, progress=False))
+
+    def outputs_of(self, limit) -> np.ndarray:
+        """Observed outputs as an array."""
+        return limit.dataset.output.values
+
+    def rms(self, error: np.ndarray) -> float:
+        """The largest, over times, RMS over inputs and channels."""
+        return float(np.sqrt(np.mean(error**2, axis=(-2, -1))).max())
+
+    # --- networks -------------------------------------------------------------------------------
+
+    def networks(self, width: int, tolerance: float, halves: bool) -> tuple[np.ndarray, float]:
+        """Samples `(sample, time, point, channel)` of an estimator, and seconds for each."""
+        problem, samples = self.problem, SAMPLES[width]
+        system = System.of(problem, jnp.float32)
+        dims = system.inputs.shape[1], system.batch.targets.shape[1]
+        shape = (2 * width if halves else width,) * problem.network.depth
+        keys = jax.random.split(jax.random.key(1), samples)
+        draw = jax.jit(
+            jax.vmap(lambda k: sampled_ensemble(k, problem.network, shape, *dims, jnp.float32))
+        )
+        batches = [draw(keys)]
+        if halves:
+            batches += [jax.vmap(lambda e, side=side: half(e, side))(batches[0]) for side in (0, 1)]
+        runs = [self._run(system, batch, tolerance) for batch in batches]
+        values = [run[0] for run in runs]
+        seconds = sum(run[1] for run in runs) / samples
+        return (2 * values[0] - 0.5 * (values[1] + values[2]) if halves else values[0]), seconds
+
+    def _run(self, system: System, batch: Ensemble, tolerance: float) -> tuple[np.ndarray, float]:
+        """Outputs of a batch of networks, and the warm time of all."""
+        read = eqx.filter_jit(eqx.filter_vmap(outputs, in_axes=(None, 0)))
+        for _ in range(2):  # the first time compiles
+            started = time.perf_counter()
+            path = follow(
+                advance_many, method_for(tolerance), system.equations, system.rates, system.batch,
+                batch, self.problem.times, tolerance, "a network",
+            )  # fmt: skip
+            rows = [np.asarray(read(system, e))[:, system.view("observed")] for e in path]
+            seconds = time.perf_counter() - started
+        return np.stack(rows, axis=1), seconds
+
+    @cached_property
+    def estimators(self) -> list[dict]:
+        """Variance, bias and time of every network estimator."""
+        found = []
+        for halves in (False, True):
+            for width in [w for w in SAMPLES if not (halves and w == max(SAMPLES))]:
+                values, seconds = self.networks(width, 1e-4, halves)
+                count = len(values)
+                variance = np.mean(np.var(values, axis=0, ddof=1), axis=(-2, -1))
+                offset = np.mean((values.mean(0) - self.reference) ** 2, axis=(-2, -1))
+                bias = np.maximum(0.0, offset - variance / count)
+                found.append({
+                    "width": width, "halves": halves, "seconds": seconds,
+                    "variance": variance, "bias2": bias,
+                })  # fmt: skip
+        return found
+
+    def cheapest(self, error: float) -> tuple[float, str]:
+        """(a): seconds, and what was averaged."""
+        best = (math.inf, "none")
+        for e in self.estimators:
+            room = error**2 - e["bias2"]
+            if (room > 0).all():
+                replicas = max(1, math.ceil(float((e["variance"] / room).max())))
+                seconds = replicas * e["seconds"]
+                mark = " (x)" if replicas > SAMPLES[e["width"]] else ""
+                kind = "halves of 2n, " if e["halves"] else ""
+                best = min(best, (seconds, f"{kind}n = {e['width']}, R = {replicas:,}{mark}"))
+        return best
+
+    def one_wide(self, error: float) -> tuple[float, str]:
+        """(b): seconds, and the width."""
+        plain = [e for e in self.estimators if not e["halves"]]
+        largest = plain[-1]
+        width = math.ceil(float(largest["variance"].max()) * largest["width"] / error**2)
+        grid = (512, 1024, 2048) if self.problem.network.depth > 1 else (4096, 16384, 65536)
+        slope, offset = np.polyfit(np.log(grid), np.log([self._alone(n) for n in grid]), 1)
+        mark = " (x)" if width > max(grid) else ""
+        return float(np.exp(offset + slope * np.log(width))), f"n = {width:,}{mark}"
+
+    def _alone(self, width: int) -> float:
+        """Seconds of one network of this width."""
+        if width not in self.__dict__.setdefault("_times", {}):
+            system = System.of(self.problem, jnp.float32)
+            dims = system.inputs.shape[1], system.batch.targets.shape[1]
+            shape = (width,) * self.problem.network.depth
+            one = sampled_ensemble(
+                jax.random.key(2), self.problem.network, shape, *dims, jnp.float32
+            )
+            batch = jax.tree.map(lambda leaf: leaf[None], one)
+            self.__dict__["_times"][width] = self._run(system, batch, 1e-4)[1]
+        return self.__dict__["_times"][width]
+
+    # --- the limit ------------------------------------------------------------------------------
+
+    def known(self, error: float) -> tuple[float, str]:
+        """Seconds of one replicate on the smallest nodes found to reach the error."""
+        chosen = solve(self.problem.with_changes(limit={"tolerance": error}), progress=False)
+        double = self.problem.limit.precision == "float64"
+        with jax.enable_x64(double):
+            solver = _Solver.of(self.problem, jnp.dtype(self.problem.limit.precision), False)
+            solver.rules = [
+                next(rule for rule in choices if rule.name == name)
+                for choices, name in zip(
+                    solver.candidates, np.atleast_1d(chosen.dataset.attrs["rules"]), strict=True
+                )
+            ]
+            sizes = [int(n) for n in np.atleast_1d(chosen.dataset.attrs["points"])]
+            while True:
+                values, seconds = [], []
+                for scramble in range(9):
+                    started = time.perf_counter()
+                    both = solver.integrate(sizes, [scramble] * len(sizes), error / 10, "")
+                    seconds.append(time.perf_counter() - started)
+                    values.append(both[:, solver.system.view("observed")] - self.reference)
+                spread = np.sqrt(np.mean([self.rms(v) ** 2 for v in values[1:]]))
+                if spread <= error:
+                    return min(seconds[1:]), f"{' × '.join(map(str, sizes))}, RMS {spread:.1e}"
+                sizes = [2 * n if r.name != "exact" else n
+                         for n, r in zip(sizes, solver.rules, strict=True)]  # fmt: skip
+
+    def found(self, error: float) -> tuple[float, str]:
+        """Seconds of a whole solve to this tolerance, warm, and its true error."""
+        asked = self.problem.with_changes(limit={"tolerance": error})
+        for _ in range(2):
+            started = time.perf_counter()
+            limit = solve(asked, progress=False)
+            seconds = time.perf_counter() - started
+        true = self.rms(self.outputs_of(limit) - self.reference)
+        a = limit.dataset.attrs
+        shape = " × ".join(map(str, np.atleast_1d(a["nodes"])))
+        return seconds, f"{shape}, {a['replicates']} replicates, RMS {true:.1e}"
+
+
+CONTESTS = {
+    "1 hidden layer, 2 inputs": (lambda: Contest(small(1), 1e-5), (1e-2, 1e-3, 1e-4), {
+        1e-3: "(b) known ≥ 100 ×, found ≥ 50 ×", 1e-4: "(b) known ≥ 500 ×, found ≥ 200 ×"}),
+    "2 hidden layers, 2 inputs": (lambda: Contest(small(2), 1e-6), (1e-2, 1e-3, 1e-4), {
+        1e-3: "(a), (b) ≥ 1,000 ×"}),
+    "digits, 2 hidden layers": (lambda: Contest(digits(), 3e-3), (1e-2,), {
+        1e-2: "(a) ≥ 10 ×, (b) ≥ 60 ×"}),
+}  # fmt: skip
+
+
+def measure(names: tuple[str, ...] = tuple(CONTESTS)) -> list[Row]:
+    """One row a problem and accuracy."""
+    rows = []
+    for name in names:
+        make, errors, asked = CONTESTS[name]
+        contest = make()
+        for error in errors:
+            known, found = contest.known(error), contest.found(error)
+            cheap, wide = contest.cheapest(error), contest.one_wide(error)
+            ratios = [
+                f"({label}) known {seconds / known[0]:,.0f} ×, found {seconds / found[0]:,.0f} ×"
+                for label, (seconds, _) in (("a", cheap), ("b", wide))
+            ]
+            how = (
+                f"known {known[0]:.3g} s ({known[1]}); found {found[0]:.3g} s ({found[1]}); "
+                f"(a) {cheap[0]:.3g} s ({cheap[1]}); (b) {wide[0]:.3g} s ({wide[1]})"
+            )
+            rows.append(Row(f"{name}, RMS {error:g}", asked.get(error, ""), "; ".join(ratios), how))
+            print(lines(rows[-1:]).splitlines()[-1], flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(lines(measure(tuple(sys.argv[1:]) or tuple(CONTESTS))))
