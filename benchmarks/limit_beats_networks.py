@@ -60,11 +60,11 @@ def small(depth: int) -> Problem:
 
 
 def digits() -> Problem:
-    """The demo's problem file, at three of its times."""
+    """The demo at three of its times; no holdout, for that depends on the seed."""
     from importlib import resources
 
     demo = Problem.from_file(str(resources.files("widelimit") / "demo.toml"))
-    return demo.with_changes(observe={"times": [0.0, 3.0, 30.0]})
+    return demo.with_changes(data={"holdout": 0.0}, observe={"times": [0.0, 3.0, 30.0]})
 
 
 def half(ensemble: Ensemble, side: int) -> Ensemble:
@@ -260,7 +260,7 @@ CONTESTS = {
     "1 hidden layer, 2 inputs": lambda: Contest(small(1), 1e-5, SAMPLES, 4, (2**16, 2**18, 2**20)),
     "2 hidden layers, 2 inputs": lambda: Contest(small(2), 1e-6, SAMPLES, 4, (512, 1024, 2048)),
     "digits, 2 hidden layers": lambda: Contest(
-        digits(), 5e-3, {16: 64, 32: 64, 64: 32}, 2, (256, 512)
+        digits(), 6e-3, {16: 64, 32: 64, 64: 32}, 1, (256, 512)
     ),
 }
 
