@@ -185,17 +185,6 @@ class _Solver:
         `halved` asks for steps half as long: a stricter tolerance, and a stop between any two
         observed times.
         """
-        with jax.enable_x64(self.double):  # JAX's flag belongs to a thread
-            return self._integrate(counts, scrambles, tolerance, what, halved)
-
-    def _integrate(
-        self,
-        counts: Sequence[int],
-        scrambles: Sequence[int],
-        tolerance: float,
-        what: str,
-        halved: bool,
-    ) -> np.ndarray:
         started = time.perf_counter()
         start = self.placed(counts, scrambles)
         times, values, states = self.problem.times, [], []
@@ -358,14 +347,14 @@ class _Solver:
         sizes = self.sizes(counts)
         each = self.memory.needed(sizes, copies, self.memory.points_at_once(sizes, copies))
         alone = 0 if sizes in self.compiled else 1  # or every thread would compile the same
-        found = [self.integrate(counts, chosen, tolerance, what) for chosen in scrambles[:alone]]
+
+        def one(chosen: Sequence[int]) -> np.ndarray:
+            with jax.enable_x64(self.double):  # JAX's flag belongs to a thread
+                return self.integrate(counts, chosen, tolerance, what)
+
+        found = [one(chosen) for chosen in scrambles[:alone]]
         with ThreadPoolExecutor(min(os.cpu_count() or 1, self.memory.budget // each or 1)) as pool:
-            return found + list(
-                pool.map(
-                    lambda chosen: self.integrate(counts, chosen, tolerance, what),
-                    scrambles[alone:],
-                )
-            )
+            return found + list(pool.map(one, scrambles[alone:]))
 
     def growable(self, counts: tuple[int, ...]) -> bool:
         """Whether any layer may have more nodes."""

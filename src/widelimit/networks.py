@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax.typing import DTypeLike
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
@@ -21,7 +20,6 @@ from widelimit.advice import examine
 from widelimit.descent import BLOCK, Sampling, descend, draw
 from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow, method_for
-from widelimit.network import Network
 from widelimit.neurons import Ensemble, held_sizes, neuron_kinds, sampled_ensemble
 from widelimit.problem import NetworkSettings, Problem
 from widelimit.system import System, outputs
@@ -210,17 +208,10 @@ def _split(keys: Key[Array, " seeds"]) -> tuple[Array, Array]:
     return pairs[:, 0], pairs[:, 1]
 
 
-@eqx.filter_jit
-def _sampled(
-    keys: Key[Array, " seeds"],
-    network: Network,
-    widths: tuple[int, ...],
-    inputs: int,
-    channels: int,
-    dtype: DTypeLike,
-) -> Ensemble:
-    """A batch of networks at time zero."""
-    return jax.vmap(lambda k: sampled_ensemble(k, network, widths, inputs, channels, dtype))(keys)
+_sampled = eqx.filter_jit(
+    eqx.filter_vmap(sampled_ensemble, in_axes=(0, None, None, None, None, None))
+)
+"""A batch of networks at time zero."""
 
 
 @eqx.filter_jit
