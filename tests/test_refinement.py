@@ -65,9 +65,13 @@ def test_growth_between_levels_is_bounded():
 
 
 def test_rules_are_chosen_by_measurement_or_by_name():
-    chosen = solve(small_problem(1), progress=False).dataset.attrs  # three coordinates
-    assert chosen["rules"][0] in ("lattice", "sobol")
-    assert "spread over 4 scrambles" in chosen["rule_reasons"][0]
+    three = small_problem(1)  # three coordinates
+    easy = solve(three, progress=False).dataset.attrs
+    assert easy["rules"] == ["lattice"]
+    assert "its first nodes suffice" in easy["rule_reasons"][0]
+    harder = solve(three.with_changes(limit={"tolerance": 5e-4}), progress=False).dataset.attrs
+    assert harder["rules"][0] in ("lattice", "sobol")
+    assert "spread over 4 scrambles" in harder["rule_reasons"][0]
     problem = small_problem(2)
     chosen = solve(problem, progress=False).dataset.attrs
     assert chosen["rules"] == ["lattice", "lattice"]

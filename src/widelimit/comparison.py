@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from widelimit.trajectory import Trajectory
 
@@ -168,7 +168,7 @@ def _fitted(
         len(x) - 2
     )
     # Errors of log rms come from S seeds each: Student's t with the pooled degrees of freedom.
-    half = stats.t.ppf(0.975, len(x) * (seeds - 1)) * np.sqrt(
+    half = stdtrit(len(x) * (seeds - 1), 0.975) * np.sqrt(
         max(1.0, scatter) / (weight @ (x - centre) ** 2)
     )
     return {"value": float(slope), "low": float(slope - half), "high": float(slope + half)}

@@ -142,12 +142,12 @@ def follow(
                 rates,
                 batch,
                 ensemble,
-                jnp.asarray(now, dtype),
-                jnp.asarray(time, dtype),
-                jnp.asarray(np.minimum(first_step, time - now), dtype),
-                jnp.asarray(tolerance, dtype),
+                np.asarray(now, dtype),
+                np.asarray(time, dtype),
+                np.asarray(np.minimum(first_step, time - now), dtype),
+                np.asarray(tolerance, dtype),
             )
-            if not np.all(result.completed):
+            if not np.asarray(result.completed).all():
                 raise Diverged(what, now, DIVERGENCE_CAUSE)
             ensemble = result.ensemble
             first_step = (time - now) / np.maximum(np.asarray(result.steps), 1)

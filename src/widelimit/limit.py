@@ -270,7 +270,7 @@ class _Solver:
         """Refine until the estimated error is below the tolerance, or the budget is used up."""
         goal = self.problem.limit.tolerance
         step_tolerance = max(goal / 100, 1e-10 if self.double else 1e-6)
-        self.choose_rules(step_tolerance)
+        undecided = self.choose_rules()
         counts, shortfall = self.first_counts(), None
         first, time_error = self.timed(counts, step_tolerance)
         while self.largest_rms(time_error) > goal / 5 and step_tolerance > 1e-10:
@@ -283,6 +283,13 @@ class _Solver:
             error = replicate_half_width(np.stack(values))
             if self.largest_rms(error) <= budget:
                 break
+            if undecided:
+                before = list(self.rules)
+                self.compare_rules(undecided, step_tolerance)
+                undecided = []
+                if self.rules != before:
+                    values = []
+                    continue
             level = self.level(values, counts, step_tolerance)
             shortfall = level.unreachable(budget, self.allowed)
             larger = level.next_counts(budget, self.allowed)
@@ -294,10 +301,10 @@ class _Solver:
             counts, values = larger, []
         return self.finished(values, error, time_error, counts, step_tolerance, notes, shortfall)
 
-    def choose_rules(self, tolerance: float) -> None:
-        """Where two rules can serve a layer, measure which scatters less."""
+    def choose_rules(self) -> list[int]:
+        """A rule for each layer, and the layers where only a measurement can tell the best one."""
         asked = self.problem.limit.rules or ("auto",) * len(self.rules)
-        self.reasons = []
+        self.reasons, undecided = [], []
         for layer, (choices, name) in enumerate(zip(self.candidates, asked, strict=True)):
             named = [rule for rule in choices if rule.name == name]
             if isinstance(choices[0], Exact):
@@ -309,23 +316,25 @@ class _Solver:
             elif isinstance(choices[0], Lattice) and choices[0].dimension < LATTICE_MOST:
                 reason = "few continuous coordinates"
             else:
-                reason = self.compared(layer, choices, tolerance)
+                reason = "its first nodes suffice, whether or not another rule is better"
+                undecided.append(layer)
             self.reasons.append(reason)
+        return undecided
 
-    def compared(self, layer: int, choices: Sequence[Rule], tolerance: float) -> str:
-        """Take the rule with the smaller spread at an equal number of nodes; what was found."""
-        counts, spreads = self.first_counts(), []
-        for rule in choices:
-            self.rules[layer] = rule
-            spreads.append(self.spread(self.varied(layer, counts, tolerance)))
-        best = int(np.argmin(spreads))
-        self.rules[layer] = choices[best]
-        others = (
-            f"{spread:.1e} ({rule.name})" for rule, spread in zip(choices, spreads, strict=True)
-        )
-        return f"spread over {PILOT_REPLICATES} scrambles, {counts[layer]} nodes: " + ", ".join(
-            others
-        )
+    def compare_rules(self, layers: Sequence[int], tolerance: float) -> None:
+        """Take the rules that scatter least at an equal number of nodes."""
+        counts = self.first_counts()
+        for layer in layers:
+            choices, spreads = self.candidates[layer], []
+            for self.rules[layer] in choices:
+                spreads.append(self.spread(self.varied(layer, counts, tolerance)))
+            self.rules[layer] = choices[int(np.argmin(spreads))]
+            found = ", ".join(
+                f"{spread:.1e} ({rule.name})" for rule, spread in zip(choices, spreads, strict=True)
+            )
+            self.reasons[layer] = (
+                f"spread over {PILOT_REPLICATES} scrambles, {counts[layer]} nodes: {found}"
+            )
 
     def varied(self, layer: int, counts: Sequence[int], tolerance: float) -> list[np.ndarray]:
         """Solves in which the nodes of one layer alone are scrambled anew."""

@@ -151,7 +151,7 @@ def tangent_kernel(
     grams = [
         (layer.values * weight) @ layer.values.T for layer, weight in zip(layers, p, strict=True)
     ]
-    kernel = rates.readout * jnp.einsum("xy,ck->xcyk", grams[-1], identity)
+    kernel = jnp.einsum("xy,ck->xcyk", rates.readout * grams[-1], identity)
     for index, (delta, weight) in enumerate(zip(per_channel, p, strict=True)):
         before = x @ x.T if index == 0 else grams[index - 1]
         factor = (rates.input if index == 0 else rates.hidden[index - 1]) * before

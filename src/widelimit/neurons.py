@@ -18,21 +18,24 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from widelimit.network import Block, Network
 from widelimit.quadrature import ATOM_LIMIT, Nodes, coordinates, exact_nodes
 
+Numbers = Array | np.ndarray
+"""Ensembles are placed by NumPy and moved by JAX: small arrays are cheaper to cut in the former."""
+
 
 class Parameters(eqx.Module):
     """Everything that training moves, or something of the same layout (a gradient, the rates)."""
 
-    input: Array  # (n_1, inputs)
-    hidden: tuple[Array, ...]  # (n_{l-1}, n_l) for l = 2 … L
-    readout: Array  # (n_L, channels)
-    biases: tuple[Array, ...] | None  # (n_l,) for l = 1 … L
-    output_bias: Array | None  # (channels,)
+    input: Numbers  # (n_1, inputs)
+    hidden: tuple[Numbers, ...]  # (n_{l-1}, n_l) for l = 2 … L
+    readout: Numbers  # (n_L, channels)
+    biases: tuple[Numbers, ...] | None  # (n_l,) for l = 1 … L
+    output_bias: Numbers | None  # (channels,)
 
 
 class Ensemble(eqx.Module):
     """Neurons with weights: `weights[l]` `(neuron,)` with sum 1, and their parameters."""
 
-    weights: tuple[Float[Array, "*batch _"], ...]
+    weights: tuple[Float[Numbers, "*batch _"], ...]
     parameters: Parameters
 
     @property
@@ -66,13 +69,13 @@ def limit_ensemble(
     Hidden-to-hidden weights enter through their conditional mean w_l(t, c', c), which starts at
     the mean of their law (Nguyen & Pham 2023, §5): no matrix of samples appears.
     """
-    points = [jnp.asarray(layer.points, dtype) for layer in nodes]
+    points = [layer.points.astype(dtype) for layer in nodes]
     sizes = [len(layer.weights) for layer in nodes]
     hidden = tuple(
-        jnp.full((before, after), law.expectation(), dtype)
+        np.full((before, after), law.expectation(), dtype)
         for law, (before, after) in zip(network.initial.hidden, pairwise(sizes), strict=True)
     )
-    weights = tuple(jnp.asarray(layer.weights, dtype) for layer in nodes)
+    weights = tuple(layer.weights.astype(dtype) for layer in nodes)
     return Ensemble(weights, _parameters(network, points, hidden, inputs, channels))
 
 
@@ -158,8 +161,8 @@ def _marked(mark: tuple[Block, ...], z: Array) -> Array:
 
 def _parameters(
     network: Network,
-    points: Sequence[Array],
-    hidden: tuple[Array, ...],
+    points: Sequence[Numbers],
+    hidden: tuple[Numbers, ...],
     inputs: int,
     channels: int,
 ) -> Parameters:
@@ -173,5 +176,5 @@ def _parameters(
         hidden=hidden,
         readout=points[-1][:, last:],
         biases=biases,
-        output_bias=jnp.zeros(channels, points[0].dtype) if network.output_bias else None,
+        output_bias=np.zeros(channels, points[0].dtype) if network.output_bias else None,
     )

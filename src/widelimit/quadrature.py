@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import chi, qmc, special_ortho_group
+from scipy.special import gammaincc, gammainccinv, ndtri
 
 from widelimit.network import Block
 
@@ -118,11 +117,16 @@ class Lattice:
         nearest = np.argsort((z**2).sum(axis=1), kind="stable")[: count - outside]
         z = radius / steps * z[nearest]
         weights = np.exp(-0.5 * (z**2).sum(axis=1))
-        beyond = chi(k).sf(radius)
+        beyond = _share_beyond(radius, k)
         weights = [weights * (1 - beyond) / weights.sum(), np.full(outside, beyond / outside)]
-        turn = special_ortho_group.rvs(k, random_state=rng).reshape(k, k)
+        turn = np.linalg.qr(rng.normal(size=(k, k)))[0]
         z = np.concatenate([z @ turn, _beyond(radius, outside, k, rng)])
         return _tensor(self.mark, z, np.concatenate(weights))
+
+
+def _share_beyond(radius: float, dimension: int) -> float:
+    """P(|Z| > radius) for standard normals Z: |Z|²/2 follows the gamma law of shape dimension/2."""
+    return float(gammaincc(dimension / 2, radius**2 / 2))
 
 
 def _beyond(radius: float, count: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
@@ -130,7 +134,8 @@ def _beyond(radius: float, count: int, dimension: int, rng: np.random.Generator)
     strata = (np.arange(count // 2) + rng.random(count // 2)) / (count // 2)
     directions = rng.normal(size=(count // 2, dimension))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    norms = chi(dimension).isf(strata * chi(dimension).sf(radius))
+    share = strata * _share_beyond(radius, dimension)
+    norms = np.sqrt(2 * gammainccinv(dimension / 2, share))
     half = norms[:, None] * directions
     return np.concatenate([half, -half])
 
@@ -163,6 +168,8 @@ class Sobol:
 
     def place(self, count: int, rng: np.random.Generator) -> Nodes:
         """`count` points (a power of two) for each combination of atoms beside them."""
+        from scipy.stats import qmc  # takes a second to import, and only this rule needs it
+
         smooth = _split_atoms(self.mark)[1]
         uniforms = qmc.Sobol(coordinates(smooth), scramble=True, rng=rng).random(count)
         z = _matched(ndtri(np.clip(uniforms, 2.0**-54, 1 - 2.0**-53)))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from scipy import stats
+from scipy.special import stdtrit
 
 from widelimit.quadrature import Exact, Rule
 
@@ -28,7 +28,7 @@ UNREACHABLE = 2.0
 
 def half_width(spread: float, replicates: int) -> float:
     """95 % half-width to expect from this many replicates with this standard deviation."""
-    return float(stats.t.ppf(0.975, replicates - 1) * spread / math.sqrt(replicates))
+    return float(stdtrit(replicates - 1, 0.975) * spread / math.sqrt(replicates))
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,19 @@ times. Limits have no `seed` and `width` dimension; otherwise both are the same 
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import jax
 import numpy as np
 import xarray as xr
-from scipy import stats
+from jaxtyping import Array
+from scipy.special import stdtrit
 
 from widelimit.data import Dataset
-from widelimit.neurons import Ensemble
+from widelimit.neurons import Ensemble, Numbers
 from widelimit.problem import Problem
 from widelimit.system import System
 from widelimit.training import LOSSES
@@ -169,14 +171,20 @@ def replicate_half_width(values: np.ndarray) -> np.ndarray:
     if count == 1:
         return np.zeros_like(values[0])
     spread = np.std(values, axis=0, ddof=1)
-    return stats.t.ppf(0.975, count - 1) * spread / math.sqrt(count)
+    return stdtrit(count - 1, 0.975) * spread / math.sqrt(count)
 
 
 def _losses(loss: str, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """ℓ at every point; leading axes of `outputs (…, point, channel)` are kept."""
     flat = outputs.reshape(-1, *outputs.shape[-2:])
-    pointwise = jax.vmap(jax.vmap(LOSSES[loss]), in_axes=(0, None))
-    return np.asarray(pointwise(flat, targets), float).reshape(outputs.shape[:-1])
+    found = _values_and_slopes(LOSSES[loss], flat, targets)[0]
+    return np.asarray(found, float).reshape(outputs.shape[:-1])
+
+
+@eqx.filter_jit
+def _values_and_slopes(loss: Callable, outputs: Numbers, targets: Numbers) -> tuple[Array, Array]:
+    """ℓ and ∇ℓ for `outputs (row, point, channel)`."""
+    return jax.vmap(jax.vmap(jax.value_and_grad(loss)), in_axes=(0, None))(outputs, targets)
 
 
 def _risk_with_error(
@@ -193,16 +201,13 @@ def _risk_with_error(
     order: ½[ℓ(f̄ + h) + ℓ(f̄ − h)] − ℓ(f̄) with h the half-width.
     """
     mean = values.mean(axis=0)
-    at_mean = _losses(loss, mean, targets)
-    slope = np.asarray(
-        jax.vmap(jax.vmap(jax.grad(LOSSES[loss])), in_axes=(0, None))(mean, targets), float
-    )
+    rows = np.concatenate([mean, mean + half_width, mean - half_width])
+    found = _values_and_slopes(LOSSES[loss], rows, targets)
+    at_mean, above, below = np.split(np.asarray(found[0], float), 3)
+    slope = np.asarray(found[1], float)[: len(mean)]
     along = np.einsum("rtxc,txc,x->rt", values - mean, slope, weights)
     first = replicate_half_width(along)
-    curved = 0.5 * (
-        _losses(loss, mean + half_width, targets) + _losses(loss, mean - half_width, targets)
-    )
-    second = np.abs((curved - at_mean) @ weights)
+    second = np.abs((0.5 * (above + below) - at_mean) @ weights)
     moved = np.einsum("txc,txc,x->t", np.abs(slope), time_error, weights)
     return at_mean @ weights, first + second + moved
 
