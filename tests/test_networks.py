@@ -276,3 +276,18 @@ def test_exponent_up_to_width_1024(depth, method):
     fit = exponent_at_the_end(depth, method, [64, 128, 256, 512, 1024])
     print(f"\ndepth {depth}, {method}: {fit}")
     assert abs(fit["value"] + 0.5) < 0.1
+
+
+def test_as_many_networks_are_kept_whole_as_asked():
+    """What is kept is what the outputs were made from: f = mean of a tanh(w·x), seed by seed."""
+    problem = small_problem(1, networks={"widths": [16], "seeds": 5, "states": 3})
+    networks = train(problem, progress=False)
+    kept = networks.states["width_16"].to_dataset()
+    assert kept["input"].dims[:2] == ("seed", "time")
+    assert kept.sizes["seed"] == 3
+    phi = np.tanh(kept["input"].values @ problem.dataset.inputs.T)  # (seed, time, neuron, point)
+    found = np.einsum("stnx,stnc->stxc", phi, kept["readout"].values) / 16
+    np.testing.assert_allclose(found, networks.dataset.output.values[0, :3], atol=1e-6)
+    one = train(problem.with_changes(networks={"states": 1}), progress=False)
+    first = one.states["width_16"]["input"].values
+    np.testing.assert_array_equal(first, kept["input"].values[0])

@@ -83,6 +83,7 @@ def test_defaults_are_those_of_the_contract():
             "batch": 1,
             "draw": "independent",
             "precision": "float32",
+            "states": 1,
         },
         "observe": {"times": 11},
     }
@@ -239,6 +240,7 @@ OUT_OF_RANGE = [
     ("networks.step", 0, ["found 0", "positive number or '1/width'"]),
     ("networks.step", 10**400, ["found 1000", "positive number or '1/width'"]),
     ("networks.seeds", 0, ["found 0", "greater than or equal to 1"]),
+    ("networks.states", 50, ["found 50, more than the 20 seeds", "kept whole"]),
     ("networks.batch", 0, ["found 0", "greater than or equal to 1"]),
     ("data.holdout", 1.0, ["found 1.0", "less than 1"]),
     ("data.holdout", 0.99, ["found 0.99", "no training point of 3"]),

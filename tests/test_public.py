@@ -8,7 +8,7 @@ import widelimit
 ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "activations", "laws", "network", "quadrature", "data", "training", "mistakes",
     "problem", "neurons", "meanfield", "system", "flow", "descent", "advice", "trajectory",
-    "memory", "refinement", "limit", "networks", "comparison", "runfolder", "report",
+    "memory", "refinement", "limit", "networks", "comparison", "papers", "runfolder", "report",
     "compilation", "cli",
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from widelimit.compilation import keep_compiled
 
 if TYPE_CHECKING:
     from widelimit.comparison import Comparison
+    from widelimit.papers import Effort
     from widelimit.problem import Problem
     from widelimit.runfolder import RunFolder
     from widelimit.trajectory import Trajectory
@@ -143,6 +144,60 @@ def demo(
     """Run a built-in problem: two hidden layers learning handwritten digits (about a minute)."""
     with resources.as_file(resources.files("widelimit") / "demo.toml") as path:
         return _run(path, _Answer("demo", output, as_json), overwrite)
+
+
+@app.command
+def papers(*, as_json: Json = False) -> int:
+    """List the papers whose claims can be measured."""
+    from widelimit.papers import PAPERS
+
+    if as_json:
+        print(json.dumps(PAPERS))
+    else:
+        print("\n".join(f"{name:<20}{title}" for name, title in PAPERS.items()))
+    return COMPUTED
+
+
+@app.command
+def reproduce(
+    name: Annotated[str, Parameter(help="One of the names that widelimit papers lists.")],
+    *,
+    output: Output,
+    quick: Annotated[
+        bool, Parameter(negative=(), help="Fewer networks: less power, the same false alarms.")
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> int:
+    """Measure the claims of a paper; writes RUN/claims.json and RUN/report.html."""
+    from widelimit.papers import find
+    from widelimit.runfolder import RunFolder
+
+    answer, folder = _Answer("reproduce", output, as_json), RunFolder(output)
+    title = find(name)
+    folder.prepare_claims(name, overwrite)
+    print(f"{name}: {title}", file=sys.stderr)
+    return answer.after(lambda: _reproduce(name, "quick" if quick else "full", folder, answer))
+
+
+def _reproduce(name: str, effort: "Effort", folder: "RunFolder", answer: _Answer) -> None:
+    from tqdm import tqdm
+
+    from widelimit.papers import PAPERS, reproduce
+    from widelimit.report import render_report
+
+    with tqdm(desc="claims", unit="claim", disable=None) as bar:
+        findings = reproduce(name, effort, told=lambda claim: bar.set_postfix_str(claim.id))
+    seconds = round(time.perf_counter() - answer.started, 3)
+    about = {"name": name, "title": PAPERS[name], "effort": effort, "wall_seconds": seconds}
+    folder.save_claims([finding.as_dict() for finding in findings], about)
+    path = folder.save_report(render_report(folder))
+    answer.met = all(f.verdict != "fails" and f.control_failed for f in findings)
+    answer.own["verdicts"] = {f.id: f.verdict for f in findings}
+    answer.own["controls"] = {f.id: f.control["verdict"] for f in findings}
+    answer.own["report"] = str(path)
+    answer.lines += [f"{f.verdict:<12} {f.id:<22} {f.words()}" for f in findings]
+    answer.lines.append(f"report       {path.resolve()}")
 
 
 def _run(path: Path, answer: _Answer, overwrite: bool) -> int:

@@ -74,7 +74,7 @@ def train(
 
 
 Result = tuple[xr.Dataset, str, xr.Dataset]
-"""Outputs of one width, its name among the states, and the neurons of its first network."""
+"""Outputs of one width, its name among the states, and the neurons of the networks kept."""
 
 
 def _joined(
@@ -126,7 +126,8 @@ def _one_width(
     groups = math.ceil(settings.seeds / most)
     size = math.ceil(settings.seeds / groups)  # one size for all groups: one compilation
     padded = jnp.concatenate([keys, keys[: groups * size - settings.seeds]])
-    values, states = [], []
+    values: list[np.ndarray] = []
+    states: list[list[Ensemble]] = []
     with tqdm(
         total=groups * len(problem.times),
         desc=f"networks: width {' × '.join(map(str, widths))}",
@@ -136,16 +137,24 @@ def _one_width(
     ) as bar:
         for group in range(groups):
             chosen = padded[group * size : (group + 1) * size]
-            rows = []
+            rows, path = [], []
             for time, ensembles in _paths(problem, system, widths, chosen, bar):
                 rows.append(_finite(_many_outputs(system, ensembles), time, settings, widths))
-                if group == 0:
-                    states.append(jax.tree.map(lambda leaf: np.asarray(leaf[0]), ensembles))
+                path.append(_first(ensembles, settings.states - group * size))
                 bar.update()
             values.append(np.stack(rows, axis=1))
+            states.append(path)
     found = np.concatenate(values)[: settings.seeds]
     dataset = network_dataset(problem, system, found, widths)
-    return dataset, _name(widths), neurons_over_time(problem.times, states)
+    kept = [
+        jax.tree.map(lambda *parts: np.concatenate(parts), *at) for at in zip(*states, strict=True)
+    ]
+    return dataset, _name(widths), neurons_over_time(problem.times, kept)
+
+
+def _first(ensembles: Ensemble, count: int) -> Ensemble:
+    """The first networks of a batch, none if `count` is not positive."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf[: max(0, count)]), ensembles)
 
 
 def _settings(problem: Problem) -> NetworkSettings:

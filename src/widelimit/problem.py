@@ -134,6 +134,7 @@ class NetworkSettings(BaseModel):
     batch: Count = 1
     draw: Literal["independent", "distinct", "epochs"] = "independent"
     precision: Precision = "float32"
+    states: Count = 1
 
     def layer_widths(self, depth: int) -> tuple[tuple[int, ...], ...]:
         """(n_1, …, n_L) for every width asked for."""
@@ -156,6 +157,11 @@ class NetworkSettings(BaseModel):
             for w in dict.fromkeys(shapes)
             if shapes.count(w) > 1
         ]
+        if self.states > self.seeds:
+            found.append(
+                f"networks.states: found {self.states}, more than the {self.seeds} seeds; it is "
+                "how many networks of each width are kept whole"
+            )
         if data is not None and self.method == "sgd" and self.draw != "independent":
             if not data.equal_weights:
                 found.append(f"networks.draw: {self.draw!r} needs equal data weights")

@@ -20,6 +20,7 @@ from widelimit.trajectory import Trajectory
 
 FILES = {"limit": "limit.nc", "networks": "networks.nc"}
 STATES = "states.nc"
+CLAIMS = "claims.json"
 COMPRESSION = {"zlib": True, "complevel": 2}
 
 SECTIONS = {
@@ -74,6 +75,10 @@ class RunFolder:
                 )
             self._remove(kind)
         self.provenance()  # a damaged one is told before computing, not after
+        self._make()
+
+    def _make(self) -> None:
+        """The folder itself, writable, and without what killed processes left."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -107,7 +112,14 @@ class RunFolder:
         self._write("problem.toml", lambda p: p.write_text(problem.to_toml(), encoding="utf-8"))
         self._write_states(trajectory, digest)
         self._write(FILES[kind], lambda p: _to_netcdf(dataset, p, encoding))
-        self._write_provenance(trajectory, digest, seconds)
+        self._write_provenance({
+            kind: {
+                "digest": digest,
+                "data": problem.dataset.digest(),
+                "precision": trajectory.dataset.attrs["precision"],
+                "wall_seconds": round(seconds, 3),
+            }
+        })  # fmt: skip
 
     def load(self, kind: str) -> Trajectory:
         """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
@@ -133,6 +145,32 @@ class RunFolder:
         """Write comparison.json."""
         text = json.dumps(_nan_as_null(comparison.as_dict()), indent=1, allow_nan=False)
         self._write("comparison.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+    def prepare_claims(self, name: str, overwrite: bool) -> None:
+        """Make the folder ready for a reproduction; refuse the claims of another one."""
+        found = self.provenance().get("reproduction", {}).get("name")
+        if (self.path / CLAIMS).is_file() and found != name and not overwrite:
+            raise RunFolderError(
+                f"{self.path / CLAIMS} holds the claims of {found or 'something else'}; name "
+                "another folder with -o, or replace it with --overwrite"
+            )
+        self._make()
+
+    def save_claims(self, claims: list[dict[str, Any]], about: dict[str, Any]) -> None:
+        """Write claims.json, and what the reproduction was (`name`, …) into the provenance."""
+        text = json.dumps(_nan_as_null(claims), indent=1, allow_nan=False)
+        self._write(CLAIMS, lambda p: p.write_text(text, encoding="utf-8"))
+        self._write_provenance({"reproduction": about})
+
+    def claims(self) -> list[dict[str, Any]]:
+        """The entries of claims.json; none if there is no such file."""
+        path = self.path / CLAIMS
+        if not path.is_file():
+            return []
+        try:
+            return list(json.loads(path.read_text(encoding="utf-8")))
+        except UNREADABLE:
+            raise RunFolderError(f"{path} cannot be read: it is damaged; delete it") from None
 
     def save_report(self, page: str) -> Path:
         """Write report.html and return its path."""
@@ -191,7 +229,8 @@ class RunFolder:
         }
         self._write(STATES, lambda p: tree.to_netcdf(p, engine="h5netcdf", encoding=encoding))
 
-    def _write_provenance(self, trajectory: Trajectory, digest: str, seconds: float) -> None:
+    def _write_provenance(self, entry: dict[str, Any]) -> None:
+        """Add an entry to the provenance, with the versions that made it."""
         import jax
 
         record = self.provenance()
@@ -201,12 +240,7 @@ class RunFolder:
         record["versions"] = {name: metadata.version(name) for name in LIBRARIES}
         record["python"] = platform.python_version()
         record["device"] = jax.devices()[0].device_kind
-        record[trajectory.kind] = {
-            "digest": digest,
-            "data": trajectory.problem.dataset.digest(),
-            "precision": trajectory.dataset.attrs["precision"],
-            "wall_seconds": round(seconds, 3),
-        }
+        record |= entry
         text = json.dumps(record, indent=1)
         self._write("provenance.json", lambda p: p.write_text(text, encoding="utf-8"))
 

@@ -227,15 +227,22 @@ def _doubt(outputs: np.ndarray, error: np.ndarray, weights: np.ndarray) -> np.nd
 
 
 def neurons_over_time(times: np.ndarray, states: Sequence[Ensemble]) -> xr.Dataset:
-    """Neurons of one ensemble over time: weights and parameters, layers counted from 1."""
+    """Neurons of one ensemble over time: weights and parameters, layers counted from 1.
+
+    A batch of ensembles has a leading dimension `seed`, unless there is only one.
+    """
+    first = states[0].weights[0]
+    if first.ndim == 2 and len(first) == 1:
+        states = [jax.tree.map(lambda leaf: leaf[0], state) for state in states]
+    lead = ("seed",) if states[0].weights[0].ndim == 2 else ()
     variables: dict[str, Any] = {}
     for layer, weights in enumerate(states[0].weights, 1):
-        variables[f"weight_{layer}"] = ((f"neuron_{layer}",), np.asarray(weights))
+        variables[f"weight_{layer}"] = ((*lead, f"neuron_{layer}"), np.asarray(weights))
     last = len(states[0].weights)
 
     def over_time(name: str, dims: tuple[str, ...], pick: Any) -> None:
-        stacked = np.stack([np.asarray(pick(state.parameters)) for state in states])
-        variables[name] = (("time", *dims), stacked)
+        stacked = [np.asarray(pick(state.parameters)) for state in states]
+        variables[name] = ((*lead, "time", *dims), np.stack(stacked, axis=len(lead)))
 
     over_time("input", ("neuron_1", "dimension"), lambda p: p.input)
     for layer in range(2, last + 1):

@@ -1,0 +1,50 @@
+"""Papers whose systems are computed and whose claims are measured, by name.
+
+A reproduction is a module with `claims(effort)`: problems, and what they should show. Efforts
+differ in how many networks are trained, hence in power, never in the false-alarm rate.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Literal
+
+from widelimit.errors import ProblemError
+from widelimit.papers.claims import Claim, Finding, checked
+
+Effort = Literal["smoke", "quick", "full"]
+
+PAPERS = {
+    "one-hidden-layer": "one hidden layer, law of large numbers (Sirignano & Spiliopoulos 2020)",
+}
+"""Names and titles of the reproductions; each is in the module of its name."""
+
+
+def find(name: str) -> str:
+    """The title of a reproduction. Raises `ProblemError` for a name that is not known."""
+    if name not in PAPERS:
+        near = get_close_matches(name, PAPERS, 1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(PAPERS)
+        raise ProblemError([f"found {name!r}; known are {known}{meant}"], "the reproduction")
+    return PAPERS[name]
+
+
+def reproduce(
+    name: str,
+    effort: Effort = "full",
+    *,
+    told: Callable[[Claim], None] = lambda claim: None,
+) -> list[Finding]:
+    """Measure every claim of a reproduction, each with its control.
+
+    `told` is called with each claim before it is measured. Raises `ProblemError` for a name that
+    is not known.
+    """
+    find(name)
+    findings = []
+    module = import_module(f"widelimit.papers.{name.replace('-', '_')}")
+    for claim in module.claims(effort):
+        told(claim)
+        findings.append(checked(claim))
+    return findings

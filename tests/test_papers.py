@@ -1,0 +1,89 @@
+"""Reproductions: verdicts, fits, and the smoke form of every paper."""
+
+import json
+
+import numpy as np
+import pytest
+
+from widelimit import ProblemError
+from widelimit.papers import PAPERS, find, reproduce
+from widelimit.papers.claims import Claim, Measured, checked, exponent, judged, mean
+
+KEYS = {"id", "statement", "source", "predicted", "measured", "error", "verdict"}
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [
+        (Measured(-0.52, 0.02), "holds"),
+        (Measured(-0.10, 0.02), "fails"),
+        (Measured(-0.40, 0.20), "not decided"),  # contains the prediction and its rival
+        (Measured(-0.52, 0.02, 2), "not decided"),  # k = 31.6 with two degrees of freedom
+        (Measured(float("nan"), 0.1), "not decided"),
+    ],
+)
+def test_verdicts(measured, verdict):
+    assert judged(-0.5, 0.0, measured) == verdict
+
+
+def test_true_claims_rarely_fail():
+    """5,000 claims that are true, five samples each: 5 failures are expected, 20 never happen.
+
+    The number of failures is binomial with p = 1e-3; more than 20 has probability below 1e-6.
+    """
+    rng = np.random.default_rng(0)
+    failed = sum(judged(0.0, 9.0, mean(rng.normal(size=5))) == "fails" for _ in range(5000))
+    assert 0 < failed <= 20  # none has probability 0.7 %; the seed is fixed
+
+
+@pytest.mark.parametrize("slope", [-0.5, -1.0])
+def test_exponents_are_free_of_the_first_correction(slope):
+    """a n^b (1 + 3/n), 200 samples a width with 10 % noise: within 4.5 standard errors of b."""
+    rng, widths = np.random.default_rng(1), [16, 32, 64, 128, 256]
+    samples = [n**slope * (1 + 3 / n) * (1 + 0.1 * rng.normal(size=200)) for n in widths]
+    found = exponent(widths, samples)
+    assert abs(found.value - slope) < 4.5 * found.error  # false alarm 7e-6
+    assert found.error < 0.03
+    plain = np.polyfit(np.log(widths), np.log([s.mean() for s in samples]), 1)[0]
+    assert abs(plain - slope) > 4.5 * found.error  # what the correction is there for
+
+
+def test_a_finding_tells_both_measurements():
+    claim = Claim(
+        "id", "words", "Theorem 1", 1.0, 0.0, lambda: Measured(1.01, 0.01), "halved",
+        lambda: Measured(0.5, 0.01),
+    )  # fmt: skip
+    found = checked(claim)
+    assert found.verdict == "holds"
+    assert found.control_failed
+    assert KEYS < set(found.as_dict())
+    assert found.as_dict()["control"]["wrong"] == "halved"
+
+
+def test_an_unknown_paper_lists_the_known_ones():
+    with pytest.raises(ProblemError, match=r"known are one-hidden-layer.*did you mean 'one-hidd"):
+        find("one-hiden-layer")
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_smoke(name):
+    """No claim fails (false alarm 1e-3 each, seeds fixed), and most are decided."""
+    findings = reproduce(name, "smoke")
+    verdicts = {f.id: f.verdict for f in findings}
+    assert "fails" not in verdicts.values(), verdicts
+    assert list(verdicts.values()).count("holds") >= 0.6 * len(findings), verdicts
+    assert "holds" not in {f.control["verdict"] for f in findings}
+    json.dumps([f.as_dict() for f in findings])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAPERS)
+def test_quick(name):
+    """At least 80 % of the claims are decided, none fails, and every control does."""
+    findings = reproduce(name, "quick")
+    for found in findings:
+        print(f"\n{found.verdict:<12} {found.id:<22} {found.words()}", end="")
+    verdicts = [f.verdict for f in findings]
+    assert verdicts.count("not decided") <= 0.2 * len(findings)
+    assert "fails" not in verdicts
+    assert all(f.control_failed for f in findings)
