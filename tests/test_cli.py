@@ -354,3 +354,55 @@ def test_an_internal_error_names_its_log(capfd, tmp_path, monkeypatch):
 
 def test_the_status_of_a_command_is_passed_on():
     assert [_guarded(lambda k=k: k) for k in (0, 1, None)] == [0, 1, 0]
+
+
+# Papers
+
+
+def _two_claims(effort):
+    """One claim that holds and one that does not, both with controls that fail."""
+    from widelimit.papers.claims import Claim, Measured
+
+    def claim(name, value):
+        return Claim(
+            name, "<b>words</b>", "Theorem 1", 1.0, 0.0, lambda: Measured(value, 0.01), "halved",
+            lambda: Measured(0.5, 0.01),
+        )  # fmt: skip
+
+    return [claim("right", 1.0), claim("wrong", 1.5)]
+
+
+def test_papers_are_listed(capfd):
+    status, out, _ = called(capfd, "papers")
+    assert status == 0
+    assert out.startswith("one-hidden-layer")
+    assert "one-hidden-layer" in json.loads(called(capfd, "papers", "--json")[1])
+
+
+def test_reproduce_writes_claims_and_a_report(capfd, tmp_path, monkeypatch):
+    monkeypatch.setattr("widelimit.papers.one_hidden_layer.claims", _two_claims)
+    status, out, _ = called(capfd, "reproduce", "one-hidden-layer", "-o", tmp_path / "r", "--json")
+    answer = json.loads(out)
+    assert status == 1  # a claim fails
+    assert answer["verdicts"] == {"right": "holds", "wrong": "fails"}
+    assert answer["controls"] == {"right": "fails", "wrong": "fails"}
+    claims = json.loads((tmp_path / "r" / "claims.json").read_text())
+    assert [c["id"] for c in claims] == ["right", "wrong"]
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "&lt;b&gt;words" in page
+    assert "halved: 0.5 ± 0.03, fails" in page
+    about = json.loads((tmp_path / "r" / "provenance.json").read_text())["reproduction"]
+    assert about["name"] == "one-hidden-layer"
+
+
+def test_reproduce_refuses_what_it_does_not_know_or_own(capfd, tmp_path, monkeypatch):
+    status, _, said = called(capfd, "reproduce", "one-hiden-layer", "-o", tmp_path / "r")
+    assert status == 2
+    assert "did you mean 'one-hidden-layer'?" in said
+    assert not (tmp_path / "r").exists()
+    (tmp_path / "claims.json").write_text("[]")
+    monkeypatch.setattr("widelimit.papers.one_hidden_layer.claims", _two_claims)
+    status, _, said = called(capfd, "reproduce", "one-hidden-layer", "-o", tmp_path)
+    assert status == 2
+    assert "--overwrite" in said
+    assert called(capfd, "reproduce", "one-hidden-layer", "-o", tmp_path, "--overwrite")[0] == 1

@@ -50,7 +50,7 @@ def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[st
     fastest, steepest = map(float, _initial_motion(system, ensemble))
     if fastest > STILL * max(1.0, steepest):
         return []
-    if all(float(rate) == 0 for rate in jax.tree.leaves(system.rates)):
+    if all(float(rate) == 0 for rate in jax.tree.leaves(system.rates.at_their_highest())):
         return ["the limit cannot move: all learning rates are 0; give one a positive value"]
     if steepest <= STILL:
         return ["the limit does not move: it starts at a minimum of the loss on all data"]
@@ -111,7 +111,8 @@ def _large_step(problem: Problem, system: System, ensemble: Ensemble) -> list[st
 @eqx.filter_jit
 def _initial_motion(system: System, ensemble: Ensemble) -> tuple[Array, Array]:
     """The largest velocity of any parameter, and the largest slope of the loss."""
-    speed = velocity(system.equations, system.rates, ensemble, system.batch)
+    rates = system.rates.at_their_highest()
+    speed = velocity(system.equations, rates, ensemble, system.batch)
     f = output(system.equations, ensemble, system.batch.inputs)
     slope = jax.vmap(jax.grad(system.equations.loss))(f, system.batch.targets)
     fastest = jnp.max(jnp.stack([jnp.max(jnp.abs(v)) for v in jax.tree.leaves(speed)]))
@@ -123,7 +124,8 @@ def _stiffness(system: System, ensemble: Ensemble, single: bool) -> Array:
     """max_x K(x, x) for steps on a single sample, the largest eigenvalue of K under π else."""
     total = len(system.batch.inputs)
     chosen = np.random.default_rng(0).permutation(total)[:KERNEL_POINTS]
-    kernel = tangent_kernel(system.equations, system.rates, ensemble, system.batch.inputs[chosen])
+    rates, inputs = system.rates.at_their_highest(), system.batch.inputs[chosen]
+    kernel = tangent_kernel(system.equations, rates, ensemble, inputs)
     if single:
         return jnp.max(jnp.einsum("xcxc->xc", kernel))
     weights = system.batch.weights[chosen]

@@ -1,6 +1,6 @@
 """Stochastic and full-batch gradient descent on sampled networks, many seeds at once.
 
-    θ ← θ − ε ξ · multiplier · ∇_θ ℓ(f(x_k), y_k),   clock t = k ε
+    θ ← θ − ε ξ(kε) · multiplier · ∇_θ ℓ(f(x_k), y_k),   clock t = k ε
 
 All parameters move at once, from their old values. Steps run in compiled blocks.
 """
@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from widelimit.meanfield import Batch, Equations, velocity
-from widelimit.neurons import Ensemble, Parameters
+from widelimit.neurons import Ensemble, Parameters, Rates
 
 BLOCK = 512
 """Most steps in one compiled call."""
@@ -74,23 +74,25 @@ def draw(
 @eqx.filter_jit
 def descend(
     equations: Equations,
-    rates: Parameters,
+    rates: Rates,
     data: Batch,
     ensembles: Ensemble,
     rows: Int[Array, "seeds steps batch"] | None,
     count: Array,
     step: Array,
+    first: ArrayLike = 0,
 ) -> Ensemble:
     """`count` steps of size `step` = ε for a batch of networks, on the given rows of the data.
 
-    Without rows every step takes the whole data set.
+    Steps are counted from `first` on: learning rates are ξ(kε). Without rows every step takes the
+    whole data set.
     """
 
     def one_network(ensemble: Ensemble, rows: Array | None) -> Ensemble:
         def move(k: Array, parameters: Parameters) -> Parameters:
             batch = data if rows is None else _picked(data, rows[k])
             now = Ensemble(ensemble.weights, parameters)
-            speed = velocity(equations, rates, now, batch)
+            speed = velocity(equations, rates, now, batch, (first + k) * step)
             return jax.tree.map(lambda theta, v: theta + step * v, parameters, speed)
 
         end = jax.lax.fori_loop(0, count, move, ensemble.parameters)

@@ -1,6 +1,6 @@
 """Particle gradient flow: an ensemble carried through mean-field time.
 
-    dθ/dt = −ξ G(θ, ensemble),  the limit ε → 0 of SGD with clock t = k ε
+    dθ/dt = −ξ(t) G(θ, ensemble),  the limit ε → 0 of SGD with clock t = k ε
 
 It serves limits and networks alike; only the ensemble differs. Time stepping is diffrax's.
 """
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from widelimit.errors import Diverged
 from widelimit.meanfield import Batch, Equations, velocity
-from widelimit.neurons import Ensemble, Parameters
+from widelimit.neurons import Ensemble, Rates
 
 MAX_STEPS = 100_000
 """Most steps between two observed times."""
@@ -64,7 +64,7 @@ def _norm(errors: list[Array]) -> Float[Array, ""]:
 def advance(
     solver: diffrax.AbstractERK,
     equations: Equations,
-    rates: Parameters,
+    rates: Rates,
     batch: Batch,
     ensemble: Ensemble,
     start: Array,
@@ -84,7 +84,7 @@ def advance(
 
     def field(t: Any, state: list[Array], args: None) -> list[Array]:
         now = Ensemble(ensemble.weights, jax.tree.unflatten(layout, state))
-        return jax.tree.leaves(velocity(equations, rates, now, batch))
+        return jax.tree.leaves(velocity(equations, rates, now, batch, t))
 
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(field),
@@ -119,7 +119,7 @@ def follow(
     step: Callable[..., Advance],
     solver: diffrax.AbstractERK,
     equations: Equations,
-    rates: Parameters,
+    rates: Rates,
     batch: Batch,
     ensemble: Ensemble,
     times: np.ndarray,

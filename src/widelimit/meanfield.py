@@ -16,9 +16,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from widelimit.neurons import Ensemble, Parameters
+from widelimit.neurons import Ensemble, Parameters, Rates
 
 Inputs = Float[Array, "points inputs"]
 Outputs = Float[Array, "points channels"]
@@ -127,21 +128,26 @@ def _gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Paramet
 
 
 def velocity(
-    equations: Equations, rates: Parameters, ensemble: Ensemble, batch: Batch
+    equations: Equations,
+    rates: Rates,
+    ensemble: Ensemble,
+    batch: Batch,
+    time: ArrayLike = 0.0,
 ) -> Parameters:
-    """∂_t of every parameter under particle gradient flow: −ξ G."""
+    """∂_t of every parameter under particle gradient flow: −ξ(t) G."""
     slope = gradient(equations, ensemble, batch)
-    return jax.tree.map(lambda rate, g: -rate * g, rates, slope)
+    return jax.tree.map(lambda rate, g: -rate * g, rates.at(time), slope)
 
 
 def tangent_kernel(
-    equations: Equations, rates: Parameters, ensemble: Ensemble, x: Inputs
+    equations: Equations, rates: Rates, ensemble: Ensemble, x: Inputs, time: ArrayLike = 0.0
 ) -> Float[Array, "points channels points channels"]:
-    """K(x, x') of the ensemble, learning rates inside: ∂_t f(x) = −E_{x'}[K(x, x') ∇ℓ(x')].
+    """K_t(x, x') of the ensemble, learning rates inside: ∂_t f(x) = −E_{x'}[K(x, x') ∇ℓ(x')].
 
     K = Σ_l ξ_l E[Δ_l(x)Δ_l(x')] (E[φ_{l-1}(x) φ_{l-1}(x')] + 1 if biased) + ξ_A E[φ_L φ_L'] + ξ_0
     with Δ_l for unit cotangents of the outputs, and x·x' in place of the average at l = 1.
     """
+    now = rates.at(time)
     f, layers = _forward(equations, ensemble, x)
     channels = f.shape[1]
     identity = jnp.eye(channels, dtype=f.dtype)
@@ -151,13 +157,13 @@ def tangent_kernel(
     grams = [
         (layer.values * weight) @ layer.values.T for layer, weight in zip(layers, p, strict=True)
     ]
-    kernel = jnp.einsum("xy,ck->xcyk", rates.readout * grams[-1], identity)
+    kernel = jnp.einsum("xy,ck->xcyk", now.readout * grams[-1], identity)
     for index, (delta, weight) in enumerate(zip(per_channel, p, strict=True)):
         before = x @ x.T if index == 0 else grams[index - 1]
-        factor = (rates.input if index == 0 else rates.hidden[index - 1]) * before
-        if rates.biases is not None:
-            factor = factor + rates.biases[index]
+        factor = (now.input if index == 0 else now.hidden[index - 1]) * before
+        if now.biases is not None:
+            factor = factor + now.biases[index]
         kernel += factor[:, None, :, None] * jnp.einsum("cxi,i,kyi->xcyk", delta, weight, delta)
-    if rates.output_bias is not None:
-        kernel += rates.output_bias * identity[None, :, None, :]
+    if now.output_bias is not None:
+        kernel += now.output_bias * identity[None, :, None, :]
     return kernel

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-DISCRIMINATORS = ("law", "source")
+DISCRIMINATORS = ("law", "source", "schedule")
 
 
 def in_words(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> list[str]:

@@ -202,7 +202,7 @@ def _paths(
                 rows = draw(sampling, data_keys, system.batch.weights, jnp.asarray(done))
             ensembles = descend(
                 system.equations, system.rates, system.batch, ensembles, rows,
-                jnp.asarray(count), jnp.asarray(step, dtype),
+                jnp.asarray(count), jnp.asarray(step, dtype), jnp.asarray(done),
             )  # fmt: skip
             done += count
             bar.set_postfix_str(f" step {done}", refresh=False)

@@ -12,24 +12,51 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from widelimit.network import Block, Network
 from widelimit.quadrature import ATOM_LIMIT, Nodes, coordinates, exact_nodes
+from widelimit.schedules import Rate
 
 Numbers = Array | np.ndarray
 """Ensembles are placed by NumPy and moved by JAX: small arrays are cheaper to cut in the former."""
 
 
 class Parameters(eqx.Module):
-    """Everything that training moves, or something of the same layout (a gradient, the rates)."""
+    """Everything that training moves, or something of the same layout (a gradient, rates)."""
 
     input: Numbers  # (n_1, inputs)
     hidden: tuple[Numbers, ...]  # (n_{l-1}, n_l) for l = 2 … L
     readout: Numbers  # (n_L, channels)
     biases: tuple[Numbers, ...] | None  # (n_l,) for l = 1 … L
     output_bias: Numbers | None  # (channels,)
+
+
+class Rates(eqx.Module):
+    """ξ(t) for every kind of parameter, in the layout of the parameters."""
+
+    input: Rate
+    hidden: tuple[Rate, ...]
+    readout: Rate
+    biases: tuple[Rate, ...] | None
+    output_bias: Rate | None
+
+    def at(self, t: ArrayLike) -> Parameters:
+        """The rates at time t."""
+        return Parameters(
+            input=self.input.at(t),
+            hidden=tuple(rate.at(t) for rate in self.hidden),
+            readout=self.readout.at(t),
+            biases=None if self.biases is None else tuple(rate.at(t) for rate in self.biases),
+            output_bias=None if self.output_bias is None else self.output_bias.at(t),
+        )
+
+    def at_their_highest(self) -> "Rates":
+        """Every rate at the time where it is largest."""
+        return jax.tree.map(
+            lambda rate: rate.at_its_highest(), self, is_leaf=lambda leaf: isinstance(leaf, Rate)
+        )
 
 
 class Ensemble(eqx.Module):

@@ -9,8 +9,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from widelimit.meanfield import Batch, Equations, output
-from widelimit.neurons import Ensemble, Parameters
+from widelimit.neurons import Ensemble, Rates
 from widelimit.problem import Problem
+from widelimit.schedules import Rate
 from widelimit.training import LOSSES
 
 
@@ -22,7 +23,7 @@ class System(eqx.Module):
     """
 
     equations: Equations = eqx.field(static=True)
-    rates: Parameters
+    rates: Rates
     batch: Batch
     inputs: Float[Array, "points inputs"]
     views: tuple[tuple[str, int, int], ...] = eqx.field(static=True)
@@ -65,15 +66,15 @@ def outputs(system: System, ensemble: Ensemble) -> Float[Array, "points channels
     return output(system.equations, ensemble, system.inputs)
 
 
-def rates(problem: Problem, dtype: DTypeLike) -> Parameters:
-    """ξ of every kind of parameter, in the layout of the parameters."""
+def rates(problem: Problem, dtype: DTypeLike) -> Rates:
+    """ξ(t) of every kind of parameter, in the layout of the parameters."""
     network, chosen = problem.network, problem.training.learning_rates
     *biases, last = chosen.bias_rates(network.depth)
     hidden = chosen.hidden_rates(network.depth)
-    return Parameters(
-        input=jnp.asarray(chosen.input, dtype),
-        hidden=tuple(jnp.asarray(rate, dtype) for rate in hidden),
-        readout=jnp.asarray(chosen.readout, dtype),
-        biases=tuple(jnp.asarray(b, dtype) for b in biases) if network.biases else None,
-        output_bias=jnp.asarray(last, dtype) if network.output_bias else None,
+    return Rates(
+        input=Rate.of(chosen.input, dtype),
+        hidden=tuple(Rate.of(rate, dtype) for rate in hidden),
+        readout=Rate.of(chosen.readout, dtype),
+        biases=tuple(Rate.of(b, dtype) for b in biases) if network.biases else None,
+        output_bias=Rate.of(last, dtype) if network.output_bias else None,
     )

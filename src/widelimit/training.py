@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from widelimit.laws import Number
+from widelimit.schedules import Constant, Schedule
 
 
 def squared(output: Float[Array, " channel"], target: Float[Array, " channel"]) -> Float[Array, ""]:
@@ -21,18 +22,16 @@ def squared(output: Float[Array, " channel"], target: Float[Array, " channel"]) 
 
 LOSSES: dict[str, Callable] = {"squared": squared}
 
-Rate = Annotated[Number, Field(ge=0)]
-
 
 def _tuple_of_rates(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-Rates = Annotated[tuple[Rate, ...], BeforeValidator(_tuple_of_rates)]
+Rates = Annotated[tuple[Schedule, ...], BeforeValidator(_tuple_of_rates)]
 
 
 class LearningRates(BaseModel):
-    """ξ ≥ 0 for each kind of parameter; 0 freezes it.
+    """ξ(t) ≥ 0 for each kind of parameter, a number or a schedule; 0 freezes it.
 
     `input` moves W_1 and b_1, `hidden` W_l and b_l (one number, or L−1 of them), `readout` A and
     the output bias. `bias`, when given, moves the biases instead: one number for all of them and
@@ -41,16 +40,16 @@ class LearningRates(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: Rate = 1.0
-    hidden: Rates = (1.0,)
-    readout: Rate = 1.0
+    input: Schedule = Constant(value=1.0)
+    hidden: Rates = (Constant(value=1.0),)
+    readout: Schedule = Constant(value=1.0)
     bias: Rates | None = None
 
-    def hidden_rates(self, depth: int) -> tuple[float, ...]:
+    def hidden_rates(self, depth: int) -> tuple[Schedule, ...]:
         """ξ_2 … ξ_L."""
         return self.hidden * (depth - 1) if len(self.hidden) == 1 else self.hidden
 
-    def bias_rates(self, depth: int) -> tuple[float, ...]:
+    def bias_rates(self, depth: int) -> tuple[Schedule, ...]:
         """Rates of b_1 … b_L and of the output bias."""
         own = (self.input, *self.hidden_rates(depth), self.readout)
         if self.bias is None:
