@@ -67,12 +67,12 @@ def test_an_unknown_paper_lists_the_known_ones():
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_smoke(name):
-    """No claim fails (false alarm 1e-3 each, seeds fixed), and most are decided."""
+    """No claim fails (false alarm 1e-3 each, seeds fixed); most are decided, and most controls."""
     findings = reproduce(name, "smoke")
     verdicts = {f.id: f.verdict for f in findings}
     assert "fails" not in verdicts.values(), verdicts
     assert list(verdicts.values()).count("holds") >= 0.6 * len(findings), verdicts
-    assert "holds" not in {f.control["verdict"] for f in findings}
+    assert sum(f.control_failed for f in findings) >= 0.8 * len(findings)
     json.dumps([f.as_dict() for f in findings])
 
 
