@@ -6,9 +6,9 @@ from pathlib import Path
 import widelimit
 
 ROOMS = [  # an import may only point to an earlier room, or inside its own
-    "errors", "activations", "laws", "network", "quadrature", "data", "schedules", "training",
-    "mistakes", "problem", "neurons", "meanfield", "system", "flow", "descent", "advice",
-    "trajectory", "memory", "refinement", "limit", "networks", "comparison", "papers",
+    "errors", "progress", "activations", "laws", "network", "quadrature", "data", "schedules",
+    "training", "mistakes", "problem", "neurons", "meanfield", "system", "flow", "descent",
+    "advice", "trajectory", "memory", "refinement", "limit", "networks", "comparison", "papers",
     "runfolder", "report", "compilation", "cli",
 ]  # fmt: skip
 

@@ -69,7 +69,8 @@ def test_rules_are_chosen_by_measurement_or_by_name():
     easy = solve(three, progress=False).dataset.attrs
     assert easy["rules"] == ["lattice"]
     assert "its first nodes suffice" in easy["rule_reasons"][0]
-    harder = solve(three.with_changes(limit={"tolerance": 5e-4}), progress=False).dataset.attrs
+    few = {"tolerance": 5e-4, "max_nodes": 1024}
+    harder = solve(three.with_changes(limit=few), progress=False).dataset.attrs
     assert harder["rules"][0] in ("lattice", "sobol")
     assert "spread over 4 scrambles" in harder["rule_reasons"][0]
     problem = small_problem(2)

@@ -181,13 +181,10 @@ def reproduce(
 
 
 def _reproduce(name: str, effort: "Effort", folder: "RunFolder", answer: _Answer) -> None:
-    from tqdm import tqdm
-
     from widelimit.papers import PAPERS, reproduce
     from widelimit.report import render_report
 
-    with tqdm(desc="claims", unit="claim", disable=None) as bar:
-        findings = reproduce(name, effort, told=lambda claim: bar.set_postfix_str(claim.id))
+    findings = reproduce(name, effort)
     seconds = round(time.perf_counter() - answer.started, 3)
     about = {"name": name, "title": PAPERS[name], "effort": effort, "wall_seconds": seconds}
     folder.save_claims([finding.as_dict() for finding in findings], about)

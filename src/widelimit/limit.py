@@ -26,6 +26,7 @@ from widelimit.flow import COPIES, advance_one, follow, method_for
 from widelimit.memory import Memory, default_memory
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
+from widelimit.progress import progress_bar
 from widelimit.quadrature import (
     LATTICE_MOST,
     Exact,
@@ -110,12 +111,7 @@ class _Solver:
     def of(cls, problem: Problem, dtype: DTypeLike, progress: bool | None) -> "_Solver":
         data, settings = problem.dataset, problem.limit
         dims = data.inputs.shape[1], data.targets.shape[1]
-        bar = tqdm(
-            desc="limit",
-            unit="time",
-            disable=None if progress is None else not progress,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
-        )
+        bar = progress_bar("limit", progress)
         frame = principal_directions(data.inputs, data.weights)
         candidates = tuple(rules_for(mark, frame) for mark in problem.network.marks(*dims))
         system = System.of(problem, dtype)

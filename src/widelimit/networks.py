@@ -22,6 +22,7 @@ from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow, method_for
 from widelimit.neurons import Ensemble, held_sizes, neuron_kinds, sampled_ensemble
 from widelimit.problem import NetworkSettings, Problem
+from widelimit.progress import progress_bar
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, network_dataset, neurons_over_time
 
@@ -128,13 +129,9 @@ def _one_width(
     padded = jnp.concatenate([keys, keys[: groups * size - settings.seeds]])
     values: list[np.ndarray] = []
     states: list[list[Ensemble]] = []
-    with tqdm(
-        total=groups * len(problem.times),
-        desc=f"networks: width {' × '.join(map(str, widths))}",
-        unit="time",
-        disable=None if progress is None else not progress,
-        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
-    ) as bar:
+    shape = " × ".join(map(str, widths))
+    total = groups * len(problem.times)
+    with progress_bar(f"networks: width {shape}", progress, total) as bar:
         for group in range(groups):
             chosen = padded[group * size : (group + 1) * size]
             rows, path = [], []

@@ -4,18 +4,19 @@ A reproduction is a module with `claims(effort)`: problems, and what they should
 differ in how many networks are trained, hence in power, never in the false-alarm rate.
 """
 
-from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Literal
 
 from widelimit.errors import ProblemError
-from widelimit.papers.claims import Claim, Finding, checked
+from widelimit.papers.claims import Finding, checked
+from widelimit.progress import progress_bar
 
 Effort = Literal["smoke", "quick", "full"]
 
 PAPERS = {
     "one-hidden-layer": "one hidden layer, law of large numbers (Sirignano & Spiliopoulos 2020)",
+    "random-features": "deep, random features at both ends (Araújo, Oliveira & Yukimura 2019)",
 }
 """Names and titles of the reproductions; each is in the module of its name."""
 
@@ -34,17 +35,19 @@ def reproduce(
     name: str,
     effort: Effort = "full",
     *,
-    told: Callable[[Claim], None] = lambda claim: None,
+    progress: bool | None = None,
 ) -> list[Finding]:
     """Measure every claim of a reproduction, each with its control.
 
-    `told` is called with each claim before it is measured. Raises `ProblemError` for a name that
-    is not known.
+    `progress` shows a bar on standard error (None: if that is a terminal). Raises `ProblemError`
+    for a name that is not known.
     """
     find(name)
+    claims = import_module(f"widelimit.papers.{name.replace('-', '_')}").claims(effort)
     findings = []
-    module = import_module(f"widelimit.papers.{name.replace('-', '_')}")
-    for claim in module.claims(effort):
-        told(claim)
-        findings.append(checked(claim))
+    with progress_bar("claims", progress, len(claims)) as bar:
+        for claim in claims:
+            bar.set_postfix_str(f" {claim.id}")
+            findings.append(checked(claim))
+            bar.update()
     return findings
