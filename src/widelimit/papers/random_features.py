@@ -22,8 +22,8 @@ from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
 
 HORIZON = 2.0
-POWER = 0.5
-"""α(t) = (1 + t)^(-1/2)."""
+POWER, WRONG_POWER = 0.5, 4.0
+"""α(t) = (1 + t)^(-1/2), and what the controls take in its place."""
 
 SIZES: dict[Effort, dict] = {
     "smoke": {"widths": [64], "seeds": 60},
@@ -94,9 +94,9 @@ class Study:
         return solve(problem(), progress=False)
 
     @cached_property
-    def unscheduled(self) -> Trajectory:
-        """A limit that is wrong: α(t) = 1."""
-        return solve(problem(training={"learning_rates": _rates(0.0)}), progress=False)
+    def wrong(self) -> Trajectory:
+        """A limit that is wrong: its rates fall too fast."""
+        return solve(problem(training={"learning_rates": _rates(WRONG_POWER)}), progress=False)
 
     @cached_property
     def networks(self) -> Trajectory:
@@ -234,15 +234,15 @@ def claims(effort: Effort) -> list[Claim]:
             "picard", "the McKean-Vlasov fixed point, by iterating path laws, is the ODE's limit "
             "(distance at the horizon in units of the limit's move)",
             "Theorem 5.3", 0.0, 0.1,
-            lambda: study.picard(POWER), "the iteration uses α(t) = 1",
-            lambda: study.picard(0.0),
+            lambda: study.picard(POWER), "the iteration uses α(t) = (1 + t)^(-4)",
+            lambda: study.picard(WRONG_POWER),
         ),
         Claim(
             "error-in-width", "the loss of networks approaches the limit's: RMS error ∝ N^(-1/2)",
             "Theorem 5.4", -0.5, 0.0,
             lambda: study.rate(lambda n: study.squared_loss_error(study.limit, n)),
-            "the limit uses α(t) = 1",
-            lambda: study.rate(lambda n: study.squared_loss_error(study.unscheduled, n)),
+            "the limit uses α(t) = (1 + t)^(-4)",
+            lambda: study.rate(lambda n: study.squared_loss_error(study.wrong, n)),
         ),
         Claim(
             "error-in-step", "SGD approaches gradient flow: RMS distance ∝ ε^(1/2)",
