@@ -97,3 +97,13 @@ def test_lattice_and_sobol_agree():
     ]
     gap = np.sqrt(np.mean((found[0].output - found[1].output).values ** 2, axis=(1, 2))).max()
     assert gap < found[0].attrs["error"] + found[1].attrs["error"]
+
+
+def test_states_are_those_of_the_rule_that_was_kept():
+    """Sobol, tried last, has equal weights; the lattice, which wins with 4,096 nodes, has not."""
+    limit, observe = {"tolerance": 1e-5, "nodes": [4096]}, {"times": [0.0, 0.1]}
+    fixed = small_problem(1, limit=limit, observe=observe)
+    found = solve(fixed, progress=False)
+    assert "spread over 4 scrambles" in found.dataset.attrs["rule_reasons"][0]
+    assert found.dataset.attrs["rules"] == ["lattice"]
+    assert np.ptp(found.states["limit"]["weight_1"].values) > 0

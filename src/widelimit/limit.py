@@ -280,10 +280,8 @@ class _Solver:
             if self.largest_rms(error) <= budget:
                 break
             if undecided:
-                before = list(self.rules)
-                self.compare_rules(undecided, step_tolerance)
-                undecided = []
-                if self.rules != before:
+                changed, undecided = self.compare_rules(undecided, step_tolerance), []
+                if changed:
                     values = []
                     continue
             level = self.level(values, counts, step_tolerance)
@@ -317,20 +315,24 @@ class _Solver:
             self.reasons.append(reason)
         return undecided
 
-    def compare_rules(self, layers: Sequence[int], tolerance: float) -> None:
-        """Take the rules that scatter least at an equal number of nodes."""
-        counts = self.first_counts()
+    def compare_rules(self, layers: Sequence[int], tolerance: float) -> bool:
+        """Take the rules that scatter least at an equal number of nodes; whether any is new."""
+        counts, changed, states = self.first_counts(), False, self.states
         for layer in layers:
             choices, spreads = self.candidates[layer], []
             for self.rules[layer] in choices:
                 spreads.append(self.spread(self.varied(layer, counts, tolerance)))
-            self.rules[layer] = choices[int(np.argmin(spreads))]
+            best = int(np.argmin(spreads))
+            self.rules[layer] = choices[best]
+            changed = changed or best > 0  # the first choice is what was used so far
             found = ", ".join(
                 f"{spread:.1e} ({rule.name})" for rule, spread in zip(choices, spreads, strict=True)
             )
             self.reasons[layer] = (
                 f"spread over {PILOT_REPLICATES} scrambles, {counts[layer]} nodes: {found}"
             )
+        self.states = states  # not those of the rule that was tried last
+        return changed
 
     def varied(self, layer: int, counts: Sequence[int], tolerance: float) -> list[np.ndarray]:
         """Solves in which the nodes of one layer alone are scrambled anew."""

@@ -143,8 +143,7 @@ class RunFolder:
 
     def save_comparison(self, comparison: Comparison) -> None:
         """Write comparison.json."""
-        text = json.dumps(_nan_as_null(comparison.as_dict()), indent=1, allow_nan=False)
-        self._write("comparison.json", lambda p: p.write_text(text, encoding="utf-8"))
+        self._write_json("comparison.json", comparison.as_dict())
 
     def prepare_claims(self, name: str, overwrite: bool) -> None:
         """Make the folder ready for a reproduction; refuse the claims of another one."""
@@ -158,19 +157,12 @@ class RunFolder:
 
     def save_claims(self, claims: list[dict[str, Any]], about: dict[str, Any]) -> None:
         """Write claims.json, and what the reproduction was (`name`, …) into the provenance."""
-        text = json.dumps(_nan_as_null(claims), indent=1, allow_nan=False)
-        self._write(CLAIMS, lambda p: p.write_text(text, encoding="utf-8"))
+        self._write_json(CLAIMS, claims)
         self._write_provenance({"reproduction": about})
 
     def claims(self) -> list[dict[str, Any]]:
         """The entries of claims.json; none if there is no such file."""
-        path = self.path / CLAIMS
-        if not path.is_file():
-            return []
-        try:
-            return list(json.loads(path.read_text(encoding="utf-8")))
-        except UNREADABLE:
-            raise RunFolderError(f"{path} cannot be read: it is damaged; delete it") from None
+        return self._read_json(CLAIMS, list)
 
     def save_report(self, page: str) -> Path:
         """Write report.html and return its path."""
@@ -179,11 +171,15 @@ class RunFolder:
 
     def provenance(self) -> dict[str, Any]:
         """What is known about how the results came about."""
-        path = self.path / "provenance.json"
+        return self._read_json("provenance.json", dict)
+
+    def _read_json(self, name: str, kind: Callable[..., Any]) -> Any:
+        """What a file holds, as a `kind` (dict or list); an empty one if there is no file."""
+        path = self.path / name
         if not path.is_file():
-            return {}
+            return kind()
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+            return kind(json.loads(path.read_text(encoding="utf-8")))
         except UNREADABLE:
             raise RunFolderError(f"{path} cannot be read: it is damaged; delete it") from None
 
@@ -241,8 +237,11 @@ class RunFolder:
         record["python"] = platform.python_version()
         record["device"] = jax.devices()[0].device_kind
         record |= entry
-        text = json.dumps(record, indent=1)
-        self._write("provenance.json", lambda p: p.write_text(text, encoding="utf-8"))
+        self._write_json("provenance.json", record)
+
+    def _write_json(self, name: str, value: Any) -> None:
+        text = json.dumps(_nan_as_null(value), indent=1, allow_nan=False)
+        self._write(name, lambda p: p.write_text(text, encoding="utf-8"))
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
         """A file whole or not at all: temporary file, fsync, rename, fsync of the folder."""

@@ -217,19 +217,20 @@ def _fixed_point(exact: Problem, power: float, count: int) -> np.ndarray:
             (d_3 * np.tanh(z_2)).sum(axis=1),
             np.einsum("txj,tx->tj", d_4, np.tanh(z_3)),
         ]
-        moves = [
-            -cumulative_simpson(
-                rate.reshape(-1, *[1] * (s.ndim - 1)) * s, x=times, axis=0, initial=0
-            )
-            for s in speeds
-        ]
+        moves = [-cumulative_simpson((rate * s.T).T, x=times, axis=0, initial=0) for s in speeds]
     return f[-1]
 
 
 def claims(effort: Effort) -> list[Claim]:
     """Everything that is checked; rates in the width are left out of the smoke form."""
     study = Study(effort)
-    everything = [
+    widths = {"error-in-width", "middle-units", "translation"}
+    everything = [*_about_the_limit(study), *_about_paths(study)]
+    return [c for c in everything if effort != "smoke" or c.id not in widths]
+
+
+def _about_the_limit(study: Study) -> list[Claim]:
+    return [
         Claim(
             "picard", "the McKean-Vlasov fixed point, by iterating path laws, is the ODE's limit "
             "(distance at the horizon in units of the limit's move)",
@@ -250,21 +251,34 @@ def claims(effort: Effort) -> list[Claim]:
             lambda: study.step_rate("sgd"), "whole batches in place of single samples",
             lambda: study.step_rate("gd"),
         ),
-        Claim(
+    ]  # fmt: skip
+
+
+def _about_paths(study: Study) -> list[Claim]:
+    def alike(
+        id: str,
+        statement: str,
+        spread: Callable[[int, int], np.ndarray],
+        at_the_end: int,
+        wrong: str,
+    ) -> Claim:
+        """The spread over layer 3 vanishes; that over a layer next to a frozen end does not."""
+        return Claim(
+            id, statement, "structure of ideal paths", -0.5, 0.0,
+            lambda: study.rate(lambda n: spread(3, n)), wrong,
+            lambda: study.rate(lambda n: spread(at_the_end, n)),
+        )  # fmt: skip
+
+    return [
+        alike(
             "middle-units", "all units of a middle layer compute the same function: their spread "
             "∝ N^(-1/2)",
-            "structure of ideal paths", -0.5, 0.0,
-            lambda: study.rate(lambda n: study.spread_of_units(3, n)),
-            "the units next to the frozen readout are taken",
-            lambda: study.rate(lambda n: study.spread_of_units(4, n)),
+            study.spread_of_units, 4, "the units next to the frozen readout are taken",
         ),
-        Claim(
+        alike(
             "translation", "weights between middle layers move by one deterministic number: the "
             "spread of their moves ∝ N^(-1/2)",
-            "structure of ideal paths", -0.5, 0.0,
-            lambda: study.rate(lambda n: study.spread_of_moves(3, n)),
-            "the weights next to the frozen first layer are taken",
-            lambda: study.rate(lambda n: study.spread_of_moves(2, n)),
+            study.spread_of_moves, 2, "the weights next to the frozen first layer are taken",
         ),
         Claim(
             "independence", "weights of distant layers on a path are independent: correlation of "
@@ -275,5 +289,3 @@ def claims(effort: Effort) -> list[Claim]:
             lambda: study.correlation("own feature"),
         ),
     ]  # fmt: skip
-    widths = {"error-in-width", "middle-units", "translation"}
-    return [c for c in everything if effort != "smoke" or c.id not in widths]
