@@ -36,8 +36,9 @@ from table import Row, lines
 
 from widelimit import Problem, solve
 from widelimit.flow import advance_many, follow, method_for
-from widelimit.limit import _Solver
-from widelimit.neurons import Ensemble, Parameters, sampled_ensemble
+from widelimit.integration import Integrator
+from widelimit.neurons import Ensemble, Parameters, sampled_network
+from widelimit.quadrature import Rule
 from widelimit.system import System, outputs
 
 SAMPLES = {8: 256, 16: 256, 32: 256, 64: 128, 128: 64, 256: 32}
@@ -126,7 +127,7 @@ class Contest:
         shape = (2 * width if halves else width,) * problem.network.depth
         keys = jax.random.split(jax.random.key(1), samples)
         draw = jax.jit(
-            jax.vmap(lambda k: sampled_ensemble(k, problem.network, shape, *dims, jnp.float32))
+            jax.vmap(lambda k: sampled_network(k, problem.network, shape, *dims, jnp.float32)[0])
         )
         batches = [draw(keys)]
         if halves:
@@ -205,7 +206,7 @@ class Contest:
             system = System.of(self.problem, jnp.float32)
             dims = system.inputs.shape[1], system.batch.targets.shape[1]
             shape = (width,) * self.problem.network.depth
-            one = sampled_ensemble(
+            one, _ = sampled_network(
                 jax.random.key(2), self.problem.network, shape, *dims, jnp.float32
             )
             batch = jax.tree.map(lambda leaf: leaf[None], one)
@@ -219,29 +220,28 @@ class Contest:
         chosen = solve(self.problem.with_changes(limit={"tolerance": error}), progress=False)
         attrs, precision = chosen.dataset.attrs, self.problem.limit.precision
         with jax.enable_x64(precision == "float64"):
-            solver = _Solver.of(self.problem, jnp.dtype(precision), False)
-            solver.rules = [
+            work = Integrator.of(self.problem, jnp.dtype(precision), False)
+            rules = [
                 next(rule for rule in choices if rule.name == name)
-                for choices, name in zip(solver.candidates, attrs["rules"], strict=True)
+                for choices, name in zip(work.candidates, attrs["rules"], strict=True)
             ]
-            sizes = list(attrs["points"])
-            seconds, spread = self._replicate(solver, sizes, error)
-            shape = " × ".join(map(str, solver.sizes(sizes)))
+            seconds, spread = self._replicate(work, rules, attrs["points"], error)
+            shape = " × ".join(map(str, attrs["nodes"]))
         replicates = math.ceil((spread / error) ** 2)
         reached = spread / math.sqrt(replicates)
         what = f"{replicates} replicate(s) of {shape}, RMS {reached:.1e}"
         return replicates * seconds, reached, what
 
-    def _replicate(self, solver: _Solver, sizes: list[int], error: float) -> tuple[float, float]:
+    def _replicate(
+        self, work: Integrator, rules: list[Rule], counts: list[int], error: float
+    ) -> tuple[float, float]:
         """Seconds and RMS error of a replicate, over 8."""
         squares, seconds = [], []
         for scramble in range(9):  # the first one compiles
             started = time.perf_counter()
-            values = solver.integrate(sizes, [scramble] * len(sizes), error / 100, "")
+            values = work.outputs(rules, counts, [scramble] * len(counts), error / 100, "")
             seconds.append(time.perf_counter() - started)
-            squares.append(
-                self.rms(values[:, solver.system.view("observed")] - self.reference) ** 2
-            )
+            squares.append(self.rms(values[:, work.system.view("observed")] - self.reference) ** 2)
         return min(seconds[1:]), float(np.sqrt(np.mean(squares[1:])))
 
     def found(self, error: float) -> tuple[float, float, str]:

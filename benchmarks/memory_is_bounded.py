@@ -20,7 +20,7 @@ def run() -> None:
     import jax.numpy as jnp
 
     from widelimit import Problem
-    from widelimit.limit import _Solver
+    from widelimit.integration import Integrator
 
     problem = Problem.from_dict({
         "network": {"activations": ["tanh"]},
@@ -31,8 +31,9 @@ def run() -> None:
     })  # fmt: skip
     started = time.perf_counter()
     with jax.enable_x64(False):
-        solver = _Solver.of(problem, jnp.float32, False)
-        solver.integrate([NODES], [0], 1e-2, "one replicate")
+        work = Integrator.of(problem, jnp.float32, False)
+        rules = [choices[0] for choices in work.candidates]
+        work.outputs(rules, [NODES], [0], 1e-2, "one replicate")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(peak, time.perf_counter() - started)
 

@@ -17,7 +17,7 @@ from table import Row, lines
 from timing import best
 
 from widelimit.flow import _norm, method_for
-from widelimit.limit import _Solver
+from widelimit.integration import Integrator
 from widelimit.meanfield import velocity
 from widelimit.neurons import Ensemble
 from widelimit.system import System, outputs
@@ -70,7 +70,8 @@ def measure() -> list[Row]:
     problem, runs = small(len(NODES)), []
     with jax.enable_x64(True):
         double = System.of(problem, jnp.float64)
-        start = _Solver.of(problem, jnp.float64, False).placed(NODES, [1] * len(NODES))
+        work = Integrator.of(problem, jnp.float64, False)
+        start = work.placed([c[0] for c in work.candidates], NODES, [1] * len(NODES))
         horizon = float(problem.times[-1])
         finest = _end(diffrax.Dopri8(), double.equations, double, start, horizon, 1e-10)
         for name, (held, stage) in PRECISIONS.items():

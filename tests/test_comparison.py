@@ -12,10 +12,10 @@ WIDTHS = [64, 128, 256, 512]
 
 def _made_up(values, widths=WIDTHS, error=1e-6, shapes=None):
     """A limit that is zero and networks with the given outputs (width, seed, time, input)."""
-    problem = small_problem()
     dims = ("width", "seed", "time", "input", "channel")
     times = np.arange(values.shape[2], dtype=float)
     shapes = [[w] for w in widths] if shapes is None else shapes
+    problem = small_problem(depth=len(shapes[0]))
     networks = xr.Dataset(
         {"output": (dims, values[..., None]), "widths": (("width", "layer"), shapes)},
         {"width": widths, "time": times},

@@ -11,7 +11,7 @@ import pytest
 import reference
 from conftest import small_problem, table
 from widelimit import Diverged, solve
-from widelimit.limit import _Solver
+from widelimit.integration import Integrator
 
 RATES = {"input": 0.7, "hidden": [1.3, 0.4, 0.9, 1.1], "readout": 0.8}
 
@@ -280,11 +280,12 @@ def test_one_compilation_for_all_replicates(monkeypatch):
     monkeypatch.setattr(flow, "velocity", lambda *a: traces.append(1) or original(*a))
     problem = small_problem(data=table(points=7), observe={"times": 5})
     with jax.enable_x64(True):
-        solver = _Solver.of(problem, jnp.float64, False)
-        solver.integrate([256], [0], 1e-5, "test")
+        work = Integrator.of(problem, jnp.float64, False)
+        rules = [choices[0] for choices in work.candidates]
+        work.outputs(rules, [256], [0], 1e-5, "test")
         once = len(traces)
-        solver.integrate([256], [1], 1e-5, "test")
-        solver.integrate([256], [2], 3e-6, "test")
+        work.outputs(rules, [256], [1], 1e-5, "test")
+        work.outputs(rules, [256], [2], 3e-6, "test")
     assert once > 0
     assert len(traces) == once
 

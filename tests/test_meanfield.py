@@ -8,7 +8,7 @@ import pytest
 from conftest import small_problem, table
 from widelimit.flow import advance_one, follow, method_for
 from widelimit.meanfield import gradient, output, risk, tangent_kernel, velocity
-from widelimit.neurons import Ensemble, Parameters, sampled_ensemble
+from widelimit.neurons import Ensemble, Parameters, sampled_network
 from widelimit.system import System
 
 RATES = {"input": 0.6, "hidden": [1.5, 0.8], "readout": 0.9, "bias": [0.7, 1.2, 0.4, 0.5]}
@@ -32,7 +32,7 @@ def biased(x64):
     training = {"horizon": 1.0, "learning_rates": RATES}
     problem = small_problem(3, network=network, training=training, networks={"widths": [5]})
     system = System.of(problem, jnp.float64)
-    ensemble = sampled_ensemble(jax.random.key(0), problem.network, (5, 6, 4), 2, 1, jnp.float64)
+    ensemble, _ = sampled_network(jax.random.key(0), problem.network, (5, 6, 4), 2, 1, jnp.float64)
     rng = np.random.default_rng(0)
     weights = tuple(jnp.asarray(rng.dirichlet(np.ones(len(w)))) for w in ensemble.weights)
     return system, Ensemble(weights, ensemble.parameters)
@@ -98,8 +98,7 @@ def test_tracers_follow_without_being_felt(biased):
     ends = []
     for start in (ensemble, tracing):
         path = follow(
-            advance_one, method_for(1e-9), system.equations, system.rates, system.batch, start,
-            np.array([1.0]), 1e-9, "test",
+            advance_one, method_for(1e-9), system, start, np.array([1.0]), 1e-9, "test"
         )  # fmt: skip
         ends.append(next(path))
     np.testing.assert_allclose(
@@ -133,12 +132,11 @@ def test_time_stepping_converges_at_its_order(x64):
     """Step tolerance to error: two runs of the flow against a much finer one."""
     problem = small_problem(data=table(points=6), networks={"widths": [4]})
     system = System.of(problem, jnp.float64)
-    start = sampled_ensemble(jax.random.key(0), problem.network, (4,), 2, 1, jnp.float64)
+    start, _ = sampled_network(jax.random.key(0), problem.network, (4,), 2, 1, jnp.float64)
 
     def end(tolerance):
         path = follow(
-            advance_one, method_for(tolerance), system.equations, system.rates, system.batch,
-            start, np.array([20.0]), tolerance, "test",
+            advance_one, method_for(tolerance), system, start, np.array([20.0]), tolerance, "test"
         )  # fmt: skip
         return np.asarray(output(system.equations, next(path), system.inputs))
 

@@ -10,7 +10,7 @@ from widelimit import Diverged, compare, solve, train
 from widelimit.descent import BLOCK, Sampling, descend
 from widelimit.meanfield import velocity
 from widelimit.networks import _keys
-from widelimit.neurons import Ensemble, sampled_ensemble
+from widelimit.neurons import Ensemble, sampled_network
 from widelimit.system import System
 
 
@@ -39,7 +39,7 @@ def test_updates_are_multiplier_times_autograd(depth, biased):
     )
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
-        ensemble = sampled_ensemble(jax.random.key(1), problem.network, widths, 2, 1, jnp.float64)
+        ensemble, _ = sampled_network(jax.random.key(1), problem.network, widths, 2, 1, jnp.float64)
         p = ensemble.parameters
         plain = {
             "W": [p.input, *p.hidden],
@@ -73,7 +73,7 @@ def test_sgd_is_the_plain_loop():
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
         key, widths, step = jax.random.key(3), (6, 6), 0.1
-        start = sampled_ensemble(key, problem.network, widths, 2, 1, jnp.float64)
+        start, _ = sampled_network(key, problem.network, widths, 2, 1, jnp.float64)
         rows = Sampling("independent", 3, True).rows(key, system.batch.weights, 0)
         p = start.parameters
         plain = {"W": [p.input, *p.hidden], "A": p.readout, "b": None, "a0": jnp.zeros(1)}
@@ -105,7 +105,7 @@ def test_replicating_and_permuting_neurons_changes_nothing():
     problem = small_problem(2, networks={"widths": [4], "precision": "float64"})
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
-        base = sampled_ensemble(jax.random.key(0), problem.network, (4, 3), 2, 1, jnp.float64)
+        base, _ = sampled_network(jax.random.key(0), problem.network, (4, 3), 2, 1, jnp.float64)
         order, other = np.array([2, 0, 3, 1] * 2), np.array([1, 2, 0] * 3)
         p = base.parameters
         copied = Ensemble(

@@ -6,10 +6,10 @@ from pathlib import Path
 import widelimit
 
 ROOMS = [  # an import may only point to an earlier room, or inside its own
-    "errors", "progress", "activations", "laws", "network", "quadrature", "data", "schedules",
-    "training", "mistakes", "problem", "neurons", "meanfield", "system", "flow", "descent",
-    "advice", "trajectory", "memory", "refinement", "limit", "networks", "comparison", "papers",
-    "runfolder", "report", "compilation", "cli",
+    "errors", "progress", "activations", "laws", "embedding", "network", "quadrature", "data",
+    "schedules", "training", "mistakes", "problem", "neurons", "meanfield", "system", "flow",
+    "descent", "advice", "memory", "integration", "trajectory", "tracers", "refinement", "limit",
+    "networks", "comparison", "papers", "runfolder", "report", "compilation", "cli",
 ]  # fmt: skip
 
 FOLDER = Path(widelimit.__file__).parent

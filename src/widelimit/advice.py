@@ -13,7 +13,7 @@ from widelimit.activations import BOUNDED
 from widelimit.meanfield import output, tangent_kernel, velocity
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
-from widelimit.quadrature import rules_for
+from widelimit.quadrature import layer_rules
 from widelimit.system import System
 
 STILL = 1e-13
@@ -40,8 +40,8 @@ def _pilot(problem: Problem) -> Ensemble:
     data = problem.dataset
     dims = data.inputs.shape[1], data.targets.shape[1]
     rng = np.random.default_rng(0)
-    rules = [rules_for(mark, np.eye(dims[0]))[0] for mark in problem.network.marks(*dims)]
-    nodes = [rule.place(min(rule.start, PILOT_NODES), rng) for rule in rules]
+    rules = layer_rules(problem.network, dims, np.eye(dims[0]), problem.seed)
+    nodes = [choices[0].place(min(choices[0].start, PILOT_NODES), rng) for choices in rules]
     return limit_ensemble(problem.network, nodes, *dims, jnp.float64)
 
 
@@ -73,7 +73,10 @@ def _outside_theorems(problem: Problem) -> list[str]:
 
 def _collapse(problem: Problem, ensemble: Ensemble) -> list[str]:
     """Middle layers of a deep i.i.d. limit are one neuron each (equations.md, section 6)."""
-    collapsed = [k for k, size in enumerate(ensemble.sizes[1:-1], 2) if size == 1]
+    fixed = problem.network.finite_widths
+    collapsed = [
+        k for k, size in enumerate(ensemble.sizes[1:-1], 2) if size == 1 and fixed[k - 1] is None
+    ]
     if not collapsed:
         return []
     layers = (
@@ -95,13 +98,16 @@ def _large_step(problem: Problem, system: System, ensemble: Ensemble) -> list[st
         return []
     single = problem.networks.method == "sgd" and problem.networks.batch == 1
     stiffness = float(_stiffness(system, ensemble, single))
-    depth = problem.network.depth
-    steps = {problem.networks.step_size(w): w for w in problem.networks.layer_widths(depth)}
+    network = problem.network
+    steps = {
+        problem.networks.step_size(network, w): w for w in problem.networks.layer_widths(network)
+    }
     largest = max(steps)
     if largest * stiffness <= 2:
         return []
+    width = network.growing_width(steps[largest])
     return [
-        f"the step ε = {largest:.3g} (width {steps[largest][0]}) is too large: ε times the "
+        f"the step ε = {largest:.3g} (width {width}) is too large: ε times the "
         f"tangent kernel is {largest * stiffness:.3g}, and above 2 a step overshoots; use a step "
         f"below {2 / stiffness:.2g}, wider networks with step = '1/width', or smaller "
         "learning rates"

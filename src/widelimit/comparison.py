@@ -84,7 +84,8 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     offset, offset_se = _offset(values, f.values)
     error = np.sqrt((limit.dataset["output_error"].values ** 2).mean(axis=(-2, -1)))
     widths = sampled["width"].values[order]
-    shapes = networks.dataset["widths"].values[order]
+    growing = [n is None for n in networks.problem.network.finite_widths]
+    shapes = networks.dataset["widths"].values[order][:, growing]
     fits = [_fitted(shapes, rms[:, t], rms_se[:, t], error[t], seeds) for t in range(rms.shape[1])]
     return Comparison(
         times=f.time.values.tolist(),
@@ -141,11 +142,14 @@ def _offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _fitted(
     shapes: np.ndarray, rms: np.ndarray, rms_se: np.ndarray, limit_error: float, seeds: int
 ) -> dict[str, float] | str:
-    """Slope of log rms in log n_1 with a 95 % interval, or the reason why there is none.
+    """Slope of log rms in the width with a 95 % interval, or the reason why there is none.
 
+    `shapes (width, layer)` are the widths of the layers that grow; the first is called the width.
     Weighted least squares with the standard errors of log rms; they are enlarged when the points
     scatter about the line by more than they say.
     """
+    if shapes.size == 0:
+        return "all layers have the widths that network.ensembles gives them"
     widths = shapes[:, 0]
     if len(np.unique(widths)) < FEWEST_WIDTHS:
         return f"needs at least {FEWEST_WIDTHS} widths, found {len(np.unique(widths))}"

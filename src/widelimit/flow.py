@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from widelimit.errors import Diverged
 from widelimit.meanfield import Batch, Equations, velocity
 from widelimit.neurons import Ensemble, Rates
+from widelimit.system import System
 
 MAX_STEPS = 100_000
 """Most steps between two observed times."""
@@ -118,9 +119,7 @@ advance_many = eqx.filter_jit(
 def follow(
     step: Callable[..., Advance],
     solver: diffrax.AbstractERK,
-    equations: Equations,
-    rates: Rates,
-    batch: Batch,
+    system: System,
     ensemble: Ensemble,
     times: np.ndarray,
     tolerance: float,
@@ -138,9 +137,9 @@ def follow(
         if time > now:
             result = step(
                 solver,
-                equations,
-                rates,
-                batch,
+                system.equations,
+                system.rates,
+                system.batch,
                 ensemble,
                 np.asarray(now, dtype),
                 np.asarray(time, dtype),

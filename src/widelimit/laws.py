@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
+import scipy.special
+from jax.scipy import special
 from jaxtyping import Array, Float
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
@@ -43,6 +44,11 @@ def checked_weights(weights: Sequence[float] | None, count: int) -> tuple[float,
     if abs(total - 1.0) <= ROUNDING:
         return tuple(map(float, weights))
     return tuple(w / total for w in weights)
+
+
+def ndtr(z: Entries) -> Entries:
+    """The standard normal distribution function, by NumPy for its arrays (ten times as quick)."""
+    return scipy.special.ndtr(z) if isinstance(z, np.ndarray) else special.ndtr(z)
 
 
 def not_a_number(entry: Any) -> str | None:

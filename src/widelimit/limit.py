@@ -7,36 +7,30 @@ met. The time-integration error is the change when time steps are halved.
 """
 
 import math
-import os
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from jax.typing import DTypeLike
-from tqdm import tqdm
 
 from widelimit.advice import examine
 from widelimit.errors import ProblemError
-from widelimit.flow import COPIES, advance_one, follow, method_for
-from widelimit.memory import Memory, default_memory
-from widelimit.neurons import Ensemble, limit_ensemble
+from widelimit.flow import COPIES
+from widelimit.integration import Integrator
 from widelimit.problem import Problem
-from widelimit.progress import progress_bar
 from widelimit.quadrature import (
     LATTICE_MOST,
     Exact,
     Lattice,
     Rule,
-    principal_directions,
-    rules_for,
 )
 from widelimit.refinement import REPLICATES, Level, half_width
-from widelimit.system import System, outputs
+from widelimit.tracers import Tracers
 from widelimit.trajectory import Trajectory, limit_trajectory, replicate_half_width
 
 EXACT_STEP_TOLERANCE = 1e-9
@@ -45,21 +39,27 @@ EXACT_STEP_TOLERANCE = 1e-9
 PILOT_REPLICATES = 4
 """Solves that vary one layer's nodes only, to learn which rule suits it or how much it needs."""
 
-STATES_BYTES = 2**28
-"""The neurons of a limit are kept at all observed times while they fit into this; of more, the
-first ones of each Sobol rule, which are a Sobol rule themselves."""
 
-
-def solve(problem: Problem, *, progress: bool | None = None) -> Trajectory:
+def solve(
+    problem: Problem,
+    *,
+    progress: bool | None = None,
+    tracers: xr.Dataset | xr.DataTree | None = None,
+) -> Trajectory:
     """The infinite-width limit of `problem` at its observed times and inputs.
 
     Solves the mean-field ODE (Nguyen & Pham 2023, §2.2) in the reduced form for independent
     initialisation (§5). Time is mean-field time `t = k ε`. `progress` shows a bar on standard
     error (None: if that is a terminal).
 
+    `tracers` are neurons of sampled networks, such as `networks.states["width_64"]`: the limit is
+    then also evaluated at their own initial labels (the coupling of Nguyen & Pham 2023, §4.1),
+    and `limit.states["tracers"]` holds, in the same layout and with errors, the parameters that
+    these networks would have were they in the limit.
+
     Returns a `Trajectory`; `trajectory.met` tells whether `limit.tolerance` was reached.
     Raises `Diverged` if the flow leaves the finite numbers, `ProblemError` if `limit.memory` is
-    too small for the first sizes.
+    too small for the first sizes, `ValueError` if `tracers` do not fit the problem.
 
     >>> from widelimit.problem import Problem
     >>> problem = Problem.from_dict({
@@ -75,9 +75,10 @@ def solve(problem: Problem, *, progress: bool | None = None) -> Trajectory:
     double = problem.limit.precision == "float64"
     with jax.enable_x64(double):
         solver = _Solver.of(problem, jnp.float64 if double else jnp.float32, progress)
+        solver.tracers = None if tracers is None else Tracers.of(problem, tracers)
         notes = examine(problem)
-        with solver.bar:
-            if all(isinstance(choices[0], Exact) for choices in solver.candidates):
+        with solver.work.bar:
+            if all(isinstance(choices[0], Exact) for choices in solver.work.candidates):
                 return solver.exact(notes)
             return solver.to_tolerance(notes)
 
@@ -90,56 +91,36 @@ def check_memory(problem: Problem) -> None:
 
 @dataclass
 class _Solver:
-    """One call of `solve`: what does not change between its many integrations."""
+    """One call of `solve`: how nodes are chosen, layer by layer, until the tolerance is met."""
 
-    problem: Problem
-    system: System
-    candidates: tuple[tuple[Rule, ...], ...]
-    """The rules that each layer may use."""
-    memory: Memory
-    bar: tqdm
+    work: Integrator
     rules: list[Rule] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
-    states: list[Ensemble] = field(default_factory=list)
-    """Replicate 0 of the latest sizes at the observed times."""
-    compiled: set[tuple[int, ...]] = field(default_factory=set)
-    """Sizes that were integrated before."""
-    seconds: float = 0.0
-    """How long the latest integration took."""
+    tracers: Tracers | None = None
 
     @classmethod
     def of(cls, problem: Problem, dtype: DTypeLike, progress: bool | None) -> "_Solver":
-        data, settings = problem.dataset, problem.limit
-        dims = data.inputs.shape[1], data.targets.shape[1]
-        bar = progress_bar("limit", progress)
-        frame = principal_directions(data.inputs, data.weights)
-        candidates = tuple(rules_for(mark, frame) for mark in problem.network.marks(*dims))
-        system = System.of(problem, dtype)
-        memory = Memory(
-            settings.memory or default_memory(), dims, jnp.dtype(dtype).itemsize,
-            len(system.inputs),
-        )  # fmt: skip
-        solver = cls(problem, system, candidates, memory, bar)
-        solver.rules = [choices[0] for choices in candidates]
+        work = Integrator.of(problem, dtype, progress)
+        solver = cls(work, [choices[0] for choices in work.candidates])
         solver.refuse_too_little_memory()
         return solver
+
+    @property
+    def problem(self) -> Problem:
+        """What is solved."""
+        return self.work.problem
 
     def refuse_too_little_memory(self) -> None:
         """Say how much memory the first sizes need, if that is more than there may be."""
         sizes, fewest = self.sizes(self.first_counts()), COPIES[diffrax.Heun]
-        if not self.memory.fits(sizes, fewest):
-            needed = self.memory.needed(sizes, fewest, 1)
+        if not self.work.memory.fits(sizes, fewest):
+            needed = self.work.memory.needed(sizes, fewest, 1)
             raise ProblemError([
-                f"limit.memory: found {self.memory.budget / 1e6:.0f} MB; "
+                f"limit.memory: found {self.work.memory.budget / 1e6:.0f} MB; "
                 f"{' × '.join(map(str, sizes))} nodes need at least {math.ceil(needed / 1e6)} MB"
             ], self.problem.title)  # fmt: skip
 
     # --- sizes ----------------------------------------------------------------------------------
-
-    @property
-    def double(self) -> bool:
-        """Whether the limit is solved in double precision."""
-        return self.system.inputs.dtype == jnp.float64
 
     @property
     def most_nodes(self) -> int:
@@ -163,86 +144,21 @@ class _Solver:
         random = [
             n for rule, n in zip(self.rules, counts, strict=True) if not isinstance(rule, Exact)
         ]
-        fits = self.memory.fits(self.sizes(counts), COPIES[diffrax.Heun])
+        fits = self.work.memory.fits(self.sizes(counts), COPIES[diffrax.Heun])
         return fits and max(random) <= self.most_nodes and self.problem.limit.nodes is None
 
     # --- single integrations ------------------------------------------------------------------
 
-    def integrate(
-        self,
-        counts: Sequence[int],
-        scrambles: Sequence[int],
-        tolerance: float,
-        what: str,
-        halved: bool = False,
-    ) -> np.ndarray:
-        """Outputs `(time, point, channel)` on nodes of the given counts, one scramble a layer.
-
-        `halved` asks for steps half as long: a stricter tolerance, and a stop between any two
-        observed times.
-        """
-        started = time.perf_counter()
-        start = self.placed(counts, scrambles)
-        times, values, states = self.problem.times, [], []
-        method = method_for(tolerance, lambda copies: self.memory.fits(start.sizes, copies))
-        pieces = self.memory.points_at_once(start.sizes, COPIES[type(method)])
-        system, stops = self.system.in_pieces(pieces), times
-        if halved:
-            stops = np.union1d(times, 0.5 * (times + np.concatenate([[0.0], times[:-1]])))
-            order = method.order(None)
-            assert order is not None
-            tolerance = max(tolerance / 2**order, 1e-12 if self.double else 2e-6)
-        shape = " × ".join(map(str, start.sizes))
-        self.bar.set_description_str(f"limit: {shape} nodes, {what}")
-        path = follow(
-            advance_one, method, system.equations, system.rates, system.batch, start, stops,
-            tolerance, "the limit",
-        )  # fmt: skip
-        kept = self.kept(start.sizes)
-        for stop, ensemble in zip(stops, path, strict=True):
-            if stop not in times:
-                continue
-            values.append(np.asarray(outputs(system, ensemble), float))
-            if not any(scrambles):
-                states.append(jax.tree.map(np.asarray, ensemble.first(kept)))
-            self.bar.set_postfix_str(f" t = {stop:.3g}", refresh=False)
-            self.bar.update()
-        if states:
-            self.states = states
-        self.compiled.add(start.sizes)
-        self.seconds = time.perf_counter() - started
-        return np.stack(values)
-
-    def placed(self, counts: Sequence[int], scrambles: Sequence[int]) -> Ensemble:
-        """The limit at time zero on nodes of the given counts."""
-        seed, system = self.problem.seed, self.system
-        nodes = [
-            rule.place(count, np.random.default_rng([seed, layer, scramble]))
-            for layer, (rule, count, scramble) in enumerate(
-                zip(self.rules, counts, scrambles, strict=True)
-            )
-        ]
-        return limit_ensemble(self.problem.network, nodes, *self.memory.dims, system.inputs.dtype)
-
-    def kept(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """How many of each layer's neurons are kept over time."""
-        kept = list(sizes)
-        most = STATES_BYTES // len(self.problem.times)
-        while self.memory.itemsize * self.memory.edges(kept) > most and max(kept) > 1:
-            largest = int(np.argmax(kept))
-            kept[largest] = (kept[largest] + 1) // 2
-        return tuple(kept)
-
     def timed(self, counts: Sequence[int], tolerance: float) -> tuple[np.ndarray, np.ndarray]:
         """Replicate 0, and how much it changes when its steps are halved."""
         zeros = [0] * len(counts)
-        finer = self.integrate(counts, zeros, tolerance, "time steps halved", halved=True)
-        values = self.integrate(counts, zeros, tolerance, "replicate 1")
+        outputs = partial(self.work.outputs, self.rules, counts, zeros, tolerance)
+        finer, values = outputs("time steps halved", halved=True), outputs("replicate 1")
         return values, np.abs(values - finer)
 
     def largest_rms(self, error: np.ndarray) -> float:
         """The largest, over times, RMS over observed inputs and outputs."""
-        observed = error[:, self.system.view("observed")]
+        observed = error[:, self.work.system.view("observed")]
         return float(np.sqrt(np.mean(observed**2, axis=(1, 2))).max())
 
     def spread(self, values: Sequence[np.ndarray]) -> float:
@@ -254,9 +170,9 @@ class _Solver:
     def exact(self, notes: list[str]) -> Trajectory:
         """All marks are atoms: one integration, no quadrature error."""
         counts = self.first_counts()
-        floor = EXACT_STEP_TOLERANCE if self.double else 1e-5
-        self.bar.total = 2 * len(self.problem.times)
-        self.reasons = ["all atoms are written out"] * len(counts)
+        floor = EXACT_STEP_TOLERANCE if self.work.double else 1e-5
+        self.work.bar.total = 2 * len(self.problem.times)
+        self.choose_rules()
         values, time_error = self.timed(counts, floor)
         return self.finished([values], np.zeros_like(values), time_error, counts, floor, notes)
 
@@ -265,7 +181,7 @@ class _Solver:
     def to_tolerance(self, notes: list[str]) -> Trajectory:
         """Refine until the estimated error is below the tolerance, or the budget is used up."""
         goal = self.problem.limit.tolerance
-        step_tolerance = max(goal / 100, 1e-10 if self.double else 1e-6)
+        step_tolerance = max(goal / 100, 1e-10 if self.work.double else 1e-6)
         undecided = self.choose_rules()
         counts, shortfall = self.first_counts(), None
         first, time_error = self.timed(counts, step_tolerance)
@@ -299,10 +215,10 @@ class _Solver:
         """A rule for each layer, and the layers where only a measurement can tell the best one."""
         asked = self.problem.limit.rules or ("auto",) * len(self.rules)
         self.reasons, undecided = [], []
-        for layer, (choices, name) in enumerate(zip(self.candidates, asked, strict=True)):
+        for layer, (choices, name) in enumerate(zip(self.work.candidates, asked, strict=True)):
             named = [rule for rule in choices if rule.name == name]
             if isinstance(choices[0], Exact):
-                reason = "all atoms are written out"
+                reason = choices[0].reason
             elif named:
                 self.rules[layer], reason = named[0], "asked for"
             elif len(choices) == 1:
@@ -317,9 +233,9 @@ class _Solver:
 
     def compare_rules(self, layers: Sequence[int], tolerance: float) -> bool:
         """Take the rules that scatter least at an equal number of nodes; whether any is new."""
-        counts, changed, states = self.first_counts(), False, self.states
+        counts, changed, states = self.first_counts(), False, self.work.states
         for layer in layers:
-            choices, spreads = self.candidates[layer], []
+            choices, spreads = self.work.candidates[layer], []
             for self.rules[layer] in choices:
                 spreads.append(self.spread(self.varied(layer, counts, tolerance)))
             best = int(np.argmin(spreads))
@@ -331,7 +247,7 @@ class _Solver:
             self.reasons[layer] = (
                 f"spread over {PILOT_REPLICATES} scrambles, {counts[layer]} nodes: {found}"
             )
-        self.states = states  # not those of the rule that was tried last
+        self.work.states = states  # not those of the rule that was tried last
         return changed
 
     def varied(self, layer: int, counts: Sequence[int], tolerance: float) -> list[np.ndarray]:
@@ -340,28 +256,9 @@ class _Solver:
             [scramble if k == layer else 0 for k in range(len(counts))]
             for scramble in range(PILOT_REPLICATES)
         ]
-        return self.several(counts, scrambles, tolerance, f"layer {layer + 1} alone")
-
-    def several(
-        self,
-        counts: Sequence[int],
-        scrambles: Sequence[Sequence[int]],
-        tolerance: float,
-        what: str,
-    ) -> list[np.ndarray]:
-        """One integration for each entry of `scrambles`, side by side where memory allows."""
-        copies = COPIES[type(method_for(tolerance))]
-        sizes = self.sizes(counts)
-        each = self.memory.needed(sizes, copies, self.memory.points_at_once(sizes, copies))
-        alone = 0 if sizes in self.compiled else 1  # or every thread would compile the same
-
-        def one(chosen: Sequence[int]) -> np.ndarray:
-            with jax.enable_x64(self.double):  # JAX's flag belongs to a thread
-                return self.integrate(counts, chosen, tolerance, what)
-
-        found = [one(chosen) for chosen in scrambles[:alone]]
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, self.memory.budget // each or 1)) as pool:
-            return found + list(pool.map(one, scrambles[alone:]))
+        return self.work.several(
+            self.rules, counts, scrambles, tolerance, f"layer {layer + 1} alone"
+        )
 
     def growable(self, counts: tuple[int, ...]) -> bool:
         """Whether any layer may have more nodes."""
@@ -387,10 +284,10 @@ class _Solver:
         for stop in (PILOT_REPLICATES, *REPLICATES):
             if len(values) >= max(target, last or 0):
                 break
-            self.bar.total = self.bar.n + (target - len(values)) * len(self.problem.times)
+            self.work.bar.total = self.work.bar.n + (target - len(values)) * len(self.problem.times)
             scrambles = [[r] * len(counts) for r in range(len(values), stop)]
             what = f"replicates {len(values) + 1} … {stop} of {target}"
-            values += self.several(counts, scrambles, tolerance, what)
+            values += self.work.several(self.rules, counts, scrambles, tolerance, what)
             enough = [n for n in REPLICATES if half_width(self.spread(values), n) <= budget]
             if not enough and last is None and self.growable(counts):
                 break
@@ -406,7 +303,7 @@ class _Solver:
         }
         rest = max(total - sum(shares.values()), 0.05 * total)
         variances = {random[0]: rest, **shares}
-        return Level(tuple(self.rules), self.memory.dims, counts, variances, self.seconds)
+        return Level(tuple(self.rules), self.work.memory.dims, counts, variances, self.work.seconds)
 
     # --- the result -----------------------------------------------------------------------------
 
@@ -439,10 +336,18 @@ class _Solver:
             "met": int(reached <= goal),
             "precision": self.problem.limit.precision,
         }
-        return limit_trajectory(
-            self.problem, self.system, np.stack(values), error, time_error, self.states, facts,
-            notes,
+        found = limit_trajectory(
+            self.problem, self.work.system, np.stack(values), error, time_error,
+            self.work.states, facts, notes,
         )  # fmt: skip
+        if self.tracers is None:
+            return found
+        scrambles = range(min(len(values), PILOT_REPLICATES))
+        labels = self.tracers.labels
+        traced = self.work.traced(self.rules, counts, scrambles, step_tolerance, labels)
+        limit = found.states["limit"].to_dataset()
+        groups = {"limit": limit, "tracers": self.tracers.moved(traced)}
+        return replace(found, states=xr.DataTree.from_dict(groups))
 
     def missed(
         self, reached: float, error: np.ndarray, counts: Sequence[int], shortfall: str | None

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-DISCRIMINATORS = ("law", "source", "schedule")
+DISCRIMINATORS = ("law", "family", "source", "schedule")
 
 
 def in_words(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
@@ -39,7 +39,8 @@ def _sentence(item: Any, raw: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"{where}: {message}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = context["discriminator"].strip("'")
-        known = context.get("expected_tags") or ", ".join(map(repr, _tags(item["loc"], model)))
+        tags = _tags(item["loc"], model, tag)
+        known = context.get("expected_tags") or ", ".join(map(repr, tags))
         if kind == "union_tag_not_found":
             return f"{where}.{tag}: is missing; one of {known}"
         nearest = difflib.get_close_matches(context["tag"], known.replace("'", "").split(", "), 1)
@@ -92,8 +93,9 @@ def _tag_values(model: type[BaseModel]) -> list[str]:
     return [field.default for field in fields]
 
 
-def _tags(loc: tuple, model: type[BaseModel]) -> list[str]:
-    return [tag for m in _model_at(loc, model) for tag in _tag_values(m)]
+def _tags(loc: tuple, model: type[BaseModel], discriminator: str) -> list[str]:
+    fields = [m.model_fields.get(discriminator) for m in _model_at(loc, model)]
+    return list(dict.fromkeys(field.default for field in fields if field is not None))
 
 
 def _allowed_keys(loc: tuple, model: type[BaseModel]) -> list[str]:

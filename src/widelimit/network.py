@@ -4,25 +4,43 @@
     f = (1/n_L) Σ_i A[i] φ_L(z_L[i]) + a_0
 
 Widths are no part of it: the same description has an infinite-width limit and networks of any
-width.
+width. Only where limits are taken one after the other (`ensembles`) some layers keep a finite one.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    field_validator,
+    model_validator,
+)
 
 from widelimit.activations import ACTIVATIONS
-from widelimit.laws import Atoms, Law, Normal
+from widelimit.embedding import Embedding
+from widelimit.laws import Atoms, Law, Normal, Uniform
+
+HiddenLaw = Annotated[
+    Normal | Uniform | Atoms | Annotated[Embedding, Field(discriminator="family")],
+    Field(discriminator="law"),
+]
+"""Hidden-to-hidden weights: independent with a law, or a function of two neurons' labels."""
 
 
 @dataclass(frozen=True)
 class Block:
     """A part of a neuron's mark: `size` entries with the same law."""
 
-    name: str  # "input", "bias", "readout", or "neuron" for the joint law of all three
+    name: str
+    """ "input", "bias", "readout", "neuron" for the joint law of all three; "incoming" and
+    "outgoing" for what comes with the weights from the layer below and to the layer above."""
     law: Normal | Atoms | Any
     size: int
 
@@ -38,14 +56,30 @@ class Initial(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: Law | None = None
-    hidden: tuple[Law, ...] = ()
+    hidden: tuple[HiddenLaw, ...] = ()
     readout: Law | None = None
     bias: tuple[Law, ...] = ()
     neuron: Atoms | None = None
 
 
+def _ensembles(value: Any) -> Any:
+    """One word or width a layer."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list with 'limit' or a width for each layer")
+    for layer, entry in enumerate(value, 1):
+        whole = isinstance(entry, int) and not isinstance(entry, bool)
+        if entry != "limit" and not (whole and entry >= 1):
+            raise ValueError(f"found {entry!r} for layer {layer}; must be 'limit' or a width")
+    return value
+
+
 class Network(BaseModel):
-    """A fully connected network of any width, described by its laws (`[network]`)."""
+    """A fully connected network, described by its laws (`[network]`).
+
+    `ensembles` says of each layer whether it is taken to its limit or has a finite width (None:
+    all are in the limit). Neurons of finite layers are drawn once, by the problem's seed, and are
+    the same ones in the limit and in all networks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,6 +87,9 @@ class Network(BaseModel):
     biases: StrictBool = False
     output_bias: StrictBool = False
     initial: Initial = Initial()
+    ensembles: Annotated[tuple[Literal["limit"] | int, ...] | None, BeforeValidator(_ensembles)] = (
+        None
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -106,9 +143,20 @@ class Network(BaseModel):
             raise ValueError(f"initial.bias: found {len(laws.bias)} laws, needs {depth}")
         for name in ("hidden", "bias"):
             for place, law in enumerate(getattr(laws, name)):
-                if law.vector_size is not None:
+                if isinstance(law, Atoms) and law.vector_size is not None:
                     where = f"initial.{name}[{place}].points"
                     raise ValueError(f"{where}: found vectors; use numbers")
+        for place, pair in enumerate(pairwise(laws.hidden)):
+            if isinstance(pair[1], Embedding) and not isinstance(pair[0], Embedding):
+                raise ValueError(
+                    f"initial.hidden[{place + 1}]: an embedding hands on the labels of the layer "
+                    f"below; make hidden[{place}] an embedding too"
+                )
+        if self.ensembles is not None and len(self.ensembles) != depth:
+            count = len(self.ensembles)
+            raise ValueError(
+                f"ensembles: found {count} entries; give one for each of {depth} layers"
+            )
         return self
 
     @property
@@ -116,34 +164,74 @@ class Network(BaseModel):
         """L, the number of hidden layers."""
         return len(self.activations)
 
+    @property
+    def finite_widths(self) -> tuple[int | None, ...]:
+        """The width of each layer that has a finite one, None for layers in the limit."""
+        chosen = self.ensembles or ("limit",) * self.depth
+        return tuple(entry if isinstance(entry, int) else None for entry in chosen)
+
+    def growing_width(self, widths: tuple[int, ...]) -> int:
+        """Of a network's layer widths that of the first layer whose limit is taken, else n_1."""
+        growing = [n for n, fixed in zip(widths, self.finite_widths, strict=True) if fixed is None]
+        return growing[0] if growing else widths[0]
+
     @cached_property
     def activation_functions(self) -> tuple[Callable, ...]:
         """φ_1 … φ_L."""
         return tuple(ACTIVATIONS[name] for name in self.activations)
 
     def marks(self, inputs: int, outputs: int) -> tuple[tuple[Block, ...], ...]:
-        """What stays attached to the neurons of each layer under independent initialisation.
+        """What stays attached to the neurons of each layer: their labels.
 
         Layer 1: its incoming weights and bias; layers 2 … L−1: the bias; layer L: the bias and
-        the readout (Nguyen & Pham 2023, §5). An empty mark means that all neurons of the layer
-        are alike.
+        the readout (Nguyen & Pham 2023, §5); and what `attached` tells. An empty mark means that
+        all neurons of the layer are alike.
         """
         if self.initial.neuron:
             size = inputs + self.biases + outputs
             return ((Block("neuron", self.initial.neuron, size),),)
         layers = []
         for layer in range(self.depth):
-            blocks = [Block("input", self.initial.input, inputs)] if layer == 0 else []
+            blocks: list[Block | None] = []
+            if layer == 0:
+                blocks.append(Block("input", self.initial.input, inputs))
+            if layer > 0:
+                blocks.append(self.attached(layer - 1)[1])
+            if layer < self.depth - 1:
+                blocks.append(self.attached(layer)[0])
             if self.biases:
                 blocks.append(Block("bias", self.initial.bias[layer], 1))
             if layer == self.depth - 1:
                 blocks.append(Block("readout", self.initial.readout, outputs))
-            layers.append(tuple(blocks))
+            layers.append(tuple(block for block in blocks if block is not None))
         return tuple(layers)
+
+    def attached(self, pair: int) -> tuple[Block | None, Block | None]:
+        """What the weights between layers pair + 1 and pair + 2 leave on lower and upper neurons.
+
+        Independent weights between two layers in the limit: nothing, only their mean counts. Next
+        to a layer of finite width they stay attached to the other one's neurons (Sirignano &
+        Spiliopoulos 2022, Lemma 2.2), between two such layers to the upper one's. An embedding
+        gives the coordinates of its label to the upper one.
+        """
+        law, (below, above) = self.initial.hidden[pair], self.finite_widths[pair : pair + 2]
+        if isinstance(law, Embedding):
+            return None, Block("incoming", Normal(), law.size) if law.size else None
+        if below is not None:
+            return None, Block("incoming", law, below)
+        if above is not None:
+            return Block("outgoing", law, above), None
+        return None, None
 
     def mismatches(self, inputs: int, outputs: int) -> list[str]:
         """Laws of vectors whose length is not what the data ask for, each with its place."""
-        found = []
+        sizes = [law.size for law in self.initial.hidden if isinstance(law, Embedding)]
+        found = [
+            f"network.initial.hidden[{place}].size: found {size}; a first-layer label is the "
+            f"neuron's input weights, and there are {inputs}"
+            for place, size in enumerate(sizes)
+            if size > inputs
+        ]
         for block in (b for mark in self.marks(inputs, outputs) for b in mark):
             size = block.law.vector_size
             if size is not None and size != block.size:
@@ -162,7 +250,9 @@ class Network(BaseModel):
         layers = "1 hidden layer" if self.depth == 1 else f"{self.depth} hidden layers"
         names = dict.fromkeys(self.activations)
         shown = ", ".join(self.activations) if len(names) > 1 else self.activations[0]
-        return f"{layers} ({shown}), {'with' if self.biases else 'without'} biases"
+        fixed = [f"layer {k} of width {n}" for k, n in enumerate(self.finite_widths, 1) if n]
+        kept = f", {' and '.join(fixed)}" if fixed else ""
+        return f"{layers} ({shown}), {'with' if self.biases else 'without'} biases{kept}"
 
 
 def _list(names: Any) -> str:

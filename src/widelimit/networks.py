@@ -6,7 +6,8 @@ that its draws are the same whatever else is trained beside it.
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,9 +21,10 @@ from widelimit.advice import examine
 from widelimit.descent import BLOCK, Sampling, descend, draw
 from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow, method_for
-from widelimit.neurons import Ensemble, held_sizes, neuron_kinds, sampled_ensemble
+from widelimit.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
 from widelimit.problem import NetworkSettings, Problem
 from widelimit.progress import progress_bar
+from widelimit.quadrature import finite_layers
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, network_dataset, neurons_over_time
 
@@ -63,7 +65,7 @@ def train(
     trained = None
     with jax.enable_x64(double):
         system = System.of(problem, jnp.float64 if double else jnp.float32)
-        for widths in settings.layer_widths(problem.network.depth):
+        for widths in settings.layer_widths(problem.network):
             found = None if known is None else _taken_over(known, widths)
             if found is None:
                 found = _one_width(problem, system, widths, progress)
@@ -129,29 +131,39 @@ def _one_width(
     padded = jnp.concatenate([keys, keys[: groups * size - settings.seeds]])
     values: list[np.ndarray] = []
     states: list[list[Ensemble]] = []
+    labels: list[tuple[np.ndarray, ...]] = []
+    dtype, finite = system.inputs.dtype, finite_layers(problem.network, dims, problem.seed)
+    given = [None if layer is None else layer.points for layer in finite]
     shape = " × ".join(map(str, widths))
     total = groups * len(problem.times)
     with progress_bar(f"networks: width {shape}", progress, total) as bar:
         for group in range(groups):
             chosen = padded[group * size : (group + 1) * size]
             rows, path = [], []
-            for time, ensembles in _paths(problem, system, widths, chosen, bar):
-                rows.append(_finite(_many_outputs(system, ensembles), time, settings, widths))
+            initial_keys, data_keys = _split(chosen)
+            start, marks = _sampled(initial_keys, problem.network, widths, *dims, dtype, given)
+            labels.append(_first(marks, settings.states - group * size))
+            for time, ensembles in _paths(problem, system, widths, start, data_keys, bar):
+                rows.append(_finite(_many_outputs(system, ensembles), time, problem, widths))
                 path.append(_first(ensembles, settings.states - group * size))
                 bar.update()
             values.append(np.stack(rows, axis=1))
             states.append(path)
     found = np.concatenate(values)[: settings.seeds]
     dataset = network_dataset(problem, system, found, widths)
-    kept = [
-        jax.tree.map(lambda *parts: np.concatenate(parts), *at) for at in zip(*states, strict=True)
-    ]
-    return dataset, _name(widths), neurons_over_time(problem.times, kept)
+    kept = [_joined_groups(at) for at in zip(*states, strict=True)]
+    neurons = neurons_over_time(problem.times, kept, _joined_groups(labels))
+    return dataset, _name(widths), neurons
 
 
-def _first(ensembles: Ensemble, count: int) -> Ensemble:
+def _first(networks: Any, count: int) -> Any:
     """The first networks of a batch, none if `count` is not positive."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf[: max(0, count)]), ensembles)
+    return jax.tree.map(lambda leaf: np.asarray(leaf[: max(0, count)]), networks)
+
+
+def _joined_groups(groups: Sequence[Any]) -> Any:
+    """Networks of several batches as one batch."""
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *groups)
 
 
 def _settings(problem: Problem) -> NetworkSettings:
@@ -171,23 +183,21 @@ def _paths(
     problem: Problem,
     system: System,
     widths: tuple[int, ...],
-    keys: Key[Array, " seeds"],
+    initial: Ensemble,
+    data_keys: Key[Array, " seeds"],
     bar: tqdm,
 ) -> Iterator[tuple[float, Ensemble]]:
-    """The networks of these keys at every observed time."""
-    settings, dtype = _settings(problem), system.inputs.dtype
-    dims = system.inputs.shape[1], system.batch.targets.shape[1]
-    initial_keys, data_keys = _split(keys)
-    initial = _sampled(initial_keys, problem.network, widths, *dims, dtype)
+    """The networks at every observed time."""
+    settings = _settings(problem)
     if settings.method == "flow":
         tolerance = FLOW_TOLERANCE[settings.precision]
         path = follow(
-            advance_many, method_for(tolerance), system.equations, system.rates, system.batch,
-            initial, problem.times, tolerance, f"a network of width {widths[0]}",
+            advance_many, method_for(tolerance), system, initial, problem.times, tolerance,
+            _called(problem, widths),
         )  # fmt: skip
         yield from zip(problem.times, path, strict=True)
         return
-    step = settings.step_size(widths)
+    step = settings.step_size(problem.network, widths)
     sampling = Sampling(settings.draw, settings.batch, problem.dataset.equal_weights)
     ensembles, done = initial, 0
     for time in problem.times:
@@ -199,7 +209,7 @@ def _paths(
                 rows = draw(sampling, data_keys, system.batch.weights, jnp.asarray(done))
             ensembles = descend(
                 system.equations, system.rates, system.batch, ensembles, rows,
-                jnp.asarray(count), jnp.asarray(step, dtype), jnp.asarray(done),
+                jnp.asarray(count), jnp.asarray(step, system.inputs.dtype), jnp.asarray(done),
             )  # fmt: skip
             done += count
             bar.set_postfix_str(f" step {done}", refresh=False)
@@ -215,7 +225,7 @@ def _split(keys: Key[Array, " seeds"]) -> tuple[Array, Array]:
 
 
 _sampled = eqx.filter_jit(
-    eqx.filter_vmap(sampled_ensemble, in_axes=(0, None, None, None, None, None))
+    eqx.filter_vmap(sampled_network, in_axes=(0, None, None, None, None, None, None))
 )
 """A batch of networks at time zero."""
 
@@ -226,11 +236,13 @@ def _many_outputs(system: System, ensembles: Ensemble) -> Array:
     return jax.vmap(lambda ensemble: outputs(system, ensemble))(ensembles)
 
 
-def _finite(
-    values: Array, time: float, settings: NetworkSettings, widths: tuple[int, ...]
-) -> np.ndarray:
+def _finite(values: Array, time: float, problem: Problem, widths: tuple[int, ...]) -> np.ndarray:
     found = np.asarray(values)
     if not np.isfinite(found).all():
-        cause = OVERSHOOT.format(step=settings.step_size(widths))
-        raise Diverged(f"a network of width {widths[0]}", time, cause)
+        step = _settings(problem).step_size(problem.network, widths)
+        raise Diverged(_called(problem, widths), time, OVERSHOOT.format(step=step))
     return found
+
+
+def _called(problem: Problem, widths: tuple[int, ...]) -> str:
+    return f"a network of width {problem.network.growing_width(widths)}"

@@ -5,7 +5,7 @@ weighted neurons under the same equations. Neurons of weight zero are tracers: t
 them along and do not feel them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import equinox as eqx
@@ -15,12 +15,11 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from widelimit.embedding import Embedding
+from widelimit.laws import Law
 from widelimit.network import Block, Network
-from widelimit.quadrature import ATOM_LIMIT, Nodes, coordinates, exact_nodes
+from widelimit.quadrature import ATOM_LIMIT, Nodes, Numbers, coordinates, exact_nodes, image
 from widelimit.schedules import Rate
-
-Numbers = Array | np.ndarray
-"""Ensembles are placed by NumPy and moved by JAX: small arrays are cheaper to cut in the former."""
 
 
 class Parameters(eqx.Module):
@@ -74,8 +73,21 @@ class Ensemble(eqx.Module):
         """The first neurons of each layer, their weights scaled to sum to 1."""
         if tuple(counts) == self.sizes:
             return self
-        cut, p = [slice(n) for n in counts], self.parameters
-        weights = [w[c] for w, c in zip(self.weights, cut, strict=True)]
+        chosen = self._cut([slice(n) for n in counts])
+        return Ensemble(tuple(w / w.sum() for w in chosen.weights), chosen.parameters)
+
+    def last(self, counts: Sequence[int]) -> "Ensemble":
+        """The last neurons of each layer, equal weights in place of their own (tracers' are 0)."""
+        chosen = self._cut([slice(m - n, m) for m, n in zip(self.sizes, counts, strict=True)])
+        weights = tuple(
+            np.full(n, 1 / n, w.dtype) for n, w in zip(counts, chosen.weights, strict=True)
+        )
+        return Ensemble(weights, chosen.parameters)
+
+    def _cut(self, cut: Sequence[slice]) -> "Ensemble":
+        """Some neurons of each layer, and the weights that join them."""
+        p = self.parameters
+        weights = tuple(w[c] for w, c in zip(self.weights, cut, strict=True))
         parameters = Parameters(
             input=p.input[cut[0]],
             hidden=tuple(w[a, b] for w, (a, b) in zip(p.hidden, pairwise(cut), strict=True)),
@@ -85,7 +97,7 @@ class Ensemble(eqx.Module):
             else tuple(b[c] for b, c in zip(p.biases, cut, strict=True)),
             output_bias=p.output_bias,
         )
-        return Ensemble(tuple(w / w.sum() for w in weights), parameters)
+        return Ensemble(weights, parameters)
 
 
 def limit_ensemble(
@@ -93,54 +105,65 @@ def limit_ensemble(
 ) -> Ensemble:
     """The infinite-width limit at time zero on quadrature nodes, one `Nodes` per hidden layer.
 
-    Hidden-to-hidden weights enter through their conditional mean w_l(t, c', c), which starts at
-    the mean of their law (Nguyen & Pham 2023, §5): no matrix of samples appears.
+    Weights between two layers in the limit enter through their conditional mean w_l(t, c', c),
+    which starts at the mean of their law (Nguyen & Pham 2023, §5): no matrix of samples appears.
     """
     points = [layer.points.astype(dtype) for layer in nodes]
     sizes = [len(layer.weights) for layer in nodes]
-    hidden = tuple(
-        np.full((before, after), law.expectation(), dtype)
-        for law, (before, after) in zip(network.initial.hidden, pairwise(sizes), strict=True)
-    )
+
+    def between(pair: int, law: Law) -> Numbers:
+        return np.full((sizes[pair], sizes[pair + 1]), law.expectation(), dtype)
+
     weights = tuple(layer.weights.astype(dtype) for layer in nodes)
-    return Ensemble(weights, _parameters(network, points, hidden, inputs, channels))
+    return Ensemble(weights, _parameters(network, points, between, inputs, channels))
 
 
-def sampled_ensemble(
+def sampled_network(
     key: PRNGKeyArray,
     network: Network,
     widths: tuple[int, ...],
     inputs: int,
     channels: int,
     dtype: DTypeLike,
-) -> Ensemble:
-    """A network of widths (n_1, …, n_L) drawn from the initial laws.
+    given: Sequence[Numbers | None] | None = None,
+) -> tuple[Ensemble, tuple[Numbers, ...]]:
+    """A network of widths (n_1, …, n_L) drawn from the initial laws, and its neurons' labels.
 
-    A layer whose neurons are of finitely many kinds, fewer than its width, is held as these
-    kinds with multinomial frequencies: the same law of networks, at the cost of the atoms.
+    A label is a neuron's mark `(neuron, entries)`, see `Network.marks`. A layer whose neurons
+    are of finitely many kinds, fewer than its width, is held as these kinds with multinomial
+    frequencies: the same law of networks, at the cost of the atoms. `given` holds the labels of
+    layers that are not to be drawn.
     """
     marks = network.marks(inputs, channels)
     kinds = neuron_kinds(network, widths, inputs, channels)
     sizes = held_sizes(kinds, widths)
     normals_key, *kind_keys = jax.random.split(key, len(widths) + 1)
+    given = given or [None] * len(widths)
     shapes = [
-        (width, coordinates(mark) if atoms is None else 0)
-        for mark, width, atoms in zip(marks, widths, kinds, strict=True)
+        (width, coordinates(mark) if atoms is None and fixed is None else 0)
+        for mark, width, atoms, fixed in zip(marks, widths, kinds, given, strict=True)
     ]
-    z = _normals(normals_key, [*shapes, *pairwise(sizes)], dtype)
+    drawn = list(_independent(network))
+    z = _normals(normals_key, [*shapes, *((sizes[k], sizes[k + 1]) for k in drawn)], dtype)
+    edges = dict(zip(drawn, z[len(widths) :], strict=True))
     points, weights = [], []
-    for layer, (mark, width, atoms) in enumerate(zip(marks, widths, kinds, strict=True)):
+    for layer, (mark, width, atoms, fixed) in enumerate(
+        zip(marks, widths, kinds, given, strict=True)
+    ):
         if atoms is None:
-            points.append(_marked(mark, z[layer]))
+            points.append(image(mark, z[layer]) if fixed is None else jnp.asarray(fixed, dtype))
             weights.append(jnp.full(width, 1 / width, dtype))
         else:
             points.append(jnp.asarray(atoms.points, dtype))
             law = jnp.asarray(atoms.weights, dtype)
             counts = jax.random.multinomial(kind_keys[layer], width, law, dtype=dtype)
             weights.append(counts / width)
-    edges = zip(network.initial.hidden, z[len(widths) :], strict=True)
-    hidden = tuple(jnp.asarray(law.transform(normals)) for law, normals in edges)
-    return Ensemble(tuple(weights), _parameters(network, points, hidden, inputs, channels))
+
+    def between(pair: int, law: Law) -> Numbers:
+        return jnp.asarray(law.transform(edges[pair]))
+
+    parameters = _parameters(network, points, between, inputs, channels)
+    return Ensemble(tuple(weights), parameters), tuple(points)
 
 
 def neuron_kinds(
@@ -149,16 +172,25 @@ def neuron_kinds(
     """Per layer, the kinds of neurons if they are fewer than the width, else None.
 
     Neurons with equal marks are of one kind only if the hidden-to-hidden weights around them
-    are constants.
+    are constants or belong to the marks. Neurons of layers of finite width are told apart.
     """
-    constants = [law.atoms() for law in network.initial.hidden]
+    constants = [law.atoms() for law in _independent(network).values()]
     if any(atoms is None or len(atoms[1]) > 1 for atoms in constants):
         return [None] * network.depth
     marks = network.marks(inputs, channels)
     return [
-        exact_nodes(mark, min(width - 1, ATOM_LIMIT))
-        for mark, width in zip(marks, widths, strict=True)
+        exact_nodes(mark, min(width - 1, ATOM_LIMIT)) if fixed is None else None
+        for mark, width, fixed in zip(marks, widths, network.finite_widths, strict=True)
     ]
+
+
+def _independent(network: Network) -> dict[int, Law]:
+    """Laws of the weights between neighbouring layers that belong to neither's labels."""
+    return {
+        pair: law
+        for pair, law in enumerate(network.initial.hidden)
+        if not isinstance(law, Embedding) and network.attached(pair) == (None, None)
+    }
 
 
 def held_sizes(kinds: Sequence[Nodes | None], widths: tuple[int, ...]) -> list[int]:
@@ -176,32 +208,48 @@ def _normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, int]], dtype: DTypeL
     ]
 
 
-def _marked(mark: tuple[Block, ...], z: Array) -> Array:
-    """Marks `(neuron, entries)` from standard normals `(neuron, coordinates)`."""
-    columns, start = [z[:, :0]], 0
-    for block in mark:
-        stop = start + block.law.coordinates(block.size)
-        columns.append(jnp.asarray(block.law.transform(z[:, start:stop])))
-        start = stop
-    return jnp.concatenate(columns, axis=1)
-
-
 def _parameters(
     network: Network,
     points: Sequence[Numbers],
-    hidden: tuple[Numbers, ...],
+    between: Callable[[int, Law], Numbers],
     inputs: int,
     channels: int,
 ) -> Parameters:
-    """Marks cut into the parameters they hold; biases and readout stand last in a mark."""
-    biased = int(network.biases)
-    last = points[-1].shape[1] - channels
-    biases = (points[0][:, inputs], *(p[:, 0] for p in points[1:])) if network.biases else None
-    assert last == (inputs if network.depth == 1 else 0) + biased
+    """Marks cut into the parameters they hold.
+
+    `between(pair, law)` are the weights between two layers if they belong to neither's labels.
+    """
+    marks = network.marks(inputs, channels)
+    parts = [_entries(m, p, inputs, network.biases) for m, p in zip(marks, points, strict=True)]
+    hidden = []
+    for pair, (law, below, above) in enumerate(
+        zip(network.initial.hidden, parts, parts[1:], strict=False)
+    ):
+        if isinstance(law, Embedding):
+            hidden.append(law.join(below, above))
+        elif "outgoing" in below:
+            hidden.append(below["outgoing"])
+        else:
+            hidden.append(above["incoming"].T if "incoming" in above else between(pair, law))
     return Parameters(
-        input=points[0][:, :inputs],
-        hidden=hidden,
-        readout=points[-1][:, last:],
-        biases=biases,
+        input=parts[0]["input"],
+        hidden=tuple(hidden),
+        readout=parts[-1]["readout"],
+        biases=tuple(part["bias"][:, 0] for part in parts) if network.biases else None,
         output_bias=np.zeros(channels, points[0].dtype) if network.output_bias else None,
     )
+
+
+def _entries(
+    mark: tuple[Block, ...], points: Numbers, inputs: int, biased: bool
+) -> dict[str, Numbers]:
+    """Columns of marks by name; a joint law holds input weights, bias, readout, in this order."""
+    sizes = {block.name: block.size for block in mark}
+    if "neuron" in sizes:
+        rest = sizes["neuron"] - inputs - biased
+        sizes = {"input": inputs, "bias": int(biased), "readout": rest}
+    stops = np.cumsum(list(sizes.values()))
+    return {
+        name: points[:, int(stop) - size : int(stop)]
+        for (name, size), stop in zip(sizes.items(), stops, strict=True)
+    }

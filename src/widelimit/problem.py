@@ -23,11 +23,12 @@ from pydantic import (
 )
 
 from widelimit.data import Dataset, DataSource, Rows
+from widelimit.embedding import Given
 from widelimit.errors import ProblemError
 from widelimit.laws import Number, not_a_number
 from widelimit.mistakes import in_words, shown
 from widelimit.network import Network
-from widelimit.quadrature import rules_for
+from widelimit.quadrature import layer_rules
 from widelimit.training import Training
 
 Count = Annotated[int, Strict(), Field(ge=1)]
@@ -80,10 +81,8 @@ class LimitSettings(BaseModel):
         if found or self.rules is None:
             return found
         dims = data.inputs.shape[1], data.targets.shape[1]
-        possible = [
-            [rule.name for rule in rules_for(mark, np.eye(dims[0]))]
-            for mark in network.marks(*dims)
-        ]
+        rules = layer_rules(network, dims, np.eye(dims[0]), 0)
+        possible = [[rule.name for rule in choices] for choices in rules]
         return [
             f"limit.rules: found {name!r} for layer {layer}; its law allows 'auto', "
             f"{', '.join(map(repr, names))}"
@@ -136,26 +135,36 @@ class NetworkSettings(BaseModel):
     precision: Precision = "float32"
     states: Count = 1
 
-    def layer_widths(self, depth: int) -> tuple[tuple[int, ...], ...]:
-        """(n_1, …, n_L) for every width asked for."""
-        return tuple(w * depth if len(w) == 1 else w for w in self.widths)
+    def layer_widths(self, network: Network) -> tuple[tuple[int, ...], ...]:
+        """(n_1, …, n_L) for every width asked for; one number leaves finite layers as they are."""
+        fixed = network.finite_widths
+        return tuple(tuple(own or w[0] for own in fixed) if len(w) == 1 else w for w in self.widths)
 
-    def step_size(self, widths: tuple[int, ...]) -> float:
+    def step_size(self, network: Network, widths: tuple[int, ...]) -> float:
         """ε of the network with these layer widths."""
-        return 1.0 / widths[0] if isinstance(self.step, str) else self.step
+        return 1.0 / network.growing_width(widths) if isinstance(self.step, str) else self.step
 
-    def mismatches(self, depth: int, data: Dataset | None) -> list[str]:
-        """Widths that do not fit the depth and batches that do not fit the data."""
+    def mismatches(self, network: Network, data: Dataset | None) -> list[str]:
+        """Widths that do not fit the layers and batches that do not fit the data."""
+        depth = network.depth
         found = [
             f"networks.widths: found {list(w)}; give one number, or one for each of {depth} layers"
             for w in self.widths
             if len(w) not in (1, depth)
         ]
-        shapes = self.layer_widths(depth)
+        shapes = self.layer_widths(network)
         found += [
             f"networks.widths: found {list(w)} more than once"
             for w in dict.fromkeys(shapes)
             if shapes.count(w) > 1
+        ]
+        found += [
+            f"networks.widths: found {n} for layer {layer} of {list(w)}; network.ensembles gives "
+            f"it {own}"
+            for w in shapes
+            if len(w) == depth
+            for layer, (n, own) in enumerate(zip(w, network.finite_widths, strict=True), 1)
+            if own not in (None, n)
         ]
         if self.states > self.seeds:
             found.append(
@@ -316,10 +325,23 @@ class Problem(BaseModel):
         if "path" in raw["data"]:
             path = self._folder / Path(raw["data"]["path"]).expanduser()
             raw["data"]["path"] = str(path.resolve())
+        self._refuse_functions()
         return tomli_w.dumps(raw)
+
+    def _refuse_functions(self) -> None:
+        """Raise `ProblemError` for what only Python can hold."""
+        places = [
+            f"network.initial.hidden[{k}].function: a function of one's own cannot be written to a "
+            "file; keep the problem in Python (solve, train and compare take it)"
+            for k, law in enumerate(self.network.initial.hidden)
+            if isinstance(law, Given)
+        ]
+        if places:
+            raise ProblemError(places, self.title)
 
     def digest(self, *sections: str) -> str:
         """SHA-256 of some sections (of the data: their numbers), to tell results apart."""
+        self._refuse_functions()
         raw = self.as_dict()
         chosen = {name: raw.get(name) for name in sections}
         if "data" in sections:
@@ -372,7 +394,7 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
     if network is not None and training is not None:
         found += training.learning_rates.mismatches(network.depth)
     if network is not None and parts.get("networks") is not None:
-        found += parts["networks"].mismatches(network.depth, data)
+        found += parts["networks"].mismatches(network, data)
     if network is not None and data is not None and parts.get("limit") is not None and not found:
         found += parts["limit"].mismatches(network, data)
     if parts.get("observe") is not None:

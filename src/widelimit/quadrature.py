@@ -18,10 +18,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from scipy.special import gammaincc, gammainccinv, ndtri
 
-from widelimit.network import Block
+from widelimit.network import Block, Network
 
 ATOM_LIMIT = 4096
 """Atoms of a layer's mark are written out exactly up to this many."""
@@ -44,6 +46,14 @@ TAIL_SHARE = 16
 share the error of cutting off and not show it (57 times the half-width for E z⁴)."""
 
 
+NO_SCRAMBLE = 2**32 - 1
+"""In place of a scramble's number where neurons of finite layers are drawn: all replicates share
+them."""
+
+Numbers = Array | np.ndarray
+"""Ensembles are placed by NumPy and moved by JAX: small arrays are cheaper to cut in the former."""
+
+
 @dataclass(frozen=True)
 class Nodes:
     """Weighted points of a mark: `points (node, entries)`, `weights (node,)` with sum 1."""
@@ -54,10 +64,11 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Exact:
-    """All atoms with their weights."""
+    """Nodes that are the law itself: all its atoms, or the neurons of a layer of finite width."""
 
     nodes: Nodes
-    name = "exact"
+    name: str = "exact"
+    reason: str = "all atoms are written out"
 
     @property
     def start(self) -> int:
@@ -65,11 +76,11 @@ class Exact:
         return len(self.nodes.weights)
 
     def size(self, count: int) -> int:
-        """The number of atoms."""
+        """The number of nodes."""
         return self.start
 
     def place(self, count: int, rng: np.random.Generator) -> Nodes:
-        """The atoms."""
+        """The nodes."""
         return self.nodes
 
 
@@ -155,7 +166,7 @@ class Sobol:
     @property
     def start(self) -> int:
         """Fewer points first for a readout than for inputs: edges cost their product."""
-        return 256 if self.mark[0].name in ("input", "neuron") else 64
+        return 64 if self.mark[0].name in ("bias", "readout") else 256
 
     @property
     def order(self) -> float:
@@ -189,6 +200,43 @@ def rules_for(mark: tuple[Block, ...], frame: np.ndarray) -> tuple[Rule, ...]:
     if coordinates(_split_atoms(mark)[1]) <= LATTICE_MOST:
         return Lattice(mark), Sobol(mark, frame)
     return (Sobol(mark, frame),)
+
+
+def layer_rules(
+    network: Network, dims: tuple[int, int], frame: np.ndarray, seed: int
+) -> tuple[tuple[Rule, ...], ...]:
+    """The rules that can serve each layer, `dims` being the numbers of inputs and outputs."""
+    reason = "a layer of finite width, drawn by the problem's seed"
+    return tuple(
+        rules_for(mark, frame) if drawn is None else (Exact(drawn, "sampled", reason),)
+        for mark, drawn in zip(
+            network.marks(*dims), finite_layers(network, dims, seed), strict=True
+        )
+    )
+
+
+def finite_layers(network: Network, dims: tuple[int, int], seed: int) -> tuple[Nodes | None, ...]:
+    """The neurons of the layers of finite width, None for the others."""
+    found: list[Nodes | None] = []
+    marks = network.marks(*dims)
+    for layer, (mark, width) in enumerate(zip(marks, network.finite_widths, strict=True)):
+        if width is None:
+            found.append(None)
+            continue
+        rng = np.random.default_rng([seed, layer, NO_SCRAMBLE])
+        points = np.asarray(image(mark, rng.normal(size=(width, coordinates(mark)))))
+        found.append(Nodes(points, np.full(width, 1 / width)))
+    return tuple(found)
+
+
+def image(mark: Sequence[Block], z: Numbers) -> Numbers:
+    """Marks `(neuron, entries)` from standard normals `(neuron, coordinates)`."""
+    columns, start = [z[:, :0]], 0
+    for block in mark:
+        stop = start + block.law.coordinates(block.size)
+        columns.append(jnp.asarray(block.law.transform(z[:, start:stop])))
+        start = stop
+    return jnp.concatenate(columns, axis=1)
 
 
 def exact_nodes(mark: Sequence[Block], most: int) -> Nodes | None:

@@ -140,7 +140,7 @@ def network_dataset(
         variables["accuracy"] = ((*dims, "part"), np.stack(scored, axis=-1)[None])
     variables["widths"] = (("width", "layer"), [list(widths)])
     coordinates = _coordinates(data, problem.times, len(parts)) | {
-        "width": [widths[0]],
+        "width": [problem.network.growing_width(widths)],
         "seed": np.arange(len(values)),
         "layer": np.arange(1, len(widths) + 1),
     }
@@ -226,18 +226,24 @@ def _doubt(outputs: np.ndarray, error: np.ndarray, weights: np.ndarray) -> np.nd
     return (high.max(-1) > low[..., 0]) @ weights
 
 
-def neurons_over_time(times: np.ndarray, states: Sequence[Ensemble]) -> xr.Dataset:
+def neurons_over_time(
+    times: np.ndarray, states: Sequence[Ensemble], labels: Sequence[Numbers] = ()
+) -> xr.Dataset:
     """Neurons of one ensemble over time: weights and parameters, layers counted from 1.
 
-    A batch of ensembles has a leading dimension `seed`, unless there is only one.
+    `labels` are their marks `(neuron, entries)`, layer by layer. A batch of ensembles has a
+    leading dimension `seed`, unless there is only one.
     """
     first = states[0].weights[0]
     if first.ndim == 2 and len(first) == 1:
-        states = [jax.tree.map(lambda leaf: leaf[0], state) for state in states]
+        states, labels = jax.tree.map(lambda leaf: leaf[0], (states, labels))
     lead = ("seed",) if states[0].weights[0].ndim == 2 else ()
     variables: dict[str, Any] = {}
     for layer, weights in enumerate(states[0].weights, 1):
         variables[f"weight_{layer}"] = ((*lead, f"neuron_{layer}"), np.asarray(weights))
+    for layer, marks in enumerate(labels, 1):
+        dims = (*lead, f"neuron_{layer}", f"entry_{layer}")
+        variables[f"label_{layer}"] = (dims, np.asarray(marks))
     last = len(states[0].weights)
 
     def over_time(name: str, dims: tuple[str, ...], pick: Any) -> None:

@@ -152,7 +152,7 @@ def histograms(states: xr.DataTree, bins: int = 48) -> list[dict[str, Any]]:
     their conditional mean exists, and both displacements have the same law.
     """
     names = list(states.children)
-    networks = [name for name in names if name != "limit"]
+    networks = [name for name in names if name.startswith("width_")]
     if "limit" not in names:
         return []
     limit = states["limit"].to_dataset()

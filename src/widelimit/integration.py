@@ -1,0 +1,211 @@
+"""Single integrations of a limit: nodes placed by their rules, then carried through time.
+
+Memory is bounded (see `memory`), and integrations that do not depend on each other run side by
+side.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from tqdm import tqdm
+
+from widelimit.flow import COPIES, advance_one, follow, method_for
+from widelimit.memory import Memory, default_memory
+from widelimit.neurons import Ensemble, limit_ensemble
+from widelimit.problem import Problem
+from widelimit.progress import progress_bar
+from widelimit.quadrature import Nodes, Rule, layer_rules, principal_directions
+from widelimit.system import System, outputs
+
+STATES_BYTES = 2**28
+"""The neurons of a limit are kept at all observed times while they fit into this; of more, the
+first ones of each Sobol rule, which are a Sobol rule themselves."""
+
+
+@dataclass
+class Integrator:
+    """What does not change between the many integrations of one problem."""
+
+    problem: Problem
+    system: System
+    candidates: tuple[tuple[Rule, ...], ...]
+    """The rules that each layer may use."""
+    memory: Memory
+    bar: tqdm
+    states: list[Ensemble] = field(default_factory=list)
+    """Replicate 0 of the latest sizes at the observed times."""
+    compiled: set[tuple[int, ...]] = field(default_factory=set)
+    """Sizes that were integrated before."""
+    seconds: float = 0.0
+    """How long the latest integration took."""
+
+    @classmethod
+    def of(cls, problem: Problem, dtype: DTypeLike, progress: bool | None) -> "Integrator":
+        """An integrator of a problem, its numbers held as `dtype`."""
+        data, system = problem.dataset, System.of(problem, dtype)
+        dims = data.inputs.shape[1], data.targets.shape[1]
+        frame = principal_directions(data.inputs, data.weights)
+        candidates = layer_rules(problem.network, dims, frame, problem.seed)
+        budget = problem.limit.memory or default_memory()
+        memory = Memory(budget, dims, jnp.dtype(dtype).itemsize, len(system.inputs))
+        return cls(problem, system, candidates, memory, progress_bar("limit", progress))
+
+    @property
+    def double(self) -> bool:
+        """Whether the limit is solved in double precision."""
+        return self.system.inputs.dtype == jnp.float64
+
+    def outputs(
+        self,
+        rules: Sequence[Rule],
+        counts: Sequence[int],
+        scrambles: Sequence[int],
+        tolerance: float,
+        what: str,
+        halved: bool = False,
+    ) -> np.ndarray:
+        """Outputs `(time, point, channel)` on nodes of the given counts, one scramble a layer.
+
+        `halved` asks for steps half as long: a stricter tolerance, and a stop between any two
+        observed times.
+        """
+        started = time.perf_counter()
+        start = self.placed(rules, counts, scrambles)
+        method, system = self.means(start.sizes, tolerance)
+        times, stops = self.problem.times, self.problem.times
+        if halved:
+            stops = np.union1d(times, 0.5 * (times + np.concatenate([[0.0], times[:-1]])))
+            order = method.order(None)
+            assert order is not None
+            tolerance = max(tolerance / 2**order, 1e-12 if self.double else 2e-6)
+        shape = " × ".join(map(str, start.sizes))
+        self.bar.set_description_str(f"limit: {shape} nodes, {what}")
+        path = follow(advance_one, method, system, start, stops, tolerance, "the limit")
+        kept, values, states = self.kept(start.sizes), [], []
+        for stop, ensemble in zip(stops, path, strict=True):
+            if stop not in times:
+                continue
+            values.append(np.asarray(outputs(system, ensemble), float))
+            if not any(scrambles):
+                states.append(jax.tree.map(np.asarray, ensemble.first(kept)))
+            self.bar.set_postfix_str(f" t = {stop:.3g}", refresh=False)
+            self.bar.update()
+        if states:
+            self.states = states
+        self.compiled.add(start.sizes)
+        self.seconds = time.perf_counter() - started
+        return np.stack(values)
+
+    def several(
+        self,
+        rules: Sequence[Rule],
+        counts: Sequence[int],
+        scrambles: Sequence[Sequence[int]],
+        tolerance: float,
+        what: str,
+    ) -> list[np.ndarray]:
+        """`outputs` for each entry of `scrambles`, side by side where memory allows."""
+        sizes = tuple(rule.size(n) for rule, n in zip(rules, counts, strict=True))
+
+        def one(chosen: Sequence[int]) -> np.ndarray:
+            return self.outputs(rules, counts, chosen, tolerance, what)
+
+        return self.side_by_side(sizes, tolerance, one, scrambles)
+
+    def side_by_side(
+        self,
+        sizes: tuple[int, ...],
+        tolerance: float,
+        one: Callable[[Any], Any],
+        entries: Sequence[Any],
+    ) -> list[Any]:
+        """`one(entry)` for every entry, each an integration of these sizes, in threads."""
+        copies = COPIES[type(method_for(tolerance))]
+        each = self.memory.needed(sizes, copies, self.memory.points_at_once(sizes, copies))
+        alone = 0 if sizes in self.compiled else 1  # or every thread would compile the same
+
+        def in_thread(entry: Any) -> Any:
+            with jax.enable_x64(self.double):  # JAX's flag belongs to a thread
+                return one(entry)
+
+        found = [one(entry) for entry in entries[:alone]]
+        self.compiled.add(sizes)
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, self.memory.budget // each or 1)) as pool:
+            return found + list(pool.map(in_thread, entries[alone:]))
+
+    def traced(
+        self,
+        rules: Sequence[Rule],
+        counts: Sequence[int],
+        scrambles: Sequence[int],
+        tolerance: float,
+        labels: Sequence[Sequence[np.ndarray]],
+    ) -> list[list[list[Ensemble]]]:
+        """Neurons with labels `[network][layer] (neuron, entries)`, carried by the limit.
+
+        They are tracers: nodes of weight zero, which the limit moves and does not feel. Returns
+        them at the observed times, `[network][scramble][time]`.
+        """
+        last = [len(layer) for layer in labels[0]]
+        held = [rule.size(n) for rule, n in zip(rules, counts, strict=True)]
+        sizes = tuple(n + m for n, m in zip(held, last, strict=True))
+        self.bar.set_description_str("limit: tracers")
+
+        def one(entry: tuple[Sequence[np.ndarray], int]) -> list[Ensemble]:
+            start = self.placed(rules, counts, [entry[1]] * len(counts), entry[0])
+            method, system = self.means(start.sizes, tolerance)
+            times = self.problem.times
+            path = follow(advance_one, method, system, start, times, tolerance, "the limit")
+            return [jax.tree.map(np.asarray, ensemble.last(last)) for ensemble in path]
+
+        found = self.side_by_side(sizes, tolerance, one, list(product(labels, scrambles)))
+        each = len(scrambles)
+        return [found[k * each : (k + 1) * each] for k in range(len(labels))]
+
+    def means(self, sizes: tuple[int, ...], tolerance: float) -> tuple[diffrax.AbstractERK, System]:
+        """The method, and the system in pieces, with which such an ensemble fits into memory."""
+        method = method_for(tolerance, lambda copies: self.memory.fits(sizes, copies))
+        pieces = self.memory.points_at_once(sizes, COPIES[type(method)])
+        return method, self.system.in_pieces(pieces)
+
+    def placed(
+        self,
+        rules: Sequence[Rule],
+        counts: Sequence[int],
+        scrambles: Sequence[int],
+        labels: Sequence[np.ndarray] | None = None,
+    ) -> Ensemble:
+        """The limit at time zero on nodes of the given counts, tracers last."""
+        seed = self.problem.seed
+        nodes = [
+            rule.place(count, np.random.default_rng([seed, layer, scramble]))
+            for layer, (rule, count, scramble) in enumerate(
+                zip(rules, counts, scrambles, strict=True)
+            )
+        ]
+        if labels is not None:
+            nodes = [
+                Nodes(np.concatenate([n.points, own]), np.append(n.weights, np.zeros(len(own))))
+                for n, own in zip(nodes, labels, strict=True)
+            ]
+        network, dtype = self.problem.network, self.system.inputs.dtype
+        return limit_ensemble(network, nodes, *self.memory.dims, dtype)
+
+    def kept(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """How many of each layer's neurons are kept over time."""
+        kept = list(sizes)
+        most = STATES_BYTES // len(self.problem.times)
+        while self.memory.itemsize * self.memory.edges(kept) > most and max(kept) > 1:
+            largest = int(np.argmax(kept))
+            kept[largest] = (kept[largest] + 1) // 2
+        return tuple(kept)
