@@ -16,6 +16,8 @@ Effort = Literal["smoke", "quick", "full"]
 
 PAPERS = {
     "one-hidden-layer": "one hidden layer, law of large numbers (Sirignano & Spiliopoulos 2020)",
+    "deep": "two and three hidden layers, limits in sequence (Sirignano & Spiliopoulos 2022)",
+    "neuronal-embedding": "any depth, coupling by labels (Nguyen & Pham 2023; Pham & Nguyen 2021)",
     "random-features": "deep, random features at both ends (Araújo, Oliveira & Yukimura 2019)",
 }
 """Names and titles of the reproductions; each is in the module of its name."""

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
+import xarray as xr
 from scipy.integrate import cumulative_simpson
 
 from widelimit.limit import solve
 from widelimit.networks import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, exponent, mean
+from widelimit.papers.observables import moved, neurons, spread_of_moves, spread_of_units
 from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
 
@@ -132,42 +134,29 @@ class Study:
 
     # --- neurons ----------------------------------------------------------------------------------
 
-    def weights(self, layer: int, width: int) -> np.ndarray:
-        """W_layer `(seed, time, from, to)` of all networks of a width."""
-        return self._state(f"hidden_{layer}", width)
-
-    def _state(self, name: str, width: int) -> np.ndarray:
-        group = self.networks.states["width_" + "_".join([str(width)] * 4)].to_dataset()
-        return group[name].values.astype(float)
-
-    def moved(self, layer: int, width: int) -> np.ndarray:
-        """W(T) − W(0)."""
-        weights = self.weights(layer, width)
-        return weights[:, -1] - weights[:, 0]
+    def kept(self, width: int) -> xr.Dataset:
+        """The neurons of all networks of a width."""
+        return neurons(self.networks, width)
 
     def spread_of_units(self, layer: int, width: int) -> np.ndarray:
         """Variance over a layer's neurons of their pre-activation at T, mean over the data."""
-        first = self._state("input", width)[:, -1]
-        z = np.einsum("xd,snd->sxn", problem().dataset.inputs, first)
-        for k in range(2, layer + 1):
-            z = np.einsum("sxn,snm->sxm", np.tanh(z), self.weights(k, width)[:, -1]) / width
-        return z.var(axis=2, ddof=1).mean(axis=1)
+        return spread_of_units(self.kept(width), problem().dataset.inputs, layer)
 
     def spread_of_moves(self, layer: int, width: int) -> np.ndarray:
         """Variance over a layer's weights of how far they moved."""
-        return self.moved(layer, width).var(axis=(1, 2), ddof=1)
+        return spread_of_moves(self.kept(width), layer)
 
     def correlation(self, other: str) -> Measured:
         """Correlation along disjoint paths of W_2's move with W_4's move, or with its feature.
 
         Paths (i_1, i_2, …) with all indices equal; one correlation for each network.
         """
-        width = self.sizes["widths"][-1]
-        mine = np.einsum("snn->sn", self.moved(2, width))
+        kept = self.kept(self.sizes["widths"][-1])
+        mine = np.einsum("snn->sn", moved(kept, 2).values)
         if other == "far layer":
-            theirs = np.einsum("snn->sn", self.moved(4, width))
+            theirs = np.einsum("snn->sn", moved(kept, 4).values)
         else:
-            theirs = self._state("input", width)[:, 0, :, 0]
+            theirs = kept["input"].values[:, 0, :, 0].astype(float)
         mine, theirs = (v - v.mean(axis=1, keepdims=True) for v in (mine, theirs))
         norms = np.sqrt((mine**2).sum(axis=1) * (theirs**2).sum(axis=1))
         return mean((mine * theirs).sum(axis=1) / norms)

@@ -1,0 +1,304 @@
+"""Nguyen & Pham, A rigorous framework for the mean field limit of multilayer networks (2023).
+
+    z_1 = W_1·x + b_1,   z_l(j) = n^(-1) Σ_i W_l[i, j] φ(z_{l-1}(i)) + b_l(j),   f = n^(-1) A·φ(z_L)
+    W_l(0, i, j) = w_l^0(C_{l-1}(i), C_l(j)) with labels C_l(j) drawn independently
+
+The limit is an ODE for functions of labels (their §2.2); a network is coupled to it by its labels
+(§4.1). With Pham & Nguyen, Global convergence of three-layer neural networks (ICLR 2021). They
+count weight layers: L of theirs is one more than the hidden layers here.
+"""
+
+from collections.abc import Callable
+from functools import cache, cached_property
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from widelimit.embedding import Label
+from widelimit.limit import solve
+from widelimit.networks import train
+from widelimit.papers import Effort
+from widelimit.papers.claims import Claim, Measured, exponent
+from widelimit.papers.observables import (
+    end_of,
+    mean_square,
+    neurons,
+    spread_of_moves,
+    spread_of_units,
+)
+from widelimit.problem import Problem
+from widelimit.trajectory import Trajectory
+
+HORIZON = 2.0
+
+SIZES: dict[Effort, dict] = {
+    "smoke": {"widths": [8, 16, 32, 64], "seeds": 60},
+    "quick": {"widths": [8, 20, 50, 128], "seeds": 200},
+    "full": {"widths": [16, 32, 64, 128, 256], "seeds": 600},
+}
+
+STEPS: dict[Effort, list[float]] = {
+    "smoke": [0.08, 0.04, 0.02, 0.01],
+    "quick": [0.08, 0.04, 0.02, 0.01, 0.005],
+    "full": [0.08, 0.04, 0.02, 0.01, 0.005, 0.0025],
+}
+STEP_WIDTH = 32
+
+TRACED: dict[Effort, int] = {"smoke": 4, "quick": 40, "full": 120}
+"""Networks of each width that are coupled to the limit."""
+
+CHECKPOINTS = [48.0, 96.0, 144.0, 192.0]
+"""When the risk of the limit is looked at to see where it ends."""
+
+UNIFORM = {"law": "uniform", "low": -1.0, "high": 1.0}
+LAWS = {"input": {"law": "uniform", "low": -2.0, "high": 2.0}, "readout": {**UNIFORM, "high": 3.0}}
+INDEPENDENT = {"law": "normal", "mean": 1.0, "std": 0.5}
+CORRELATED = {"law": "embedding", "family": "features", "mean": 1.0, "scale": 1.0, "size": 2}
+
+
+def problem(depth: int, hidden: dict, biases: bool = False, **changes) -> Problem:
+    """Eight points with two inputs, a smooth target."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(8, 2))
+    laws = {
+        **LAWS,
+        **({"hidden": hidden} if depth > 1 else {}),
+        **({"bias": UNIFORM} if biases else {}),
+    }
+    return Problem.from_dict({
+        "title": f"neuronal embedding, {depth} hidden layers",
+        "network": {"activations": ["tanh"] * depth, "biases": biases, "initial": laws},
+        "data": {
+            "source": "table",
+            "inputs": x.tolist(),
+            "targets": (np.sin(x[:, 0]) + 0.5 * x[:, 1]).tolist(),
+        },
+        "training": {"horizon": HORIZON},
+        "limit": {"tolerance": 6e-3},
+        "observe": {"times": 4},
+    }).with_changes(**changes)  # fmt: skip
+
+
+class Study:
+    """What several claims share."""
+
+    def __init__(self, effort: Effort):
+        self.sizes, self.steps, self.traced = SIZES[effort], STEPS[effort], TRACED[effort]
+
+    # --- coupling -----------------------------------------------------------------------------
+
+    @cached_property
+    def coupled_networks(self) -> Trajectory:
+        """Two hidden layers with biases, correlated weights, gradient flow; all kept whole."""
+        few = {**self.sizes, "seeds": self.traced, "states": self.traced, "method": "flow"}
+        return train(problem(2, CORRELATED, True, networks=few), progress=False)
+
+    def coupling(self, shift: int) -> Measured:
+        """Exponent in n of D_T, networks from the limit at their own labels (or another's)."""
+        return self._rate(
+            lambda n: _squared_sup(
+                neurons(self.coupled_networks, n), self.at_their_labels(n).roll(seed=shift)
+            )
+        )
+
+    @cache  # noqa: B019
+    def at_their_labels(self, width: int) -> xr.Dataset:
+        """The limit at the labels of the networks of a width."""
+        kept = neurons(self.coupled_networks, width)
+        limit = solve(problem(2, CORRELATED, True), progress=False, tracers=kept)
+        return limit.states["tracers"].to_dataset()
+
+    def step_rate(self, method: str) -> Measured:
+        """The exponent in ε of D_T, networks from gradient flow started alike, n fixed."""
+        few = {"widths": [STEP_WIDTH], "seeds": self.traced, "states": self.traced}
+
+        def states(**settings) -> xr.Dataset:
+            asked = {**few, "precision": "float64", **settings}
+            return neurons(
+                train(problem(2, CORRELATED, True, networks=asked), progress=False), STEP_WIDTH
+            )
+
+        flow = states(method="flow")
+        samples = [_squared_sup(states(method=method, step=e), flow) for e in self.steps]
+        found = exponent([round(1 / e) for e in self.steps], samples, 0.5)
+        return found._replace(value=-found.value)
+
+    # --- degeneracy ---------------------------------------------------------------------------
+
+    @cached_property
+    def independent(self) -> Trajectory:
+        """Four hidden layers, independent weights."""
+        return self._deep(INDEPENDENT)
+
+    @cached_property
+    def correlated(self) -> Trajectory:
+        """Four hidden layers, correlated weights."""
+        return self._deep(CORRELATED)
+
+    def _deep(self, hidden: dict) -> Trajectory:
+        kept = {**self.sizes, "method": "flow", "states": self.sizes["seeds"]}
+        asked = problem(4, hidden, networks=kept, observe={"times": [0.0, HORIZON]})
+        return train(asked, progress=False)
+
+    def units(self, networks: Trajectory, layer: int) -> Measured:
+        """Exponent in n of the spread of pre-activations over a layer."""
+        inputs = networks.problem.dataset.inputs
+        return self._rate(lambda n: spread_of_units(neurons(networks, n), inputs, layer))
+
+    def translation(self, layer: int) -> Measured:
+        """Exponent in n of the spread of a layer's moves."""
+        return self._rate(lambda n: spread_of_moves(neurons(self.independent, n), layer))
+
+    def _rate(self, samples: Callable[[int], np.ndarray]) -> Measured:
+        widths = self.sizes["widths"]
+        return exponent(widths, [samples(n) for n in widths], 0.5)
+
+    def motion(self, mean: float) -> Measured:
+        """Exponent in n of how far outputs move; hidden weights of this mean, three layers."""
+        asked = problem(
+            3, {**INDEPENDENT, "mean": mean}, networks={**self.sizes, "method": "flow"},
+            observe={"times": [0.0, HORIZON]},
+        )  # fmt: skip
+        found = train(asked, progress=False).dataset.output
+        moved = found.isel(time=-1) - found.isel(time=0)
+        return self._rate(lambda n: mean_square(moved.sel(width=n)))
+
+    # --- embeddings ---------------------------------------------------------------------------
+
+    def other_embedding(self, mean: float) -> Measured:
+        """How far the limit moves with another embedding of the same law: 0 is not at all.
+
+        Labels of the upper layer are rotated before they enter, which normals do not notice. In
+        units of the move when the weights' mean is 1.1 in place of 1.
+        """
+        fine = {"tolerance": 3e-3}
+        base, other, shifted = (
+            solve(problem(2, {"law": "embedding", **law}, limit=fine), progress=False).dataset
+            for law in (_turned(1.0, 0.0), _turned(mean, 1.0), _turned(1.1, 0.0))
+        )
+        unit = (shifted.output - base.output).values
+        norm = (unit**2).sum()
+        value = ((other.output - base.output).values * unit).sum() / norm
+        bars = base.output_error.values + other.output_error.values  # 95 % half-widths
+        return Measured(float(value), float((bars * np.abs(unit)).sum() / norm / 1.96))
+
+    # --- the end of training ------------------------------------------------------------------
+
+    def floor(self, depth: int, hidden: dict, **frozen) -> Measured:
+        """Where the risk of the limit ends, in units of its start."""
+        asked = problem(
+            depth, hidden, training={"horizon": CHECKPOINTS[-1], **frozen.get("training", {})},
+            observe={"times": [0.0, *CHECKPOINTS]}, limit={"nodes": [32] * depth},
+        )  # fmt: skip
+        laws = asked.as_dict()["network"]["initial"] | frozen.get("laws", {})
+        asked = asked.with_changes(network={"initial": laws})
+        return end_of(solve(asked, progress=False).dataset.risk.values)
+
+
+def _turned(mean: float, angle: float) -> dict:
+    """w^0 = mean + tanh(w·Qν), w the input weights below, ν the label above, Q a rotation."""
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+    def function(lower: Label, upper: Label) -> Array:
+        return mean + jnp.tanh(lower["input"] @ turn @ upper["incoming"].T)
+
+    return {"family": "given", "function": function, "size": 2}
+
+
+def _squared_sup(networks: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
+    """D_T²: per kind of parameter the mean over entries of sup_t |·|², the largest kind.
+
+    (Nguyen & Pham 2023, §4.1; sup over the observed times.)
+    """
+    names = [str(n) for n in networks.data_vars if "time" in networks[n].dims]
+    sups = [((networks[n] - limit[n]).astype(float) ** 2).max("time") for n in names]
+    return np.max([s.mean([d for d in s.dims if d != "seed"]).values for s in sups], axis=0)
+
+
+def claims(effort: Effort) -> list[Claim]:
+    """Everything that is checked; the smoke form has no rates in the width."""
+    study = Study(effort)
+    found = [*_coupling(study), *_degeneracy(study), *_convergence(study)]
+    smoke = ("embedding-free", "zero-loss-2", "zero-loss-3")
+    return [c for c in found if effort != "smoke" or c.id in smoke]
+
+
+def _coupling(study: Study) -> list[Claim]:
+    return [
+        Claim(
+            "coupling-width", "networks started from labels stay near the limit at these labels: "
+            "D_T ∝ n^(-1/2)",
+            "Theorem 15, Proposition 22", -0.5, 0.0,
+            lambda: study.coupling(0), "another network's labels", lambda: study.coupling(1),
+        ),
+        Claim(
+            "coupling-step", "SGD stays near gradient flow: D_T ∝ ε^(1/2)",
+            "Proposition 23", 0.5, 1.0,
+            lambda: study.step_rate("sgd"), "whole batches in place of single samples",
+            lambda: study.step_rate("gd"),
+        ),
+        Claim(
+            "embedding-free", "the limit does not depend on the choice of the embedding (its "
+            "shift, in units of what a slightly other law causes)",
+            "Corollary on insensitivity, §4.1", 0.0, 1.0,
+            lambda: study.other_embedding(1.0), "the other embedding is of the other law",
+            lambda: study.other_embedding(1.1),
+        ),
+    ]  # fmt: skip
+
+
+def _degeneracy(study: Study) -> list[Claim]:
+    return [
+        Claim(
+            "degeneracy", "independent weights: units of a middle layer become alike, spread "
+            "∝ n^(-1/2)",
+            "Corollary on degeneracy, §5", -0.5, 0.0,
+            lambda: study.units(study.independent, 3), "the last layer, which sees the readout",
+            lambda: study.units(study.independent, 4),
+        ),
+        Claim(
+            "translation", "weights between middle layers move by one number: spread of moves "
+            "∝ n^(-1/2)",
+            "Corollary 30", -0.5, 0.0,
+            lambda: study.translation(3), "weights that see the first layer",
+            lambda: study.translation(2),
+        ),
+        Claim(
+            "no-collapse", "correlated weights: units of a middle layer stay different, spread "
+            "∝ n^0",
+            "§7, bidirectional diversity", 0.0, -0.5,
+            lambda: study.units(study.correlated, 3), "independent weights",
+            lambda: study.units(study.independent, 3),
+        ),
+        Claim(
+            "stationary", "three layers, hidden weights of mean zero: the limit never moves, "
+            "outputs of networks move by ∝ n^(-1)",
+            "§5; Hajjar, Chizat & Giraud 2021", -1.0, 0.0,
+            lambda: study.motion(0.0), "hidden weights of mean 1", lambda: study.motion(1.0),
+        ),
+    ]  # fmt: skip
+
+
+def _convergence(study: Study) -> list[Claim]:
+    point = {
+        "laws": {"input": {"law": "atoms", "points": [[1.0, 0.5]]}},
+        "training": {"learning_rates": {"input": 0.0}},
+    }
+
+    def zero_loss(weight_layers: int, source: str, hidden: dict) -> Claim:
+        depth = weight_layers - 1
+        return Claim(
+            f"zero-loss-{weight_layers}", f"{weight_layers} weight layers: the risk of the limit "
+            "goes to its infimum, 0 (its end in units of its start)",
+            source, 0.0, 0.01,
+            lambda: study.floor(depth, hidden), "the first layer is one frozen atom: no diversity",
+            lambda: study.floor(depth, hidden, **point),
+        )  # fmt: skip
+
+    return [
+        zero_loss(2, "§6, two layers", INDEPENDENT),
+        zero_loss(3, "Theorem 34; Pham & Nguyen 2021, Theorem 8", INDEPENDENT),
+        zero_loss(4, "Theorem 38, any depth", CORRELATED),
+    ]

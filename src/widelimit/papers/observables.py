@@ -1,0 +1,64 @@
+"""What several papers' claims look at: neurons of networks, and the end of a training.
+
+Networks are groups of the states of a `Trajectory`, one entry along `seed` for each network.
+"""
+
+import numpy as np
+import xarray as xr
+
+from widelimit.papers.claims import Measured
+from widelimit.trajectory import Trajectory
+
+
+def neurons(networks: Trajectory, width: int) -> xr.Dataset:
+    """The neurons of networks whose layers all have this width."""
+    depth = networks.problem.network.depth
+    return networks.states["width_" + "_".join([str(width)] * depth)].to_dataset()
+
+
+def squared_distance(outputs: xr.DataArray, limit: Trajectory) -> np.ndarray:
+    """Mean over inputs of (f_network − f)² at the last time, one for each network."""
+    return mean_square((outputs - limit.dataset.output).isel(time=-1))
+
+
+def mean_square(values: xr.DataArray) -> np.ndarray:
+    """The mean square over everything but the networks."""
+    return (values.astype(float) ** 2).mean([d for d in values.dims if d != "seed"]).values
+
+
+def moved(network: xr.Dataset, layer: int) -> xr.DataArray:
+    """W_layer(T) − W_layer(0)."""
+    weights = network[f"hidden_{layer}"].astype(float)
+    return weights.isel(time=-1) - weights.isel(time=0)
+
+
+def spread_of_moves(network: xr.Dataset, layer: int) -> np.ndarray:
+    """Variance over a layer's weights of how far they moved."""
+    return moved(network, layer).var([f"neuron_{layer - 1}", f"neuron_{layer}"], ddof=1).values
+
+
+def spread_of_units(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.ndarray:
+    """Variance over a layer's neurons of their pre-activation at T, mean over inputs (tanh)."""
+    end = network.isel(time=-1)
+    z = np.einsum("xd,snd->sxn", inputs, end["input"].values.astype(float))
+    for k in range(1, layer + 1):
+        if k > 1:
+            weights = end[f"hidden_{k}"].values.astype(float)
+            z = np.einsum("sxn,snm->sxm", np.tanh(z), weights) / weights.shape[1]
+        if f"bias_{k}" in end:
+            z = z + end[f"bias_{k}"].values[:, None, :]
+    return z.var(axis=2, ddof=1).mean(axis=1)
+
+
+def end_of(values: np.ndarray) -> Measured:
+    """Where a quantity at equally spaced times ends, in units of its start: Aitken's extrapolation.
+
+    It suits what decays exponentially. `values[0]` is the start, the other times are late ones;
+    the error is the change from the extrapolation that ends one time earlier.
+    """
+    late = values[1:]
+    ends = [
+        c - (c - b) ** 2 / ((c - b) - (b - a)) if abs((c - b) - (b - a)) > 0 else c
+        for a, b, c in zip(late, late[1:], late[2:], strict=False)
+    ]
+    return Measured(float(ends[-1] / values[0]), float(abs(ends[-1] - ends[-2]) / values[0]))
