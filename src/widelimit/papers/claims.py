@@ -95,8 +95,8 @@ class Finding:
         """The numbers in one line."""
         control = self.control
         return (
-            f"{self.measured:.4g} ± {self.half_width:.1g}, predicted {self.predicted:g}; "
-            f"control {control['measured']:.4g} ± {control['half_width']:.1g}: {control['verdict']}"
+            f"{self.measured:.4g} ± {self.half_width:.2g}, predicted {self.predicted:g}; "
+            f"control {control['measured']:.4g} ± {control['half_width']:.2g}: {control['verdict']}"
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from widelimit.limit import solve
 from widelimit.networks import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, exponent
+from widelimit.papers.data import eight_points
 from widelimit.papers.observables import (
     end_of,
     mean_square,
@@ -67,16 +68,10 @@ LAWS = {
 
 def problem(depth: int = 2, **changes) -> Problem:
     """Eight points with two inputs, a smooth target."""
-    rng = np.random.default_rng(5)
-    x = rng.normal(size=(8, 2))
     return Problem.from_dict({
         "title": f"deep, {depth} hidden layers",
         "network": {"activations": ["tanh"] * depth, "initial": LAWS},
-        "data": {
-            "source": "table",
-            "inputs": x.tolist(),
-            "targets": (np.sin(x[:, 0]) + 0.5 * x[:, 1]).tolist(),
-        },
+        "data": eight_points(),
         "training": {"horizon": HORIZON},
         "limit": {"tolerance": 2e-3},
         "observe": {"times": [0.0, HORIZON]},

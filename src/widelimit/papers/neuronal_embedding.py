@@ -21,6 +21,7 @@ from widelimit.limit import solve
 from widelimit.networks import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, exponent
+from widelimit.papers.data import eight_points
 from widelimit.papers.observables import (
     end_of,
     mean_square,
@@ -60,8 +61,6 @@ CORRELATED = {"law": "embedding", "family": "features", "mean": 1.0, "scale": 1.
 
 def problem(depth: int, hidden: dict, biases: bool = False, **changes) -> Problem:
     """Eight points with two inputs, a smooth target."""
-    rng = np.random.default_rng(5)
-    x = rng.normal(size=(8, 2))
     laws = {
         **LAWS,
         **({"hidden": hidden} if depth > 1 else {}),
@@ -70,11 +69,7 @@ def problem(depth: int, hidden: dict, biases: bool = False, **changes) -> Proble
     return Problem.from_dict({
         "title": f"neuronal embedding, {depth} hidden layers",
         "network": {"activations": ["tanh"] * depth, "biases": biases, "initial": laws},
-        "data": {
-            "source": "table",
-            "inputs": x.tolist(),
-            "targets": (np.sin(x[:, 0]) + 0.5 * x[:, 1]).tolist(),
-        },
+        "data": eight_points(),
         "training": {"horizon": HORIZON},
         "limit": {"tolerance": 6e-3},
         "observe": {"times": 4},

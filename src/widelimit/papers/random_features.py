@@ -19,6 +19,7 @@ from widelimit.limit import solve
 from widelimit.networks import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, exponent, mean
+from widelimit.papers.data import eight_points
 from widelimit.papers.observables import moved, neurons, spread_of_moves, spread_of_units
 from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
@@ -46,19 +47,13 @@ ROUNDS = 25
 
 def problem(**changes) -> Problem:
     """Eight points with two inputs, ends frozen, hidden laws N(1, ½²)."""
-    rng = np.random.default_rng(5)
-    x = rng.normal(size=(8, 2))
     return Problem.from_dict({
         "title": "random features at both ends, four hidden layers",
         "network": {
             "activations": ["tanh"] * 4,
             "initial": {"hidden": {"law": "normal", "mean": 1.0, "std": 0.5}},
         },
-        "data": {
-            "source": "table",
-            "inputs": x.tolist(),
-            "targets": (np.sin(x[:, 0]) + 0.5 * x[:, 1]).tolist(),
-        },
+        "data": eight_points(),
         "training": {
             "horizon": HORIZON,
             "learning_rates": _rates(POWER),

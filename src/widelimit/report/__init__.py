@@ -85,7 +85,7 @@ def _claim(claim: dict[str, Any]) -> dict[str, str]:
     def interval(found: dict[str, Any]) -> str:
         if found["measured"] is None:
             return "not known"
-        return f"{found['measured']:.4g} ± {found['half_width']:.1g}"
+        return f"{found['measured']:.4g} ± {found['half_width']:.2g}"
 
     control = claim["control"]
     return {
