@@ -10,9 +10,10 @@ import pytest
 
 import reference
 from conftest import small_problem, table
-from widelimit import Diverged, solve
+from widelimit import Diverged, ProblemError, solve
 from widelimit.integration import Integrator
 
+NARROW = {"law": "normal", "mean": 1.0, "std": 0.5}
 RATES = {"input": 0.7, "hidden": [1.3, 0.4, 0.9, 1.1], "readout": 0.8}
 
 
@@ -338,3 +339,23 @@ def test_error_bars_are_honest():
     assert warm.max() < 10
     assert covered.mean() >= 0.9
     assert ratio <= 5
+
+
+def _half_tanh(z):
+    return 0.5 * jnp.tanh(z)
+
+
+def test_an_activation_of_ones_own():
+    """½ tanh with twice the readouts at a quarter of the readout's rate is tanh."""
+    plain = small_problem(network={"activations": ["tanh"], "initial": {"readout": NARROW}})
+    doubled = {**NARROW, "mean": 2 * NARROW["mean"], "std": 2 * NARROW["std"]}
+    own = small_problem(
+        network={"activations": [_half_tanh], "initial": {"readout": doubled}},
+        training={"horizon": 1.0, "learning_rates": {"readout": 4.0}},
+    )
+    found, expected = (solve(p, progress=False) for p in (own, plain))
+    np.testing.assert_allclose(found.dataset.output, expected.dataset.output, atol=1e-4)
+    assert "_half_tanh is a function of your own" in found.warnings[0]
+    assert own.network.words() == "1 hidden layer (_half_tanh), without biases"
+    with pytest.raises(ProblemError, match=r"network.activations\[0\]: a function of one's own"):
+        own.to_toml()

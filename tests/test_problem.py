@@ -369,7 +369,7 @@ def test_all_mistakes_are_told_at_once():
     )
     places = {sentence.split(":")[0] for sentence in found}
     assert places >= {
-        "sead", "network.activations", "data.weights", "training.horizon", "limit.tolerance",
+        "sead", "network.activations[1]", "data.weights", "training.horizon", "limit.tolerance",
         "networks.seed", "observe.times",
     }  # fmt: skip
     assert len(found) == len(set(found))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from widelimit.activations import BOUNDED
+from widelimit.activations import BOUNDED, named
 from widelimit.meanfield import output, tangent_kernel, velocity
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
@@ -63,8 +63,15 @@ def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[st
 
 
 def _outside_theorems(problem: Problem) -> list[str]:
-    unbounded = [n for n in dict.fromkeys(problem.network.activations) if n not in BOUNDED]
-    return [
+    chosen = dict.fromkeys(problem.network.activations)
+    unbounded = [a for a in chosen if isinstance(a, str) and a not in BOUNDED]
+    own = [
+        f"the activation {named(a)} is a function of your own: whether it is bounded and smooth, "
+        "as the theorems assume, is not checked"
+        for a in chosen
+        if not isinstance(a, str)
+    ]
+    return own + [
         f"the activation {name} is outside the theorems' assumptions (bounded and smooth): the "
         "limit is computed, but its existence is not covered by them; tanh, erf or sigmoid are"
         for name in unbounded

@@ -19,11 +19,11 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictBool,
-    field_validator,
+    WrapValidator,
     model_validator,
 )
 
-from widelimit.activations import ACTIVATIONS
+from widelimit.activations import ACTIVATIONS, Activation, named
 from widelimit.embedding import Embedding
 from widelimit.laws import Atoms, Law, Normal, Uniform
 
@@ -62,6 +62,17 @@ class Initial(BaseModel):
     neuron: Atoms | None = None
 
 
+def _activation(value: Any, _: Any) -> Any:
+    """A known name or a function; pydantic's own union would report both readings."""
+    if callable(value):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"found {value!r}; must be a string, the name of an activation")
+    if value not in ACTIVATIONS:
+        raise ValueError(f"found {value!r}; the known activations are {_list(ACTIVATIONS)}")
+    return value
+
+
 def _ensembles(value: Any) -> Any:
     """One word or width a layer."""
     if not isinstance(value, list | tuple):
@@ -83,7 +94,9 @@ class Network(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    activations: Annotated[tuple[str, ...], Field(min_length=1)]
+    activations: Annotated[
+        tuple[Annotated[Activation, WrapValidator(_activation)], ...], Field(min_length=1)
+    ]
     biases: StrictBool = False
     output_bias: StrictBool = False
     initial: Initial = Initial()
@@ -117,14 +130,6 @@ class Network(BaseModel):
             if key in initial:
                 initial[key] = _expanded(initial[key], 1)
         return {**raw, "initial": initial}
-
-    @field_validator("activations")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in ACTIVATIONS:
-                raise ValueError(f"found {name!r}; the known activations are {_list(ACTIVATIONS)}")
-        return names
 
     @model_validator(mode="after")
     def _check_layout(self) -> "Network":
@@ -178,7 +183,7 @@ class Network(BaseModel):
     @cached_property
     def activation_functions(self) -> tuple[Callable, ...]:
         """φ_1 … φ_L."""
-        return tuple(ACTIVATIONS[name] for name in self.activations)
+        return tuple(ACTIVATIONS[a] if isinstance(a, str) else a for a in self.activations)
 
     def marks(self, inputs: int, outputs: int) -> tuple[tuple[Block, ...], ...]:
         """What stays attached to the neurons of each layer: their labels.
@@ -248,8 +253,8 @@ class Network(BaseModel):
     def words(self) -> str:
         """The architecture in words, to be read back by the user."""
         layers = "1 hidden layer" if self.depth == 1 else f"{self.depth} hidden layers"
-        names = dict.fromkeys(self.activations)
-        shown = ", ".join(self.activations) if len(names) > 1 else self.activations[0]
+        names = [named(activation) for activation in self.activations]
+        shown = ", ".join(names) if len(set(names)) > 1 else names[0]
         fixed = [f"layer {k} of width {n}" for k, n in enumerate(self.finite_widths, 1) if n]
         kept = f", {' and '.join(fixed)}" if fixed else ""
         return f"{layers} ({shown}), {'with' if self.biases else 'without'} biases{kept}"

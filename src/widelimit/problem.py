@@ -330,14 +330,19 @@ class Problem(BaseModel):
 
     def _refuse_functions(self) -> None:
         """Raise `ProblemError` for what only Python can hold."""
-        places = [
-            f"network.initial.hidden[{k}].function: a function of one's own cannot be written to a "
-            "file; keep the problem in Python (solve, train and compare take it)"
-            for k, law in enumerate(self.network.initial.hidden)
+        network = self.network
+        places = [f"activations[{k}]" for k, a in enumerate(network.activations) if callable(a)]
+        places += [
+            f"initial.hidden[{k}].function"
+            for k, law in enumerate(network.initial.hidden)
             if isinstance(law, Given)
         ]
         if places:
-            raise ProblemError(places, self.title)
+            said = (
+                "a function of one's own cannot be written to a file; keep the problem in Python "
+                "(solve, train and compare take it)"
+            )
+            raise ProblemError([f"network.{place}: {said}" for place in places], self.title)
 
     def digest(self, *sections: str) -> str:
         """SHA-256 of some sections (of the data: their numbers), to tell results apart."""

@@ -18,6 +18,7 @@ PAPERS = {
     "one-hidden-layer": "one hidden layer, law of large numbers (Sirignano & Spiliopoulos 2020)",
     "deep": "two and three hidden layers, limits in sequence (Sirignano & Spiliopoulos 2022)",
     "neuronal-embedding": "any depth, coupling by labels (Nguyen & Pham 2023; Pham & Nguyen 2021)",
+    "landscape": "two layers, isotropic Gaussians (Mei, Montanari & Nguyen 2018)",
     "random-features": "deep, random features at both ends (Araújo, Oliveira & Yukimura 2019)",
 }
 """Names and titles of the reproductions; each is in the module of its name."""

@@ -36,8 +36,8 @@ HORIZON = 2.0
 
 SIZES: dict[Effort, dict] = {
     "smoke": {"widths": [8, 16, 32, 64], "seeds": 60},
-    "quick": {"widths": [8, 20, 50, 128], "seeds": 300},
-    "full": {"widths": [8, 16, 32, 64, 128, 256], "seeds": 1000},
+    "quick": {"widths": [16, 32, 64, 128], "seeds": 300},
+    "full": {"widths": [16, 32, 64, 128, 256], "seeds": 1000},
 }
 
 FINITE: dict[Effort, dict] = {
@@ -49,7 +49,7 @@ FINITE: dict[Effort, dict] = {
 
 STEP_TOLERANCE = 1e-4
 
-TRACED: dict[Effort, int] = {"smoke": 6, "quick": 20, "full": 60}
+TRACED: dict[Effort, int] = {"smoke": 6, "quick": 50, "full": 120}
 """Networks of each width that are compared with the limit neuron by neuron."""
 
 CHECKPOINTS = [48.0, 96.0, 144.0, 192.0]

@@ -216,7 +216,7 @@ def claims(effort: Effort) -> list[Claim]:
     """Everything that is checked; the smoke form has no rates in the width."""
     study = Study(effort)
     found = [*_coupling(study), *_degeneracy(study), *_convergence(study)]
-    smoke = ("embedding-free", "zero-loss-2", "zero-loss-3")
+    smoke = ("embedding-free", "zero-loss-2")
     return [c for c in found if effort != "smoke" or c.id in smoke]
 
 
