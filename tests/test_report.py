@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 import xarray as xr
 
-from conftest import HOSTILE_TITLE, quick_problem
+from conftest import HOSTILE_TITLE, quick_problem, small_problem
 from widelimit import RunFolder, render_report, solve
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -103,6 +103,20 @@ def test_a_limit_alone_has_a_page_with_its_notes(tmp_path):
     assert "3 hidden layers (tanh)" in page
     assert "<h2>Networks</h2>" not in page
     assert "distance ∝ width" not in page
+
+
+def test_layers_of_finite_width_and_functions_of_labels_have_a_page(tmp_path):
+    embedding = {"law": "embedding", "family": "features", "mean": 1.0}
+    for name, network in (
+        ("finite", {"ensembles": ["limit", 3]}),
+        ("embedded", {"initial": {"hidden": embedding}}),
+    ):
+        problem = small_problem(2).with_changes(network=network, limit={"nodes": [32, 16]})
+        folder = RunFolder(tmp_path / name)
+        folder.prepare(problem, ("limit",), overwrite=False)
+        folder.save(solve(problem, progress=False), 1.0)
+        page = render_report(folder)
+        assert ("a finite width" in page) == (name == "finite")
 
 
 def test_notes_are_escaped(folder, tmp_path):

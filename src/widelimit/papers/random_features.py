@@ -35,7 +35,7 @@ SIZES: dict[Effort, dict] = {
 }
 
 STEPS: dict[Effort, list[float]] = {
-    "smoke": [0.08, 0.04, 0.02, 0.01],
+    "smoke": [],
     "quick": [0.08, 0.04, 0.02, 0.01, 0.005],
     "full": [0.08, 0.04, 0.02, 0.01, 0.005, 0.0025],
 }
@@ -206,11 +206,11 @@ def _fixed_point(exact: Problem, power: float, count: int) -> np.ndarray:
 
 
 def claims(effort: Effort) -> list[Claim]:
-    """Everything that is checked; rates in the width are left out of the smoke form."""
+    """Everything that is checked; rates are left out of the smoke form."""
     study = Study(effort)
-    widths = {"error-in-width", "middle-units", "translation"}
+    rates = {"error-in-width", "error-in-step", "middle-units", "translation"}
     everything = [*_about_the_limit(study), *_about_paths(study)]
-    return [c for c in everything if effort != "smoke" or c.id not in widths]
+    return [c for c in everything if effort != "smoke" or c.id not in rates]
 
 
 def _about_the_limit(study: Study) -> list[Claim]:

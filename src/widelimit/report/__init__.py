@@ -186,7 +186,10 @@ def _figures(
 def _limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
     a = limit.dataset.attrs
     nodes = " × ".join(str(int(n)) for n in np.atleast_1d(a["nodes"]))
-    rules = {"exact": "all atoms", "lattice": "shifted lattice", "sobol": "scrambled Sobol"}
+    rules = {
+        "exact": "all atoms", "sampled": "a finite width", "lattice": "shifted lattice",
+        "sobol": "scrambled Sobol",
+    }  # fmt: skip
     used = ", ".join(rules[str(r)] for r in np.atleast_1d(a["rules"]))
     return [
         ("quadrature nodes by layer", f"{nodes} ({used})"),
