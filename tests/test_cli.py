@@ -256,7 +256,7 @@ def test_a_wrong_file_writes_nothing(tmp_path, capfd, name):
     path, folder = tmp_path / "wrong.toml", tmp_path / "run"
     path.write_text("[network]\nactivations = ['tanhh']\n[training]\nhorizn = 1\n", "utf-8")
     err = assert_refused(capfd, folder, name, path, "-o", folder)
-    for words in ("4 mistakes", "network.activations: found 'tanhh'", "did you mean 'horizon'"):
+    for words in ("4 mistakes", "network.activations[0]: found 'tanhh'", "did you mean 'horizon'"):
         assert words in err
 
 
@@ -390,7 +390,7 @@ def test_reproduce_writes_claims_and_a_report(capfd, tmp_path, monkeypatch):
     assert [c["id"] for c in claims] == ["right", "wrong"]
     page = (tmp_path / "r" / "report.html").read_text()
     assert "&lt;b&gt;words" in page
-    assert "halved: 0.5 ± 0.03, fails" in page
+    assert "halved: 0.5 ± 0.033, fails" in page
     about = json.loads((tmp_path / "r" / "provenance.json").read_text())["reproduction"]
     assert about["name"] == "one-hidden-layer"
 
