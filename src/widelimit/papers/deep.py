@@ -102,8 +102,8 @@ class Study:
         """Exponent in N_1 of the distance of networks with N_2 fixed from a limit N_1 → ∞."""
         ensembles = {"ensembles": ["limit", KEPT]}
         limit = solve(problem(network={**network, **ensembles}), progress=False)
-        trained = self.trained(problem(network=ensembles))
-        return self.rate(lambda n: squared_distance(trained.dataset.output.sel(width=n), limit))
+        outputs = self.beside_few.dataset.output
+        return self.rate(lambda n: squared_distance(outputs.sel(width=n), limit))
 
     def second_stage(self, finite_layer: int, network: dict) -> Measured:
         """Exponent in the width of one finite layer of the distance from the full limit."""
@@ -150,19 +150,15 @@ class Study:
         settings["widths"] = widths or settings["widths"]
         return train(asked.with_changes(networks=settings), progress=False)
 
-    @cached_property
-    def two_layers(self) -> Trajectory:
-        """Networks with two hidden layers of the same width."""
-        return self.trained(problem())
-
-    @cached_property
-    def three_layers(self) -> Trajectory:
-        """Networks with three hidden layers of the same width."""
-        return self.trained(problem(3))
-
+    @cache  # noqa: B019
     def networks(self, depth: int) -> Trajectory:
-        """Networks of a depth."""
-        return self.two_layers if depth == 2 else self.three_layers
+        """Networks whose layers have the same width."""
+        return self.trained(problem(depth))
+
+    @cached_property
+    def beside_few(self) -> Trajectory:
+        """Networks with two layers, of which the second has width `KEPT`."""
+        return self.trained(problem(network={"ensembles": ["limit", KEPT]}))
 
     # --- neuron by neuron ---------------------------------------------------------------------
 
@@ -175,14 +171,20 @@ class Study:
 
     def squared_coupling(self, width: int, shift: int) -> np.ndarray:
         """Mean squared distance per kind of parameter at the horizon, summed: one per network."""
-        kept = neurons(self.two_layers, width).isel(seed=slice(self.traced))
-        limit = solve(problem(), progress=False, tracers=kept).states["tracers"].to_dataset()
+        kept, limit = self.pair(width)
         off = (kept - limit.roll(seed=shift)).isel(time=-1)
         return np.sum([mean_square(off[n]) for n in ("input", "hidden_2", "readout")], axis=0)
 
+    @cache  # noqa: B019
+    def pair(self, width: int) -> tuple[xr.Dataset, xr.Dataset]:
+        """Neurons of networks, and the limit at their labels."""
+        kept = neurons(self.networks(2), width).isel(seed=slice(self.traced))
+        limit = solve(problem(), progress=False, tracers=kept)
+        return kept, limit.states["tracers"].to_dataset()
+
     def explained(self, by: Callable[[xr.Dataset], xr.DataArray]) -> Measured:
         """Exponent of the correlation of U(T) − u with something of the neurons, over edges."""
-        return self.rate(lambda n: _correlation(neurons(self.two_layers, n), by) ** 2)
+        return self.rate(lambda n: _correlation(neurons(self.networks(2), n), by) ** 2)
 
     # --- rates --------------------------------------------------------------------------------
 
@@ -209,7 +211,7 @@ class Study:
         A common rate α gives U the effective step α/(N_1 N_2): 1/N_2 of the paper's.
         """
         if not common:
-            return self.rate(lambda n: mean_square(moved(neurons(self.two_layers, n), 2)))
+            return self.rate(lambda n: mean_square(moved(neurons(self.networks(2), n), 2)))
 
         def slowed(n: int) -> np.ndarray:
             rates = {"input": 1.0, "hidden": 1 / n, "readout": 1.0}
@@ -222,9 +224,8 @@ class Study:
 
     def spread(self, layer: int) -> Measured:
         """Exponent of the standard deviation over a layer's units of their pre-activations."""
-
         inputs = problem().dataset.inputs
-        return self.rate(lambda n: spread_of_units(neurons(self.three_layers, n), inputs, layer))
+        return self.rate(lambda n: spread_of_units(neurons(self.networks(3), n), inputs, layer))
 
     # --- the end of training ------------------------------------------------------------------
 

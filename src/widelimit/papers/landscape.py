@@ -70,16 +70,19 @@ THRESHOLDS = {20: (0.08, 0.38), 40: (0.03, 0.42), 80: (0.02, 0.45), math.inf: (0
 
 def smoothed(z: Numbers, knots: Knots, dimension: Dimension, by: Functions = JAX) -> Numbers:
     """h_d(z) = E σ(z g): a sum over knots of E (|z| g − t)_+ times the change of slope."""
-    points = np.array(knots)
-    slopes = np.diff(points[:, 1]) / np.diff(points[:, 0])
-    changes = np.diff(np.concatenate([[0.0], slopes, [0.0]]))
     size = by.arrays.sqrt(z**2 + CUSP**2)
-    total = by.arrays.full_like(size, points[0, 1])
-    for t, change in zip(points[:, 0], changes, strict=True):
+    total = by.arrays.full_like(size, knots[0][1])
+    for (t, _), change in zip(knots, _changes(knots), strict=True):
         a = t / size
         above, mean_above = _tail(a, dimension, by)
         total = total + change * size * (mean_above - a * above)
     return total
+
+
+def _changes(knots: Knots) -> np.ndarray:
+    """By how much the slope of σ changes at each knot."""
+    t, value = np.array(knots).T
+    return np.diff(np.diff(value) / np.diff(t), prepend=0.0, append=0.0)
 
 
 def _tail(a: Numbers, dimension: Dimension, by: Functions) -> tuple[Numbers, Numbers]:
@@ -135,7 +138,7 @@ def pairwise(delta: float, radii: list[float], knots: Knots, horizon: float) -> 
 
     def speed(_: float, r: np.ndarray) -> np.ndarray:
         z = np.outer(r, s)
-        h, slope = smoothed(z, knots, math.inf, NUMPY), _slope(z, knots, math.inf)
+        h, slope = smoothed(z, knots, math.inf, NUMPY), _slope(z, knots)
         v = -(slope * s) @ (p * y)
         u = (slope * s) @ (p[:, None] * h.T)  # ∂_r U(r_i, r_j)
         return -2 * (v + u.mean(axis=1))
@@ -144,13 +147,10 @@ def pairwise(delta: float, radii: list[float], knots: Knots, horizon: float) -> 
     return path.y[:, -1]
 
 
-def _slope(z: np.ndarray, knots: Knots, dimension: Dimension) -> np.ndarray:
-    """h_d'(z) = E g σ'(z g) for z > 0."""
-    points = np.array(knots)
-    slopes = np.diff(points[:, 1]) / np.diff(points[:, 0])
-    changes = np.diff(np.concatenate([[0.0], slopes, [0.0]]))
-    tails = [_tail(t / z, dimension, NUMPY)[1] for t in points[:, 0]]
-    return np.tensordot(changes, tails, axes=1)
+def _slope(z: np.ndarray, knots: Knots) -> np.ndarray:
+    """h'(z) = E g σ'(z g) for z > 0 at d = ∞."""
+    tails = [_tail(t / z, math.inf, NUMPY)[1] for t, _ in knots]
+    return np.tensordot(_changes(knots), tails, axes=1)
 
 
 # --- one sphere -----------------------------------------------------------------------------------
