@@ -18,7 +18,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from widelimit.embedding import Embedding
 from widelimit.laws import Law
 from widelimit.network import Block, Network
-from widelimit.quadrature import ATOM_LIMIT, Nodes, Numbers, coordinates, exact_nodes, image
+from widelimit.quadrature import (
+    ATOM_LIMIT,
+    Nodes,
+    Numbers,
+    coordinates,
+    entries,
+    exact_nodes,
+    image,
+)
 from widelimit.schedules import Rate
 
 
@@ -248,8 +256,4 @@ def _entries(
     if "neuron" in sizes:
         rest = sizes["neuron"] - inputs - biased
         sizes = {"input": inputs, "bias": int(biased), "readout": rest}
-    stops = np.cumsum(list(sizes.values()))
-    return {
-        name: points[:, int(stop) - size : int(stop)]
-        for (name, size), stop in zip(sizes.items(), stops, strict=True)
-    }
+    return entries(sizes, points)

@@ -15,7 +15,7 @@ measured to choose them, and what was tried and did not win, is in docs/method.m
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -230,13 +230,23 @@ def finite_layers(network: Network, dims: tuple[int, int], seed: int) -> tuple[N
 
 
 def image(mark: Sequence[Block], z: Numbers) -> Numbers:
-    """Marks `(neuron, entries)` from standard normals `(neuron, coordinates)`."""
+    """Marks `(neuron, entries)` of standard normals `(neuron, coordinates)`; NumPy stays NumPy."""
+    arrays = np if isinstance(z, np.ndarray) else jnp
     columns, start = [z[:, :0]], 0
     for block in mark:
         stop = start + block.law.coordinates(block.size)
-        columns.append(jnp.asarray(block.law.transform(z[:, start:stop])))
+        columns.append(arrays.asarray(block.law.transform(z[:, start:stop])))
         start = stop
-    return jnp.concatenate(columns, axis=1)
+    return arrays.concatenate(columns, axis=1)
+
+
+def entries(sizes: Mapping[str, int], points: Numbers) -> dict[str, Numbers]:
+    """Columns of marks by name."""
+    found, start = {}, 0
+    for name, size in sizes.items():
+        found[name] = points[:, start : start + size]
+        start += size
+    return found
 
 
 def exact_nodes(mark: Sequence[Block], most: int) -> Nodes | None:
@@ -305,16 +315,13 @@ def _tensor(mark: tuple[Block, ...], z: np.ndarray, weights: np.ndarray) -> Node
     discrete, smooth = _split_atoms(mark)
     atoms = exact_nodes(discrete, SPLIT_LIMIT)
     assert atoms is not None
-    columns, start = {}, 0
-    for block in smooth:
-        stop = start + block.law.coordinates(block.size)
-        image = np.asarray(block.law.transform(z[:, start:stop]))
-        columns[block.name] = np.repeat(image, len(atoms.weights), axis=0)
-        start = stop
-    start = 0
-    for block in discrete:
-        entries = np.tile(atoms.points[:, start : start + block.size], (len(z), 1))
-        columns[block.name] = entries
-        start += block.size
+    columns = {
+        **entries(_sizes(smooth), np.repeat(image(smooth, z), len(atoms.weights), axis=0)),
+        **entries(_sizes(discrete), np.tile(atoms.points, (len(z), 1))),
+    }
     points = np.concatenate([columns[block.name] for block in mark], axis=1)
     return Nodes(points, np.outer(weights, atoms.weights).ravel())
+
+
+def _sizes(blocks: Sequence[Block]) -> dict[str, int]:
+    return {block.name: block.size for block in blocks}
