@@ -135,7 +135,9 @@ def mean(samples: np.ndarray) -> Measured:
     )
 
 
-def exponent(widths: Sequence[int], samples: Sequence[np.ndarray], power: float = 1.0) -> Measured:
+def exponent(
+    widths: Sequence[int | float], samples: Sequence[np.ndarray], power: float = 1.0
+) -> Measured:
     """The exponent b in m(n) = a n^b (1 + c/n), m(n) being the mean of samples at width n.
 
     The term c/n is the correction that a first-order law has at finite widths; without it a slope
@@ -150,3 +152,14 @@ def exponent(widths: Sequence[int], samples: Sequence[np.ndarray], power: float 
     covariance = np.linalg.inv(design.T @ design)
     slope = (covariance @ design.T @ (logs / errors))[1]
     return Measured(float(slope), math.sqrt(covariance[1, 1]), min(m.freedom for m in found))
+
+
+def width_exponent(widths: Sequence[int], squares: Callable[[int], np.ndarray]) -> Measured:
+    """The exponent in the width n of a root mean square; `squares(n)` has one sample a network."""
+    return exponent(widths, [squares(n) for n in widths], 0.5)
+
+
+def step_exponent(steps: Sequence[float], squares: Callable[[float], np.ndarray]) -> Measured:
+    """The exponent in the step ε of a root mean square: n = 1/ε in `exponent`, sign changed."""
+    found = exponent([1 / e for e in steps], [squares(e) for e in steps], 0.5)
+    return found._replace(value=-found.value)

@@ -19,7 +19,7 @@ from widelimit.integration import Integrator
 from widelimit.limit import solve
 from widelimit.networks import train
 from widelimit.papers import Effort
-from widelimit.papers.claims import Claim, Measured, exponent
+from widelimit.papers.claims import Claim, Measured, width_exponent
 from widelimit.papers.data import eight_points
 from widelimit.papers.observables import (
     end_of,
@@ -35,13 +35,11 @@ from widelimit.trajectory import Trajectory
 HORIZON = 2.0
 
 SIZES: dict[Effort, dict] = {
-    "smoke": {"widths": [8, 16, 32, 64], "seeds": 60},
     "quick": {"widths": [16, 32, 64, 128], "seeds": 300},
     "full": {"widths": [16, 32, 64, 128, 256], "seeds": 1000},
 }
 
 FINITE: dict[Effort, dict] = {
-    "smoke": {"widths": [4, 8, 16, 32], "samples": 40},
     "quick": {"widths": [4, 8, 16, 32, 64], "samples": 150},
     "full": {"widths": [4, 8, 16, 32, 64, 128], "samples": 600},
 }
@@ -49,7 +47,7 @@ FINITE: dict[Effort, dict] = {
 
 STEP_TOLERANCE = 1e-4
 
-TRACED: dict[Effort, int] = {"smoke": 6, "quick": 50, "full": 120}
+TRACED: dict[Effort, int] = {"quick": 50, "full": 120}
 """Networks of each width that are compared with the limit neuron by neuron."""
 
 CHECKPOINTS = [48.0, 96.0, 144.0, 192.0]
@@ -94,7 +92,21 @@ class Study:
     """What several claims share."""
 
     def __init__(self, effort: Effort):
-        self.sizes, self.finite, self.traced = SIZES[effort], FINITE[effort], TRACED[effort]
+        self.effort: Effort = effort
+
+    @property
+    def sizes(self) -> dict:
+        """Widths of the networks, and how many of each."""
+        return SIZES[self.effort]
+
+    @property
+    def finite(self) -> dict:
+        """Widths of a finite layer, and how many samples of it."""
+        return FINITE[self.effort]
+
+    def rate(self, squares: Callable[[int], np.ndarray]) -> Measured:
+        """The exponent in n of a root mean square, one sample per network."""
+        return width_exponent(self.sizes["widths"], squares)
 
     # --- the order of limits ------------------------------------------------------------------
 
@@ -108,11 +120,10 @@ class Study:
     def second_stage(self, finite_layer: int, network: dict) -> Measured:
         """Exponent in the width of one finite layer of the distance from the full limit."""
         limit = solve(problem(network=network), progress=False).dataset.output.values[-1]
-        samples = [
-            ((self.intermediate(finite_layer, n) - limit) ** 2).mean(axis=(1, 2))
-            for n in self.finite["widths"]
-        ]
-        return exponent(self.finite["widths"], samples, 0.5)
+        return width_exponent(
+            self.finite["widths"],
+            lambda n: ((self.intermediate(finite_layer, n) - limit) ** 2).mean(axis=(1, 2)),
+        )
 
     @cache  # noqa: B019
     def intermediate(self, finite_layer: int, width: int) -> np.ndarray:
@@ -136,11 +147,6 @@ class Study:
         limit = solve(problem(depth, network=network), progress=False)
         outputs = self.networks(depth).dataset.output
         return self.rate(lambda n: squared_distance(outputs.sel(width=n), limit))
-
-    def rate(self, samples: Callable[[int], np.ndarray]) -> Measured:
-        """The exponent of the root mean of squares, one sample per network."""
-        widths = self.sizes["widths"]
-        return exponent(widths, [samples(n) for n in widths], 0.5)
 
     # --- networks -----------------------------------------------------------------------------
 
@@ -178,7 +184,7 @@ class Study:
     @cache  # noqa: B019
     def pair(self, width: int) -> tuple[xr.Dataset, xr.Dataset]:
         """Neurons of networks, and the limit at their labels."""
-        kept = neurons(self.networks(2), width).isel(seed=slice(self.traced))
+        kept = neurons(self.networks(2), width).isel(seed=slice(TRACED[self.effort]))
         limit = solve(problem(), progress=False, tracers=kept)
         return kept, limit.states["tracers"].to_dataset()
 

@@ -20,12 +20,13 @@ from widelimit.embedding import Label
 from widelimit.limit import solve
 from widelimit.networks import train
 from widelimit.papers import Effort
-from widelimit.papers.claims import Claim, Measured, exponent
+from widelimit.papers.claims import Claim, Measured, step_exponent, width_exponent
 from widelimit.papers.data import eight_points
 from widelimit.papers.observables import (
     end_of,
     mean_square,
     neurons,
+    shift_in_units,
     spread_of_moves,
     spread_of_units,
 )
@@ -35,19 +36,17 @@ from widelimit.trajectory import Trajectory
 HORIZON = 2.0
 
 SIZES: dict[Effort, dict] = {
-    "smoke": {"widths": [8, 16, 32, 64], "seeds": 60},
     "quick": {"widths": [8, 20, 50, 128], "seeds": 200},
     "full": {"widths": [16, 32, 64, 128, 256], "seeds": 600},
 }
 
 STEPS: dict[Effort, list[float]] = {
-    "smoke": [0.08, 0.04, 0.02, 0.01],
     "quick": [0.08, 0.04, 0.02, 0.01, 0.005],
     "full": [0.08, 0.04, 0.02, 0.01, 0.005, 0.0025],
 }
 STEP_WIDTH = 32
 
-TRACED: dict[Effort, int] = {"smoke": 4, "quick": 40, "full": 120}
+TRACED: dict[Effort, int] = {"quick": 40, "full": 120}
 """Networks of each width that are coupled to the limit."""
 
 CHECKPOINTS = [48.0, 96.0, 144.0, 192.0]
@@ -80,7 +79,21 @@ class Study:
     """What several claims share."""
 
     def __init__(self, effort: Effort):
-        self.sizes, self.steps, self.traced = SIZES[effort], STEPS[effort], TRACED[effort]
+        self.effort: Effort = effort
+
+    @property
+    def sizes(self) -> dict:
+        """Widths of the networks, and how many of each."""
+        return SIZES[self.effort]
+
+    @property
+    def traced(self) -> int:
+        """How many networks of each width are coupled."""
+        return TRACED[self.effort]
+
+    def rate(self, squares: Callable[[int], np.ndarray]) -> Measured:
+        """The exponent in n of a root mean square, one sample per network."""
+        return width_exponent(self.sizes["widths"], squares)
 
     # --- coupling -----------------------------------------------------------------------------
 
@@ -92,7 +105,7 @@ class Study:
 
     def coupling(self, shift: int) -> Measured:
         """Exponent in n of D_T, networks from the limit at their own labels (or another's)."""
-        return self._rate(
+        return self.rate(
             lambda n: _squared_sup(
                 neurons(self.coupled_networks, n), self.at_their_labels(n).roll(seed=shift)
             )
@@ -116,9 +129,9 @@ class Study:
             )
 
         flow = states(method="flow")
-        samples = [_squared_sup(states(method=method, step=e), flow) for e in self.steps]
-        found = exponent([round(1 / e) for e in self.steps], samples, 0.5)
-        return found._replace(value=-found.value)
+        return step_exponent(
+            STEPS[self.effort], lambda e: _squared_sup(states(method=method, step=e), flow)
+        )
 
     # --- degeneracy ---------------------------------------------------------------------------
 
@@ -140,15 +153,11 @@ class Study:
     def units(self, networks: Trajectory, layer: int) -> Measured:
         """Exponent in n of the spread of pre-activations over a layer."""
         inputs = networks.problem.dataset.inputs
-        return self._rate(lambda n: spread_of_units(neurons(networks, n), inputs, layer))
+        return self.rate(lambda n: spread_of_units(neurons(networks, n), inputs, layer))
 
     def translation(self, layer: int) -> Measured:
         """Exponent in n of the spread of a layer's moves."""
-        return self._rate(lambda n: spread_of_moves(neurons(self.independent, n), layer))
-
-    def _rate(self, samples: Callable[[int], np.ndarray]) -> Measured:
-        widths = self.sizes["widths"]
-        return exponent(widths, [samples(n) for n in widths], 0.5)
+        return self.rate(lambda n: spread_of_moves(neurons(self.independent, n), layer))
 
     def motion(self, mean: float) -> Measured:
         """Exponent in n of how far outputs move; hidden weights of this mean, three layers."""
@@ -158,7 +167,7 @@ class Study:
         )  # fmt: skip
         found = train(asked, progress=False).dataset.output
         moved = found.isel(time=-1) - found.isel(time=0)
-        return self._rate(lambda n: mean_square(moved.sel(width=n)))
+        return self.rate(lambda n: mean_square(moved.sel(width=n)))
 
     # --- embeddings ---------------------------------------------------------------------------
 
@@ -173,11 +182,7 @@ class Study:
             solve(problem(2, {"law": "embedding", **law}, limit=fine), progress=False).dataset
             for law in (_turned(1.0, 0.0), _turned(mean, 1.0), _turned(1.1, 0.0))
         )
-        unit = (shifted.output - base.output).values
-        norm = (unit**2).sum()
-        value = ((other.output - base.output).values * unit).sum() / norm
-        bars = base.output_error.values + other.output_error.values  # 95 % half-widths
-        return Measured(float(value), float((bars * np.abs(unit)).sum() / norm / 1.96))
+        return shift_in_units(base, other, shifted)
 
     # --- the end of training ------------------------------------------------------------------
 

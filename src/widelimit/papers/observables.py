@@ -50,6 +50,18 @@ def spread_of_units(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.n
     return z.var(axis=2, ddof=1).mean(axis=1)
 
 
+def shift_in_units(base: xr.Dataset, other: xr.Dataset, unit: xr.Dataset) -> Measured:
+    """How far a limit's outputs move from `base` to `other`, in units of `base` to `unit`.
+
+    The part of the one move along the other; error bars of limits are 95 % half-widths.
+    """
+    direction = (unit.output - base.output).values
+    norm = (direction**2).sum()
+    value = ((other.output - base.output).values * direction).sum() / norm
+    bars = base.output_error.values + other.output_error.values
+    return Measured(float(value), float((bars * np.abs(direction)).sum() / norm / 1.96))
+
+
 def end_of(values: np.ndarray) -> Measured:
     """Where a quantity at equally spaced times ends, in units of its start: Aitken's extrapolation.
 

@@ -19,6 +19,7 @@ from widelimit.limit import solve
 from widelimit.networks import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, exponent, mean
+from widelimit.papers.observables import shift_in_units
 from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
 
@@ -227,15 +228,8 @@ class Study:
         """
         readout = {"law": "uniform", **READOUT, "high": 3.1}
         moved = {"network": {"initial": {"readout": readout}}}
-        base = self.limit.dataset
-        shift = self._solved(**moved).dataset
         other = self._solved(limit={"rules": ["sobol"]}, **({} if right else moved))
-        found = other.dataset
-        unit = (shift.output - base.output).values
-        norm = (unit**2).sum()
-        value = ((found.output - base.output).values * unit).sum() / norm
-        bars = base.output_error.values + found.output_error.values  # 95 % half-widths
-        return Measured(float(value), float((bars * np.abs(unit)).sum() / norm / 1.96))
+        return shift_in_units(self.limit.dataset, other.dataset, self._solved(**moved).dataset)
 
 
 EDGES = np.linspace(-2.5, 2.5, 17), np.linspace(-2.0, 4.0, 17)
@@ -327,7 +321,7 @@ def _bin_shares(limit: Trajectory) -> tuple[np.ndarray, np.ndarray]:
 def claims(effort: Effort) -> list[Claim]:
     """Everything that is checked: the equation first, then networks against it."""
     study = Study(effort)
-    return [*_about_the_limit(study), *_about_networks(study)]
+    return [*_about_the_limit(study), *_about_networks(study), *_about_the_density(study)]
 
 
 def _about_the_limit(study: Study) -> list[Claim]:
@@ -391,6 +385,11 @@ def _about_networks(study: Study) -> list[Claim]:
             "chaos-triple", "three neurons become independent: E[h h h] − (E h)³ ∝ 1/N",
             "Theorem 1.7 (propagation of chaos)", -1.0, study.triple, 1.0,
         ),
+    ]  # fmt: skip
+
+
+def _about_the_density(study: Study) -> list[Claim]:
+    return [
         Claim(
             "density", "the density follows d/dt log p = −div v along characteristics "
             "(1: histograms of trained networks are where this density is)",

@@ -18,7 +18,7 @@ from scipy.integrate import cumulative_simpson
 from widelimit.limit import solve
 from widelimit.networks import train
 from widelimit.papers import Effort
-from widelimit.papers.claims import Claim, Measured, exponent, mean
+from widelimit.papers.claims import Claim, Measured, mean, step_exponent, width_exponent
 from widelimit.papers.data import eight_points
 from widelimit.papers.observables import moved, neurons, spread_of_moves, spread_of_units
 from widelimit.problem import Problem
@@ -35,7 +35,6 @@ SIZES: dict[Effort, dict] = {
 }
 
 STEPS: dict[Effort, list[float]] = {
-    "smoke": [],
     "quick": [0.08, 0.04, 0.02, 0.01, 0.005],
     "full": [0.08, 0.04, 0.02, 0.01, 0.005, 0.0025],
 }
@@ -83,7 +82,8 @@ class Study:
     """What several claims share."""
 
     def __init__(self, effort: Effort):
-        self.sizes, self.steps = SIZES[effort], STEPS[effort]
+        self.effort: Effort = effort
+        self.sizes = SIZES[effort]
 
     @cached_property
     def limit(self) -> Trajectory:
@@ -101,10 +101,9 @@ class Study:
         asked = {**self.sizes, "method": "flow", "states": self.sizes["seeds"]}
         return train(problem(networks=asked), progress=False)
 
-    def rate(self, samples: Callable[[int], np.ndarray], power: float = 0.5) -> Measured:
-        """The exponent in N of a quantity with one sample per network."""
-        widths = self.sizes["widths"]
-        return exponent(widths, [samples(n) for n in widths], power)
+    def rate(self, squares: Callable[[int], np.ndarray]) -> Measured:
+        """The exponent in N of a root mean square, one sample per network."""
+        return width_exponent(self.sizes["widths"], squares)
 
     def squared_loss_error(self, limit: Trajectory, width: int) -> np.ndarray:
         """(loss of a network − loss of the limit)² at the horizon."""
@@ -115,12 +114,12 @@ class Study:
         """The exponent in ε of the distance from gradient flow started alike, N fixed."""
         few = {"widths": [STEP_WIDTH], "seeds": self.sizes["seeds"]}
         flow = self._outputs({**few, "method": "flow"})
-        samples = [
-            ((self._outputs({**few, "method": method, "step": e}) - flow) ** 2).mean(axis=1)
-            for e in self.steps
-        ]
-        found = exponent([round(1 / e) for e in self.steps], samples, 0.5)
-        return found._replace(value=-found.value)
+
+        def squares(e: float) -> np.ndarray:
+            found = self._outputs({**few, "method": method, "step": e})
+            return ((found - flow) ** 2).mean(axis=1)
+
+        return step_exponent(STEPS[self.effort], squares)
 
     def _outputs(self, settings: dict) -> np.ndarray:
         asked = {**settings, "precision": "float64"}
