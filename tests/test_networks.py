@@ -291,3 +291,12 @@ def test_as_many_networks_are_kept_whole_as_asked():
     one = train(problem.with_changes(networks={"states": 1}), progress=False)
     first = one.states["width_16"]["input"].values
     np.testing.assert_array_equal(first, kept["input"].values[0])
+
+
+def test_outputs_are_computed_in_pieces_that_fit(monkeypatch):
+    """Two points at a time, of eight: the same outputs."""
+    problem = small_problem(networks={"widths": [4], "seeds": 2, "precision": "float64"})
+    whole = train(problem, progress=False).dataset.output
+    monkeypatch.setattr("widelimit.networks.VALUES", 16)
+    pieces = train(problem, progress=False).dataset.output
+    np.testing.assert_allclose(pieces, whole, atol=1e-14)

@@ -2,10 +2,13 @@
 
 import copy
 import tomllib
+from urllib.error import URLError
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import load_digits
+from sklearn.datasets._openml import OpenMLError
 
 from conftest import small_problem, table
 from widelimit import Problem, ProblemError
@@ -215,8 +218,8 @@ UNKNOWN_NAME = [
     ("network.initial.hidden", [{"law": "nrmal"}], ["hidden[0].law", "did you mean 'normal'"]),
     ("network.initial.readout", {"mean": 1.0}, ["readout.law: is missing", "'normal', 'uniform'"]),
     ("training.loss", "hinge", ["found 'hinge'", "the known losses are squared"]),
-    ("data.source", "mnist", ["found 'mnist'", "'table', 'csv', 'npz', 'digits'"]),
-    ("data", {}, ["data.source: is missing", "'table', 'csv', 'npz', 'digits'"]),
+    ("data.source", "mnist", ["found 'mnist'", "'table', 'csv', 'npz', 'digits', 'openml'"]),
+    ("data", {}, ["data.source: is missing", "'table', 'csv', 'npz', 'digits', 'openml'"]),
     ("networks.method", "adam", ["found 'adam'", "'sgd', 'gd' or 'flow'"]),
     ("networks.draw", "all", ["found 'all'", "'independent', 'distinct' or 'epochs'"]),
     ("limit.precision", "float16", ["found 'float16'", "'float64' or 'float32'"]),
@@ -563,6 +566,76 @@ def test_digits_are_scikit_learns():
     assert np.array_equal(data.inputs * 16, digits.data)
     assert np.array_equal(data.targets.argmax(1), digits.target)
     assert data.one_hot
+
+
+def _openml(monkeypatch, inputs, targets):
+    """What openml.org is asked for, when it would answer with these arrays."""
+    asked = []
+
+    def fetch(name, **settings):
+        asked.append((name, settings["version"]))
+        return inputs, targets
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
+    return asked
+
+
+def test_openml_scales_pixels_and_writes_labels_as_one_hot(monkeypatch):
+    pixels = np.array([[0, 51], [255, 102], [0, 0]])
+    asked = _openml(monkeypatch, pixels, np.array(["7", "1", "7"], dtype=object))
+    raw = changed(("data", {"source": "openml", "name": "mnist_784"}))
+    problem = Problem.from_dict(raw)
+    data = problem.dataset
+    assert asked == [("mnist_784", 1)]
+    assert data.inputs.tolist() == [[0, 0.2], [1, 0.4], [0, 0]]
+    assert data.targets.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert data.channels == ("1", "7")
+    assert problem.as_dict()["data"] == {
+        "source": "openml", "name": "mnist_784", "version": 1, "holdout": 0.0
+    }  # fmt: skip
+
+
+def test_openml_leaves_numeric_targets_as_they_are(monkeypatch):
+    asked = _openml(monkeypatch, np.array([[-4.0, 1.0], [2.0, 2.0]]), np.array([3.5, -1.0]))
+    raw = changed(("data", {"source": "openml", "name": "houses", "version": 3}))
+    data = Problem.from_dict(raw).dataset
+    assert asked == [("houses", 3)]
+    assert data.inputs.tolist() == [[-1, 0.25], [0.5, 0.5]]
+    assert data.targets.tolist() == [[3.5], [-1.0]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (URLError("no route to host"), "'mnist' (version 1) is not on this machine yet and "),
+        (OpenMLError("Dataset mnist with version 1 not found."), "version 1 not found"),
+    ],
+)
+def test_openml_out_of_reach_is_told(monkeypatch, answer, said):
+    def fetch(name, **settings):
+        raise answer
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
+    with pytest.raises(ProblemError) as caught:
+        Problem.from_dict(changed(("data", {"source": "openml", "name": "mnist"})))
+    assert "data.name: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "said"),
+    [
+        (csr_array(np.eye(2)), np.ones(2), "not a table of numbers"),
+        (np.array([["red"], ["blue"]]), np.ones(2), "not a table of numbers"),
+        (np.eye(2), np.array([["a", "b"], ["c", "d"]]), "several columns of class labels"),
+        (np.eye(2), np.array(["a", None], dtype=object), "has no label in row 1"),
+        (np.array([[1.0], [np.nan]]), np.ones(2), "found NaN or infinity in row 1"),
+    ],
+)
+def test_openml_tables_that_do_not_fit(monkeypatch, inputs, targets, said):
+    _openml(monkeypatch, inputs, targets)
+    with pytest.raises(ProblemError, match=said):
+        Problem.from_dict(changed(("data", {"source": "openml", "name": "some"})))
 
 
 def _split(seed, holdout=0.3):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from widelimit.laws import Number, checked_rows, checked_weights
 
@@ -253,7 +253,50 @@ class Digits(_Source):
         )
 
 
-DataSource = Annotated[Table | Csv | Npz | Digits, Field(discriminator="source")]
+class OpenML(_Source):
+    """A data set of openml.org by name, downloaded once and then kept by scikit-learn.
+
+    Inputs are divided by the largest absolute value among them (255 for the pixels of MNIST).
+    Class labels become one-hot targets, in the order of their sorted names; numbers stay.
+    """
+
+    source: Literal["openml"] = "openml"
+    name: Annotated[str, Field(min_length=1)]
+    version: Annotated[int, Strict(), Field(ge=1)] = 1
+
+    def rows(self, folder: Path) -> _Rows:
+        """The data set's numeric columns, and its target as the data set names it."""
+        inputs, targets = self._fetched()
+        if not isinstance(inputs, np.ndarray) or not _real(inputs):
+            raise ValueError(f"name: {self.name!r} has inputs that are not a table of numbers")
+        largest = float(np.nanmax(np.abs(inputs), initial=0.0)) or 1.0
+        if _real(targets):
+            numbers = np.asarray(targets, float).reshape(len(targets), -1)
+            return _Rows(inputs / largest, numbers, None, _count_up(numbers))
+        if targets.ndim > 1:
+            raise ValueError(f"name: {self.name!r} has several columns of class labels as targets")
+        missing = np.flatnonzero([label is None or label != label for label in targets])
+        if len(missing):
+            raise ValueError(f"name: {self.name!r} has no label in row {missing[0]}")
+        classes, which = np.unique(targets.astype(str), return_inverse=True)
+        return _Rows(inputs / largest, np.eye(len(classes))[which], None, tuple(map(str, classes)))
+
+    def _fetched(self) -> tuple[Any, Any]:
+        from sklearn.datasets import fetch_openml
+
+        called = f"{self.name!r} (version {self.version})"
+        try:
+            return fetch_openml(self.name, version=self.version, as_frame=False, return_X_y=True)
+        except OSError as error:
+            raise ValueError(
+                f"name: {called} is not on this machine yet and openml.org was not reached "
+                f"({error}); it is needed once"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"name: {called} was not had from openml.org: {error}") from None
+
+
+DataSource = Annotated[Table | Csv | Npz | Digits | OpenML, Field(discriminator="source")]
 """Any source, told apart by its key `source`."""
 
 

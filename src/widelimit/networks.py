@@ -31,6 +31,9 @@ from widelimit.trajectory import Trajectory, network_dataset, neurons_over_time
 GROUP_BYTES = 2**26
 """Networks are trained together while their parameters fit into this."""
 
+VALUES = 2**26
+"""Most values of neurons, of all networks trained together, while outputs are computed."""
+
 FLOW_TOLERANCE = {"float64": 1e-8, "float32": 1e-4}
 """Step tolerance of `method = "flow"`: far below the spread between networks."""
 
@@ -125,14 +128,13 @@ def _one_width(
     sizes = held_sizes(neuron_kinds(problem.network, widths, *dims), widths)
     floats = sum(a * b for a, b in zip([dims[0], *sizes], [*sizes, dims[1]], strict=True))
     bytes_each = floats * system.inputs.dtype.itemsize
-    most = max(1, min(settings.seeds, GROUP_BYTES // bytes_each))
-    groups = math.ceil(settings.seeds / most)
-    size = math.ceil(settings.seeds / groups)  # one size for all groups: one compilation
+    groups, size = _groups(settings.seeds, bytes_each)
     padded = jnp.concatenate([keys, keys[: groups * size - settings.seeds]])
     values: list[np.ndarray] = []
     states: list[list[Ensemble]] = []
     labels: list[tuple[np.ndarray, ...]] = []
     dtype, finite = system.inputs.dtype, finite_layers(problem.network, dims, problem.seed)
+    looked = system.in_pieces(max(1, VALUES // (size * sum(sizes))))
     given = [None if layer is None else layer.points for layer in finite]
     shape = " × ".join(map(str, widths))
     total = groups * len(problem.times)
@@ -144,7 +146,7 @@ def _one_width(
             start, marks = _sampled(initial_keys, problem.network, widths, *dims, dtype, given)
             labels.append(_first(marks, settings.states - group * size))
             for time, ensembles in _paths(problem, system, widths, start, data_keys, bar):
-                rows.append(_finite(_many_outputs(system, ensembles), time, problem, widths))
+                rows.append(_finite(_many_outputs(looked, ensembles), time, problem, widths))
                 path.append(_first(ensembles, settings.states - group * size))
                 bar.update()
             values.append(np.stack(rows, axis=1))
@@ -154,6 +156,13 @@ def _one_width(
     kept = [_joined_groups(at) for at in zip(*states, strict=True)]
     neurons = neurons_over_time(problem.times, kept, _joined_groups(labels))
     return dataset, _name(widths), neurons
+
+
+def _groups(seeds: int, bytes_each: int) -> tuple[int, int]:
+    """How many groups, and how many networks in each: one size for all, hence one compilation."""
+    most = max(1, min(seeds, GROUP_BYTES // bytes_each))
+    groups = math.ceil(seeds / most)
+    return groups, math.ceil(seeds / groups)
 
 
 def _first(networks: Any, count: int) -> Any:
