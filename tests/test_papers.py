@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from widelimit import ProblemError
-from widelimit.papers import PAPERS, find, reproduce
+from widelimit.papers import PAPERS, find, histograms, one_hidden_layer, reproduce
 from widelimit.papers.claims import Claim, Measured, checked, exponent, judged, mean
+from widelimit.papers.observables import histogram_distance
 
 KNOWN = {"threshold-40-high"}
 """Claims that do fail: docs/papers says why."""
@@ -66,6 +67,30 @@ def test_a_finding_tells_both_measurements():
 def test_an_unknown_paper_lists_the_known_ones():
     with pytest.raises(ProblemError, match=r"known are one-hidden-layer.*did you mean 'one-hidd"):
         find("one-hiden-layer")
+
+
+def test_mnist_belongs_to_one_paper():
+    with pytest.raises(ProblemError, match=r"--mnist.*only 'one-hidden-layer' has"):
+        reproduce("deep", "smoke", mnist=True)
+
+
+def test_histograms_of_mnist_are_those_of_a_data_set_by_name(monkeypatch):
+    """With 30 grey images of 784 pixels in its place: the claim is measured on them."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (30, 784)), np.array(list("0123456789") * 3, object)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda name, **_: (images, labels))
+    monkeypatch.setitem(histograms.SIZES, "quick", {"widths": [4, 8, 16, 32], "seeds": 20})
+    claim = one_hidden_layer.claims("quick", "mnist")[-1]
+    assert claim.id == "histograms-mnist"
+    assert histograms.problem("mnist", "1/width", "quick").dataset.inputs.max() == 1
+    assert judged(-0.5, 0.0, claim.measure()) != "fails"
+
+
+def test_distance_of_histograms():
+    """Two networks of two neurons at a threshold that parts them: (1 − ½)² for one of 33."""
+    values = np.array([[0.0, 0.0], [0.0, 1.0]])
+    found = histogram_distance(values, 0.0, 1.0)
+    assert found == pytest.approx([32 / 33 / 4] * 2)
 
 
 @pytest.mark.parametrize("name", PAPERS)

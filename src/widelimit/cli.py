@@ -166,6 +166,9 @@ def reproduce(
     quick: Annotated[
         bool, Parameter(negative=(), help="Fewer networks: less power, the same false alarms.")
     ] = False,
+    mnist: Annotated[
+        bool, Parameter(negative=(), help="Images of MNIST, downloaded once (one-hidden-layer).")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> int:
@@ -174,17 +177,20 @@ def reproduce(
     from widelimit.runfolder import RunFolder
 
     answer, folder = _Answer("reproduce", output, as_json), RunFolder(output)
-    title = find(name)
+    title = find(name, mnist)
     folder.prepare_claims(name, overwrite)
     print(f"{name}: {title}", file=sys.stderr)
-    return answer.after(lambda: _reproduce(name, "quick" if quick else "full", folder, answer))
+    effort = "quick" if quick else "full"
+    return answer.after(lambda: _reproduce(name, effort, mnist, folder, answer))
 
 
-def _reproduce(name: str, effort: "Effort", folder: "RunFolder", answer: _Answer) -> None:
+def _reproduce(
+    name: str, effort: "Effort", mnist: bool, folder: "RunFolder", answer: _Answer
+) -> None:
     from widelimit.papers import PAPERS, reproduce
     from widelimit.report import render_report
 
-    findings = reproduce(name, effort)
+    findings = reproduce(name, effort, mnist=mnist)
     seconds = round(time.perf_counter() - answer.started, 3)
     about = {"name": name, "title": PAPERS[name], "effort": effort, "wall_seconds": seconds}
     folder.save_claims([finding.as_dict() for finding in findings], about)

@@ -24,13 +24,23 @@ PAPERS = {
 """Names and titles of the reproductions; each is in the module of its name."""
 
 
-def find(name: str) -> str:
-    """The title of a reproduction. Raises `ProblemError` for a name that is not known."""
+WITH_MNIST = "one-hidden-layer"
+"""The reproduction that has a claim about images, which can be those of MNIST."""
+
+
+def find(name: str, mnist: bool = False) -> str:
+    """The title of a reproduction.
+
+    Raises `ProblemError` for a name that is not known, and if MNIST is asked for in vain.
+    """
     if name not in PAPERS:
         near = get_close_matches(name, PAPERS, 1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         known = ", ".join(PAPERS)
         raise ProblemError([f"found {name!r}; known are {known}{meant}"], "the reproduction")
+    if mnist and name != WITH_MNIST:
+        said = f"--mnist: found with {name!r}; only {WITH_MNIST!r} has a claim about images"
+        raise ProblemError([said], "the reproduction")
     return PAPERS[name]
 
 
@@ -38,15 +48,18 @@ def reproduce(
     name: str,
     effort: Effort = "full",
     *,
+    mnist: bool = False,
     progress: bool | None = None,
 ) -> list[Finding]:
     """Measure every claim of a reproduction, each with its control.
 
-    `progress` shows a bar on standard error (None: if that is a terminal). Raises `ProblemError`
-    for a name that is not known.
+    `mnist` takes the images of MNIST in place of scikit-learn's digits (they are downloaded once;
+    `one-hidden-layer` only). `progress` shows a bar on standard error (None: if that is a
+    terminal). Raises `ProblemError` for a name that is not known.
     """
-    find(name)
-    claims = import_module(f"widelimit.papers.{name.replace('-', '_')}").claims(effort)
+    find(name, mnist)
+    asked = {"images": "mnist"} if mnist else {}
+    claims = import_module(f"widelimit.papers.{name.replace('-', '_')}").claims(effort, **asked)
     findings = []
     with progress_bar("claims", progress, len(claims)) as bar:
         for claim in claims:

@@ -9,6 +9,9 @@ import xarray as xr
 from widelimit.papers.claims import Measured
 from widelimit.trajectory import Trajectory
 
+THRESHOLDS = 33
+"""Where cumulative histograms are compared."""
+
 
 def neurons(networks: Trajectory, width: int) -> xr.Dataset:
     """The neurons of networks whose layers all have this width."""
@@ -48,6 +51,19 @@ def spread_of_units(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.n
         if f"bias_{k}" in end:
             z = z + end[f"bias_{k}"].values[:, None, :]
     return z.var(axis=2, ddof=1).mean(axis=1)
+
+
+def histogram_distance(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Mean square over thresholds of F_1 − F_2, the shares of two networks' values below them.
+
+    `values (seed, neuron, …)`; one sample for each of S networks, 2 (F − F̄)² S/(S − 1) with F̄ the
+    mean over networks: this has the mean of (F_1 − F_2)² over pairs.
+    """
+    total, count = 0.0, len(values)
+    for threshold in np.linspace(low, high, THRESHOLDS):
+        below = (values <= threshold).mean(axis=1).reshape(count, -1)
+        total = total + ((below - below.mean(axis=0)) ** 2).mean(axis=1)
+    return 2 * count / (count - 1) / THRESHOLDS * total
 
 
 def shift_in_units(base: xr.Dataset, other: xr.Dataset, unit: xr.Dataset) -> Measured:

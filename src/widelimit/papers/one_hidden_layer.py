@@ -17,9 +17,9 @@ from scipy.interpolate import CubicSpline
 
 from widelimit.limit import solve
 from widelimit.networks import train
-from widelimit.papers import Effort
+from widelimit.papers import Effort, histograms
 from widelimit.papers.claims import Claim, Measured, exponent, mean
-from widelimit.papers.observables import shift_in_units
+from widelimit.papers.observables import histogram_distance, shift_in_units
 from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
 
@@ -163,9 +163,8 @@ class Study:
 
     def histogram_distance(self, networks: Trajectory, width: int) -> np.ndarray:
         """Mean square over thresholds of F_1 − F_2, the shares of readouts below them."""
-        c = self.particles(networks, width).c[:, -1]
-        below = np.stack([(c <= threshold).mean(axis=1) for threshold in EDGES[1]])
-        return ((below[:, 0::2] - below[:, 1::2]) ** 2).mean(axis=0)
+        low, high = EDGES[1][0], EDGES[1][-1]
+        return histogram_distance(self.particles(networks, width).c[:, -1], low, high)
 
     # --- the equation -------------------------------------------------------------------------
 
@@ -318,10 +317,11 @@ def _bin_shares(limit: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     return share(initial * np.exp(grown)), share(initial)
 
 
-def claims(effort: Effort) -> list[Claim]:
-    """Everything that is checked: the equation first, then networks against it."""
+def claims(effort: Effort, images: str = "digits") -> list[Claim]:
+    """Everything that is checked; the smoke form has no networks on images."""
     study = Study(effort)
-    return [*_about_the_limit(study), *_about_networks(study), *_about_the_density(study)]
+    small = [*_about_the_limit(study), *_about_networks(study), *_about_the_density(study)]
+    return small if effort == "smoke" else [*small, histograms.claim(images, effort)]
 
 
 def _about_the_limit(study: Study) -> list[Claim]:
