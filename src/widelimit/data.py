@@ -281,7 +281,8 @@ class OpenML(_Source):
         classes, which = np.unique(targets.astype(str), return_inverse=True)
         return _Rows(inputs / largest, np.eye(len(classes))[which], None, tuple(map(str, classes)))
 
-    def _fetched(self) -> tuple[Any, Any]:
+    def _fetched(self) -> Any:
+        """Inputs and targets as scikit-learn hands them out."""
         from sklearn.datasets import fetch_openml
 
         called = f"{self.name!r} (version {self.version})"

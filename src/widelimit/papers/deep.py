@@ -21,8 +21,8 @@ from widelimit.networks import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, width_exponent
 from widelimit.papers.data import eight_points
+from widelimit.papers.late_times import end_of, until_late
 from widelimit.papers.observables import (
-    end_of,
     mean_square,
     moved,
     neurons,
@@ -49,9 +49,6 @@ STEP_TOLERANCE = 1e-4
 
 TRACED: dict[Effort, int] = {"quick": 50, "full": 120}
 """Networks of each width that are compared with the limit neuron by neuron."""
-
-CHECKPOINTS = [48.0, 96.0, 144.0, 192.0]
-"""When the risk of the limit is looked at to see where it ends."""
 
 KEPT = 4
 """The width of the finite layer where the other one grows."""
@@ -237,11 +234,9 @@ class Study:
 
     def floor(self, input_rate: float, network: dict) -> Measured:
         """Where the risk of the limit ends, in units of its start."""
-        asked = problem(
-            network=network, observe={"times": [0.0, *CHECKPOINTS]}, limit={"nodes": [32, 16]},
-            training={"horizon": CHECKPOINTS[-1], "learning_rates": {"input": input_rate}},
-        )  # fmt: skip
-        return end_of(solve(asked, progress=False).dataset.risk.values)
+        rates = {"learning_rates": {"input": input_rate}}
+        found = until_late(problem(network=network, training=rates), [32, 16])
+        return end_of(found.dataset.risk.values)
 
 
 def _correlation(network: xr.Dataset, by: Callable[[xr.Dataset], xr.DataArray]) -> np.ndarray:

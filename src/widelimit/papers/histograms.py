@@ -14,7 +14,7 @@ from widelimit.problem import Problem
 
 HORIZON = 1.0
 
-WRONG_STEP = 0.1
+WRONG_STEP = 0.2
 """The rate of networks trained wrong, at every N."""
 
 SIZES: dict[Effort, dict] = {

@@ -25,7 +25,7 @@ from scipy.special import gammaln, roots_genlaguerre
 from widelimit.limit import solve
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured
-from widelimit.papers.observables import end_of
+from widelimit.papers.late_times import end_of
 from widelimit.problem import Problem
 from widelimit.quadrature import Numbers
 from widelimit.trajectory import Trajectory

@@ -19,21 +19,21 @@ from jaxtyping import Array
 from widelimit.embedding import Label
 from widelimit.limit import solve
 from widelimit.networks import train
-from widelimit.papers import Effort
-from widelimit.papers.claims import Claim, Measured, step_exponent, width_exponent
-from widelimit.papers.data import eight_points
+from widelimit.papers import Effort, convergence
+from widelimit.papers.claims import Claim, Measured, exponent, step_exponent, width_exponent
+from widelimit.papers.embedded import CORRELATED, HORIZON, INDEPENDENT, problem
 from widelimit.papers.observables import (
-    end_of,
+    least_diversity,
     mean_square,
     neurons,
+    pre_activations,
     shift_in_units,
     spread_of_moves,
     spread_of_units,
+    squared_distance,
+    unexplained,
 )
-from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
-
-HORIZON = 2.0
 
 SIZES: dict[Effort, dict] = {
     "quick": {"widths": [8, 20, 50, 128], "seeds": 200},
@@ -49,30 +49,11 @@ STEP_WIDTH = 32
 TRACED: dict[Effort, int] = {"quick": 40, "full": 120}
 """Networks of each width that are coupled to the limit."""
 
-CHECKPOINTS = [48.0, 96.0, 144.0, 192.0]
-"""When the risk of the limit is looked at to see where it ends."""
+MEANS = {"law": "atoms", "points": [1.0]}
+"""The mean of `INDEPENDENT` in place of its law."""
 
-UNIFORM = {"law": "uniform", "low": -1.0, "high": 1.0}
-LAWS = {"input": {"law": "uniform", "low": -2.0, "high": 2.0}, "readout": {**UNIFORM, "high": 3.0}}
-INDEPENDENT = {"law": "normal", "mean": 1.0, "std": 0.5}
-CORRELATED = {"law": "embedding", "family": "features", "mean": 1.0, "scale": 1.0, "size": 2}
-
-
-def problem(depth: int, hidden: dict, biases: bool = False, **changes) -> Problem:
-    """Eight points with two inputs, a smooth target."""
-    laws = {
-        **LAWS,
-        **({"hidden": hidden} if depth > 1 else {}),
-        **({"bias": UNIFORM} if biases else {}),
-    }
-    return Problem.from_dict({
-        "title": f"neuronal embedding, {depth} hidden layers",
-        "network": {"activations": ["tanh"] * depth, "biases": biases, "initial": laws},
-        "data": eight_points(),
-        "training": {"horizon": HORIZON},
-        "limit": {"tolerance": 6e-3},
-        "observe": {"times": 4},
-    }).with_changes(**changes)  # fmt: skip
+BIAS_DEGREE = 4
+"""Degree of the polynomials of a neuron's initial bias."""
 
 
 class Study:
@@ -145,10 +126,31 @@ class Study:
         """Four hidden layers, correlated weights."""
         return self._deep(CORRELATED)
 
-    def _deep(self, hidden: dict) -> Trajectory:
+    @cached_property
+    def biased(self) -> Trajectory:
+        """Four hidden layers, independent weights, random biases."""
+        return self._deep(INDEPENDENT, True)
+
+    def _deep(self, hidden: dict, biases: bool = False) -> Trajectory:
         kept = {**self.sizes, "method": "flow", "states": self.sizes["seeds"]}
-        asked = problem(4, hidden, networks=kept, observe={"times": [0.0, HORIZON]})
+        asked = problem(4, hidden, biases, networks=kept, observe={"times": [0.0, HORIZON]})
         return train(asked, progress=False)
+
+    def diversity(self, networks: Trajectory) -> Measured:
+        """Exponent in n of the least eigenvalue of the covariance of z_3 at the first inputs."""
+        inputs, widths = networks.problem.dataset.inputs[:3], self.sizes["widths"]
+        units = [pre_activations(neurons(networks, n), inputs, 3) for n in widths]
+        return exponent(widths, [least_diversity(z) for z in units])
+
+    def beside_biases(self, degree: int) -> Measured:
+        """Exponent in n of the spread of z_3 that the neurons' initial biases do not explain."""
+
+        def left(n: int) -> np.ndarray:
+            kept = neurons(self.biased, n)
+            z = pre_activations(kept, self.biased.problem.dataset.inputs, 3)
+            return unexplained(z, kept["bias_3"].isel(time=0).values.astype(float), degree)
+
+        return self.rate(left)
 
     def units(self, networks: Trajectory, layer: int) -> Measured:
         """Exponent in n of the spread of pre-activations over a layer."""
@@ -159,15 +161,25 @@ class Study:
         """Exponent in n of the spread of a layer's moves."""
         return self.rate(lambda n: spread_of_moves(neurons(self.independent, n), layer))
 
+    @cache  # noqa: B019
+    def of_mean(self, mean: float) -> Trajectory:
+        """Three hidden layers, independent weights of this mean."""
+        hidden, asked = {**INDEPENDENT, "mean": mean}, {**self.sizes, "method": "flow"}
+        times = {"times": [0.0, HORIZON]}
+        return train(problem(3, hidden, networks=asked, observe=times), progress=False)
+
     def motion(self, mean: float) -> Measured:
-        """Exponent in n of how far outputs move; hidden weights of this mean, three layers."""
-        asked = problem(
-            3, {**INDEPENDENT, "mean": mean}, networks={**self.sizes, "method": "flow"},
-            observe={"times": [0.0, HORIZON]},
-        )  # fmt: skip
-        found = train(asked, progress=False).dataset.output
+        """Exponent in n of how far outputs move; hidden weights of this mean."""
+        found = self.of_mean(mean).dataset.output
         moved = found.isel(time=-1) - found.isel(time=0)
         return self.rate(lambda n: mean_square(moved.sel(width=n)))
+
+    def beside_means(self, points: list[float]) -> Measured:
+        """Exponent in n of the distance from a limit whose hidden weights are these atoms."""
+        law = {**MEANS, "points": points}
+        limit = solve(problem(3, law, observe={"times": [0.0, HORIZON]}), progress=False)
+        outputs = self.of_mean(1.0).dataset.output
+        return self.rate(lambda n: squared_distance(outputs.sel(width=n), limit))
 
     # --- embeddings ---------------------------------------------------------------------------
 
@@ -183,18 +195,6 @@ class Study:
             for law in (_turned(1.0, 0.0), _turned(mean, 1.0), _turned(1.1, 0.0))
         )
         return shift_in_units(base, other, shifted)
-
-    # --- the end of training ------------------------------------------------------------------
-
-    def floor(self, depth: int, hidden: dict, **frozen) -> Measured:
-        """Where the risk of the limit ends, in units of its start."""
-        asked = problem(
-            depth, hidden, training={"horizon": CHECKPOINTS[-1], **frozen.get("training", {})},
-            observe={"times": [0.0, *CHECKPOINTS]}, limit={"nodes": [32] * depth},
-        )  # fmt: skip
-        laws = asked.as_dict()["network"]["initial"] | frozen.get("laws", {})
-        asked = asked.with_changes(network={"initial": laws})
-        return end_of(solve(asked, progress=False).dataset.risk.values)
 
 
 def _turned(mean: float, angle: float) -> dict:
@@ -220,8 +220,11 @@ def _squared_sup(networks: xr.Dataset, limit: xr.Dataset) -> np.ndarray:
 def claims(effort: Effort) -> list[Claim]:
     """Everything that is checked; the smoke form has no rates in the width."""
     study = Study(effort)
-    found = [*_coupling(study), *_degeneracy(study), *_convergence(study)]
-    smoke = ("embedding-free", "zero-loss-2")
+    found = [
+        *_coupling(study), *_degeneracy(study), *_independence(study), *_labels(study),
+        *convergence.claims(),
+    ]  # fmt: skip
+    smoke = ("embedding-free", "zero-loss-2", "dissipation")
     return [c for c in found if effort != "smoke" or c.id in smoke]
 
 
@@ -265,6 +268,36 @@ def _degeneracy(study: Study) -> list[Claim]:
             lambda: study.translation(3), "weights that see the first layer",
             lambda: study.translation(2),
         ),
+    ]  # fmt: skip
+
+
+def _independence(study: Study) -> list[Claim]:
+    return [
+        Claim(
+            "stationary", "three layers, hidden weights of mean zero: the limit never moves, "
+            "outputs of networks move by ∝ n^(-1)",
+            "§5; Hajjar, Chizat & Giraud 2021", -1.0, 0.0,
+            lambda: study.motion(0.0), "hidden weights of mean 1", lambda: study.motion(1.0),
+        ),
+        Claim(
+            "means-only", "networks with weights N(1, ½²) between hidden layers approach the limit "
+            "of weights that are all 1: distance ∝ n^(-1/2)",
+            "Corollary of the limit W*, §5", -0.5, 0.0,
+            lambda: study.beside_means([1.0]), "weights that are all 0.8",
+            lambda: study.beside_means([0.8]),
+        ),
+    ]  # fmt: skip
+
+
+def _labels(study: Study) -> list[Claim]:
+    return [
+        Claim(
+            "bias-labels", "independent weights, random biases: units of a middle layer differ by "
+            "their own initial bias alone, the spread beside it ∝ n^(-1/2)",
+            "limit W*, §5: H_i depends on v_i", -0.5, 0.0,
+            lambda: study.beside_biases(BIAS_DEGREE), "the biases are left out of the regression",
+            lambda: study.beside_biases(0),
+        ),
         Claim(
             "no-collapse", "correlated weights: units of a middle layer stay different, spread "
             "∝ n^0",
@@ -273,32 +306,10 @@ def _degeneracy(study: Study) -> list[Claim]:
             lambda: study.units(study.independent, 3),
         ),
         Claim(
-            "stationary", "three layers, hidden weights of mean zero: the limit never moves, "
-            "outputs of networks move by ∝ n^(-1)",
-            "§5; Hajjar, Chizat & Giraud 2021", -1.0, 0.0,
-            lambda: study.motion(0.0), "hidden weights of mean 1", lambda: study.motion(1.0),
+            "diversity-kept", "correlated weights: a middle layer's values at three inputs stay "
+            "spread in all directions, least eigenvalue of their covariance ∝ n^0",
+            "§7: the support of H_i is all of L²", 0.0, -1.0,
+            lambda: study.diversity(study.correlated), "independent weights",
+            lambda: study.diversity(study.independent),
         ),
     ]  # fmt: skip
-
-
-def _convergence(study: Study) -> list[Claim]:
-    point = {
-        "laws": {"input": {"law": "atoms", "points": [[1.0, 0.5]]}},
-        "training": {"learning_rates": {"input": 0.0}},
-    }
-
-    def zero_loss(weight_layers: int, source: str, hidden: dict) -> Claim:
-        depth = weight_layers - 1
-        return Claim(
-            f"zero-loss-{weight_layers}", f"{weight_layers} weight layers: the risk of the limit "
-            "goes to its infimum, 0 (its end in units of its start)",
-            source, 0.0, 0.01,
-            lambda: study.floor(depth, hidden), "the first layer is one frozen atom: no diversity",
-            lambda: study.floor(depth, hidden, **point),
-        )  # fmt: skip
-
-    return [
-        zero_loss(2, "§6, two layers", INDEPENDENT),
-        zero_loss(3, "Theorem 34; Pham & Nguyen 2021, Theorem 8", INDEPENDENT),
-        zero_loss(4, "Theorem 38, any depth", CORRELATED),
-    ]

@@ -40,8 +40,8 @@ def spread_of_moves(network: xr.Dataset, layer: int) -> np.ndarray:
     return moved(network, layer).var([f"neuron_{layer - 1}", f"neuron_{layer}"], ddof=1).values
 
 
-def spread_of_units(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.ndarray:
-    """Variance over a layer's neurons of their pre-activation at T, mean over inputs (tanh)."""
+def pre_activations(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.ndarray:
+    """z_layer at the last time, `(seed, point, neuron)`, of networks with tanh."""
     end = network.isel(time=-1)
     z = np.einsum("xd,snd->sxn", inputs, end["input"].values.astype(float))
     for k in range(1, layer + 1):
@@ -50,7 +50,30 @@ def spread_of_units(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.n
             z = np.einsum("sxn,snm->sxm", np.tanh(z), weights) / weights.shape[1]
         if f"bias_{k}" in end:
             z = z + end[f"bias_{k}"].values[:, None, :]
-    return z.var(axis=2, ddof=1).mean(axis=1)
+    return z
+
+
+def spread_of_units(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.ndarray:
+    """Variance over a layer's neurons of their pre-activation at T, mean over inputs."""
+    return pre_activations(network, inputs, layer).var(axis=2, ddof=1).mean(axis=1)
+
+
+def unexplained(z: np.ndarray, labels: np.ndarray, degree: int) -> np.ndarray:
+    """What is left of the variance over neurons of `z (seed, point, neuron)`, mean over points.
+
+    After regression on Legendre polynomials of the neurons' own `labels (seed, neuron)` in
+    [−1, 1]; free of bias by the degrees of freedom that the regression takes.
+    """
+    basis, _ = np.linalg.qr(np.polynomial.legendre.legvander(labels, degree))
+    left = z - np.einsum("sxn,snk,smk->sxm", z, basis, basis, optimize=True)
+    return (left**2).sum(axis=2).mean(axis=1) / (z.shape[2] - degree - 1)
+
+
+def least_diversity(z: np.ndarray) -> np.ndarray:
+    """The smallest eigenvalue of the covariance over neurons of (z(x))_x, one for each network."""
+    centred = z - z.mean(axis=2, keepdims=True)
+    covariance = np.einsum("sxn,syn->sxy", centred, centred) / (z.shape[2] - 1)
+    return np.linalg.eigvalsh(covariance)[:, 0]
 
 
 def histogram_distance(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -59,10 +82,11 @@ def histogram_distance(values: np.ndarray, low: float, high: float) -> np.ndarra
     `values (seed, neuron, …)`; one sample for each of S networks, 2 (F − F̄)² S/(S − 1) with F̄ the
     mean over networks: this has the mean of (F_1 − F_2)² over pairs.
     """
-    total, count = 0.0, len(values)
+    count = len(values)
+    total = np.zeros(count)
     for threshold in np.linspace(low, high, THRESHOLDS):
         below = (values <= threshold).mean(axis=1).reshape(count, -1)
-        total = total + ((below - below.mean(axis=0)) ** 2).mean(axis=1)
+        total += ((below - below.mean(axis=0)) ** 2).mean(axis=1)
     return 2 * count / (count - 1) / THRESHOLDS * total
 
 
@@ -76,17 +100,3 @@ def shift_in_units(base: xr.Dataset, other: xr.Dataset, unit: xr.Dataset) -> Mea
     value = ((other.output - base.output).values * direction).sum() / norm
     bars = base.output_error.values + other.output_error.values
     return Measured(float(value), float((bars * np.abs(direction)).sum() / norm / 1.96))
-
-
-def end_of(values: np.ndarray) -> Measured:
-    """Where a quantity at equally spaced times ends, in units of its start: Aitken's extrapolation.
-
-    It suits what decays exponentially. `values[0]` is the start, the other times are late ones;
-    the error is the change from the extrapolation that ends one time earlier.
-    """
-    late = values[1:]
-    ends = [
-        c - (c - b) ** 2 / ((c - b) - (b - a)) if abs((c - b) - (b - a)) > 0 else c
-        for a, b, c in zip(late, late[1:], late[2:], strict=False)
-    ]
-    return Measured(float(ends[-1] / values[0]), float(abs(ends[-1] - ends[-2]) / values[0]))
