@@ -10,7 +10,7 @@ import pytest
 
 import reference
 from conftest import small_problem, table
-from widelimit import Diverged, ProblemError, solve
+from widelimit import Diverged, ProblemError, solve, train
 from widelimit.integration import Integrator
 
 NARROW = {"law": "normal", "mean": 1.0, "std": 0.5}
@@ -184,6 +184,50 @@ def test_linear_problem_has_the_closed_form():
     np.testing.assert_allclose(
         limit.dataset.output.values[-1, :, 0], y + decay @ (start - y), atol=1e-7
     )
+
+
+def test_readouts_over_two_layers_have_the_closed_form():
+    """All units of layer 2 are h(x) = tanh(m E tanh(w·x)): K = h hᵀ, and f moves along h alone."""
+    w, m, a = np.array([0.8, 1.5]), 0.7, np.array([0.3, 1.0])
+    laws = {
+        "input": {"law": "atoms", "points": [[0.8], [1.5]]},
+        "hidden": {"law": "normal", "mean": m, "std": 2.0},
+        "readout": {"law": "atoms", "points": [0.3, 1.0]},
+    }
+    x, y = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.0, -1.0])
+    problem = small_problem(
+        2, network={"activations": ["tanh", "tanh"], "initial": laws},
+        data={"source": "table", "inputs": x.tolist(), "targets": y.tolist()},
+        training={"horizon": 4.0, "learning_rates": {"input": 0.0, "hidden": 0.0}},
+    )  # fmt: skip
+    h = np.tanh(m * np.tanh(np.outer(x, w)).mean(axis=1))
+    start = a.mean() * h
+    along = h @ (start - y) / (h @ h)
+    expected = start + h * along * (np.exp(-4.0 * (h @ h) / 3) - 1)
+    found = solve(problem, progress=False).dataset.output.values[-1, :, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+    assert np.abs(found - start).max() > 0.01
+
+
+def test_odd_activations_make_odd_functions():
+    """σ odd and no biases: f(−x) = −f(x) at all times, in the limit and in networks."""
+    inputs = [[0.5, 1.0], [-2.0, 0.3], [-0.5, -1.0], [2.0, -0.3]]
+    observe = {"times": [0.0, 1.0], "inputs": inputs}
+    problem = small_problem(2, observe=observe, networks={"widths": [8], "precision": "float64"})
+    for found in (solve(problem, progress=False), train(problem, progress=False)):
+        output = found.dataset.output
+        there, back = output.isel(input=[0, 1]), output.isel(input=[2, 3])
+        np.testing.assert_allclose(there, -back, atol=1e-12)
+        assert float(np.abs(there).max()) > 0.01
+
+
+def test_readouts_of_a_symmetric_law_start_at_zero():
+    """Law of the readout symmetric and independent of the rest: f_0 = 0, and risk E ½ y²."""
+    laws = {"readout": {"law": "atoms", "points": [-1.5, 1.5]}}
+    problem = small_problem(network={"activations": ["tanh"], "initial": laws})
+    start = solve(problem, progress=False).dataset.isel(time=0)
+    assert np.abs(start.output.values).max() < 1e-12
+    assert float(start.risk) == pytest.approx((problem.dataset.targets**2).mean() / 2)
 
 
 @pytest.mark.parametrize("law", ["normal", "uniform"])

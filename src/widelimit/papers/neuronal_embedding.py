@@ -283,8 +283,8 @@ def _independence(study: Study) -> list[Claim]:
             "means-only", "networks with weights N(1, ½²) between hidden layers approach the limit "
             "of weights that are all 1: distance ∝ n^(-1/2)",
             "Corollary of the limit W*, §5", -0.5, 0.0,
-            lambda: study.beside_means([1.0]), "weights that are all 0.8",
-            lambda: study.beside_means([0.8]),
+            lambda: study.beside_means([1.0]), "weights that are all ½",
+            lambda: study.beside_means([0.5]),
         ),
     ]  # fmt: skip
 

@@ -40,6 +40,15 @@ def spread_of_moves(network: xr.Dataset, layer: int) -> np.ndarray:
     return moved(network, layer).var([f"neuron_{layer - 1}", f"neuron_{layer}"], ddof=1).values
 
 
+def spread_of_moves_over(network: xr.Dataset, layer: int, neurons_of: int) -> np.ndarray:
+    """Variance of how far W_layer moved over the neurons at one of its ends, mean over the other's.
+
+    `neurons_of` is the layer of that end: `layer` itself or the one below.
+    """
+    spread = moved(network, layer).var(f"neuron_{neurons_of}", ddof=1)
+    return spread.mean([d for d in spread.dims if d != "seed"]).values
+
+
 def pre_activations(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.ndarray:
     """z_layer at the last time, `(seed, point, neuron)`, of networks with tanh."""
     end = network.isel(time=-1)

@@ -20,7 +20,13 @@ from widelimit.networks import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, mean, step_exponent, width_exponent
 from widelimit.papers.data import eight_points
-from widelimit.papers.observables import moved, neurons, spread_of_moves, spread_of_units
+from widelimit.papers.observables import (
+    moved,
+    neurons,
+    spread_of_moves,
+    spread_of_moves_over,
+    spread_of_units,
+)
 from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
 
@@ -140,6 +146,10 @@ class Study:
         """Variance over a layer's weights of how far they moved."""
         return spread_of_moves(self.kept(width), layer)
 
+    def one_ended(self, layer: int, neurons_of: int) -> Measured:
+        """Exponent in N of the spread of W_layer's moves over the neurons at one end."""
+        return self.rate(lambda n: spread_of_moves_over(self.kept(n), layer, neurons_of))
+
     def correlation(self, other: str) -> Measured:
         """Correlation along disjoint paths of W_2's move with W_4's move, or with its feature.
 
@@ -207,7 +217,14 @@ def _fixed_point(exact: Problem, power: float, count: int) -> np.ndarray:
 def claims(effort: Effort) -> list[Claim]:
     """Everything that is checked; rates are left out of the smoke form."""
     study = Study(effort)
-    rates = {"error-in-width", "error-in-step", "middle-units", "translation"}
+    rates = {
+        "error-in-width",
+        "error-in-step",
+        "middle-units",
+        "translation",
+        "first-moves",
+        "last-moves",
+    }
     everything = [*_about_the_limit(study), *_about_paths(study)]
     return [c for c in everything if effort != "smoke" or c.id not in rates]
 
@@ -263,6 +280,14 @@ def _about_paths(study: Study) -> list[Claim]:
             "spread of their moves ∝ N^(-1/2)",
             study.spread_of_moves, 2, "the weights next to the frozen first layer are taken",
         ),
+        _one_ended(
+            study, "first-moves", 2, 2, 1, "weights after the frozen features move by what their "
+            "lower neuron says alone: spread over upper ones ∝ N^(-1/2)",
+        ),
+        _one_ended(
+            study, "last-moves", 4, 3, 4, "weights before the frozen readout move by what their "
+            "upper neuron says alone: spread over lower ones ∝ N^(-1/2)",
+        ),
         Claim(
             "independence", "weights of distant layers on a path are independent: correlation of "
             "the moves of W_2 and W_4 is 0",
@@ -272,3 +297,14 @@ def _about_paths(study: Study) -> list[Claim]:
             lambda: study.correlation("own feature"),
         ),
     ]  # fmt: skip
+
+
+def _one_ended(
+    study: Study, id: str, layer: int, silent: int, telling: int, statement: str
+) -> Claim:
+    """Moves of a layer's weights do not depend on the neurons of its `silent` end."""
+    return Claim(
+        id, statement, "structure of ideal paths", -0.5, 0.0,
+        lambda: study.one_ended(layer, silent), "spread over the other end's neurons",
+        lambda: study.one_ended(layer, telling),
+    )  # fmt: skip
