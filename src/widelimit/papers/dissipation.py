@@ -39,8 +39,8 @@ def _dissipated(
 
 def _mean_over_neurons(squares: xr.DataArray, states: xr.Dataset) -> xr.DataArray:
     """E over the neurons of the layers a parameter belongs to, summed over its components."""
-    for dimension in squares.dims:
-        kind, _, layer = str(dimension).partition("_")
+    for dimension in map(str, squares.dims):
+        kind, _, layer = dimension.partition("_")
         if kind == "neuron":
             squares = (squares * states[f"weight_{layer}"]).sum(dimension)
     return squares.sum([d for d in squares.dims if d != "time"])
