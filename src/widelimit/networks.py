@@ -18,7 +18,7 @@ from jaxtyping import Array, Key
 from tqdm import tqdm
 
 from widelimit.advice import examine
-from widelimit.descent import BLOCK, Sampling, descend, draw
+from widelimit.descent import BLOCK, Fresh, Sampling, descend, draw
 from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow, method_for
 from widelimit.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
@@ -30,6 +30,9 @@ from widelimit.trajectory import Trajectory, network_dataset, neurons_over_time
 
 GROUP_BYTES = 2**26
 """Networks are trained together while their parameters fit into this."""
+
+EVALUATED_AT_ONCE = 256
+"""Points of a population's evaluation sample handled at once: there are many of them."""
 
 FLOW_TOLERANCE = {"float64": 1e-8, "float32": 1e-4}
 """Step tolerance of `method = "flow"`: far below the spread between networks."""
@@ -65,6 +68,8 @@ def train(
     trained = None
     with jax.enable_x64(double):
         system = System.of(problem, jnp.float64 if double else jnp.float32)
+        if problem.population is not None:
+            system = system.in_pieces(EVALUATED_AT_ONCE)
         for widths in settings.layer_widths(problem.network):
             found = None if known is None else _taken_over(known, widths)
             if found is None:
@@ -96,11 +101,18 @@ def _joined(
         "method": settings.method,
         "step": str(settings.step),
         "batch": settings.batch if settings.method == "sgd" else 0,
-        "draw": settings.draw if settings.method == "sgd" else "",
+        "draw": _drawn(problem),
         "precision": settings.precision,
         "warnings": json.dumps(notes),
     }
     return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
+
+
+def _drawn(problem: Problem) -> str:
+    """How SGD draws its data."""
+    if _settings(problem).method != "sgd":
+        return ""
+    return _settings(problem).draw if problem.population is None else "fresh"
 
 
 def _name(widths: tuple[int, ...]) -> str:
@@ -199,16 +211,18 @@ def _paths(
         return
     step = settings.step_size(problem.network, widths)
     sampling = Sampling(settings.draw, settings.batch, problem.dataset.equal_weights)
+    population = problem.population
+    data = system.batch if population is None else Fresh(population, settings.batch)
+    own = None if population is None else data_keys
     ensembles, done = initial, 0
     for time in problem.times:
         target = round(time / step)
         while done < target:
             count = min(BLOCK, target - done)
-            rows = None
-            if settings.method == "sgd":
-                rows = draw(sampling, data_keys, system.batch.weights, jnp.asarray(done))
+            if settings.method == "sgd" and population is None:
+                own = draw(sampling, data_keys, system.batch.weights, jnp.asarray(done))
             ensembles = descend(
-                system.equations, system.rates, system.batch, ensembles, rows,
+                system.equations, system.rates, data, ensembles, own,
                 jnp.asarray(count), jnp.asarray(step, system.inputs.dtype), jnp.asarray(done),
             )  # fmt: skip
             done += count
