@@ -306,6 +306,8 @@ def test_the_error_of_the_risk_is_that_of_its_sample(networks):
     w, a = (state[name].values[0, 0].astype(float) for name in ("input", "readout"))
     f = np.tanh(data.inputs @ w.T) @ a / 16
     risk = 0.5 * np.mean((f - data.targets) ** 2)
+    assert networks.dataset.attrs["draw"] == "fresh"
+    assert networks.dataset.attrs["evaluation_points"] == EVALUATION
     assert 0 < abs(float(d.risk[0]) - risk) < 2.5 * float(d.risk_error[0])
 
 
@@ -405,7 +407,7 @@ def test_formulas_that_are_refused(formula, said):
         ),
         (
             {"components": [{"weight": 0.5, "target": 1}, {"weight": 0.4, "target": 1}]},
-            "data.inputs.weights", ["sum to 0.9"],
+            "data.inputs.components", ["sum to 0.9"],
         ),
         ({"components": [{}]}, "data.target", ["is missing", "formula", "every component"]),
     ],

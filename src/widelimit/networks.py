@@ -105,6 +105,8 @@ def _joined(
         "precision": settings.precision,
         "warnings": json.dumps(notes),
     }
+    if problem.population is not None:
+        dataset.attrs["evaluation_points"] = len(problem.dataset.inputs)
     return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
 
 

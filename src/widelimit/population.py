@@ -140,7 +140,10 @@ class Mixture(_Inputs):
 
     def _weights(self) -> tuple[float, ...]:
         given = [c.weight for c in self.components if c.weight is not None]
-        return checked_weights(given or None, len(self.components))
+        try:
+            return checked_weights(given or None, len(self.components))
+        except ValueError as error:
+            raise ValueError(f"components: {str(error).removeprefix('weights: ')}") from None
 
     @property
     def coordinates(self) -> int:
@@ -224,7 +227,7 @@ class Population(Source):
         """A sample of the law in double precision, its key made from the seed alone."""
         with jax.enable_x64(True):
             key = jax.random.fold_in(jax.random.key(seed), NO_WIDTH)
-            key = jax.random.fold_in(key, self.samples is None)  # two samples, never the same
+            key = jax.random.fold_in(key, int(self.samples is None))  # two samples, not one
             inputs, targets = map(np.asarray, self.draw(key, self.samples or EVALUATION, float))
         bad = np.flatnonzero(~np.isfinite(targets))
         if len(bad):
