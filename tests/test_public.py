@@ -7,9 +7,10 @@ import widelimit
 
 ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "progress", "activations", "laws", "embedding", "network", "quadrature", "data",
-    "schedules", "training", "mistakes", "problem", "neurons", "meanfield", "system", "flow",
-    "descent", "advice", "memory", "integration", "trajectory", "tracers", "refinement", "limit",
-    "networks", "comparison", "papers", "runfolder", "report", "compilation", "cli",
+    "formula", "population", "schedules", "training", "mistakes", "problem", "neurons",
+    "meanfield", "system", "flow", "descent", "advice", "memory", "integration", "trajectory",
+    "tracers", "refinement", "limit", "networks", "comparison", "papers", "runfolder", "report",
+    "compilation", "cli",
 ]  # fmt: skip
 
 FOLDER = Path(widelimit.__file__).parent

@@ -227,6 +227,8 @@ def _opened(
     problem = Problem.from_file(path)
     if "networks" in kinds and problem.networks is None:
         raise ProblemError(["networks: is missing; give at least networks.widths"], str(path))
+    if "limit" in kinds:
+        problem.require_finite_data()
     if "limit" in kinds and problem.limit.memory is not None:
         from widelimit.limit import check_memory
 

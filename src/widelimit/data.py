@@ -16,7 +16,10 @@ from widelimit.laws import Number, checked_rows, checked_weights
 
 @dataclass(frozen=True)
 class Dataset:
-    """Weighted data points `inputs (n, d)`, `targets (n, o)`, `weights (n,)`, and a holdout."""
+    """Weighted data points `inputs (n, d)`, `targets (n, o)`, `weights (n,)`, and a holdout.
+
+    `fresh` says that training draws new points at every step: those here only measure the risk.
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -24,6 +27,7 @@ class Dataset:
     holdout_inputs: np.ndarray
     holdout_targets: np.ndarray
     channels: tuple[str, ...]
+    fresh: bool = False
 
     @property
     def one_hot(self) -> bool:
@@ -51,7 +55,9 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Points:
+    """What a source holds, before the holdout is taken out."""
+
     inputs: np.ndarray
     targets: np.ndarray
     weights: tuple[float, ...] | None
@@ -60,13 +66,18 @@ class _Rows:
     first_row: int = 0
 
 
-class _Source(BaseModel):
+class Source(BaseModel):
+    """Where data come from: a source says what its rows are, `load` checks and splits them."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     holdout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
 
-    def rows(self, folder: Path) -> _Rows:
-        """All rows of the source, before the holdout is taken; ValueError says what is wrong."""
+    def rows(self, folder: Path, seed: int) -> Points:
+        """All rows of the source, before the holdout is taken; ValueError says what is wrong.
+
+        `seed` draws them where they are drawn.
+        """
         raise NotImplementedError
 
     def load(self, folder: Path, seed: int) -> Dataset:
@@ -75,7 +86,7 @@ class _Source(BaseModel):
         Raises `ValueError` when arrays differ in length, hold NaN or infinity (the row is
         named) or cannot be read.
         """
-        rows = self.rows(folder)
+        rows = self.rows(folder, seed)
         count = len(rows.inputs)
         if len(rows.targets) != count:
             raise ValueError(
@@ -122,7 +133,7 @@ Rows = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_numbers)]
 """Rows of numbers; a flat list means rows of one entry."""
 
 
-class Table(_Source):
+class Table(Source):
     """The numbers themselves, in the problem file or as arrays."""
 
     source: Literal["table"] = "table"
@@ -130,20 +141,20 @@ class Table(_Source):
     targets: Rows
     weights: tuple[Number, ...] | None = None
 
-    def rows(self, folder: Path) -> _Rows:
+    def rows(self, folder: Path, seed: int) -> Points:
         """The table as it stands."""
         targets = np.asarray(self.targets)
-        return _Rows(np.asarray(self.inputs), targets, self.weights, _count_up(targets))
+        return Points(np.asarray(self.inputs), targets, self.weights, _count_up(targets))
 
 
-class Csv(_Source):
+class Csv(Source):
     """A text file with a header row; `targets` names columns, all others are inputs."""
 
     source: Literal["csv"] = "csv"
     path: str
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
 
-    def rows(self, folder: Path) -> _Rows:
+    def rows(self, folder: Path, seed: int) -> Points:
         """The file's columns; every entry must be a number."""
         import pandas as pd
 
@@ -175,7 +186,7 @@ class Csv(_Source):
         others = [name for name in frame.columns if name not in self.targets]
         if not others:
             raise ValueError(f"targets: they are all columns of {path.name}; no inputs are left")
-        return _Rows(
+        return Points(
             numbers.loc[:, others].to_numpy(float),
             numbers.loc[:, list(self.targets)].to_numpy(float),
             None,
@@ -185,13 +196,13 @@ class Csv(_Source):
         )
 
 
-class Npz(_Source):
+class Npz(Source):
     """A NumPy archive with arrays `inputs`, `targets` and perhaps `weights`; never a pickle."""
 
     source: Literal["npz"] = "npz"
     path: str
 
-    def rows(self, folder: Path) -> _Rows:
+    def rows(self, folder: Path, seed: int) -> Points:
         """The archive's arrays; one-dimensional ones become one column."""
         path = _existing(folder, self.path)
         arrays = _arrays(path)
@@ -201,7 +212,7 @@ class Npz(_Source):
             if arrays["weights"].ndim != 1 or not _real(arrays["weights"]):
                 raise ValueError(f"path: weights in {path.name} must be numbers on 1 axis")
             weights = tuple(map(float, arrays["weights"]))
-        return _Rows(inputs, targets, weights, _count_up(targets))
+        return Points(inputs, targets, weights, _count_up(targets))
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -238,22 +249,22 @@ def _columns(arrays: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray
     return np.asarray(array, float).reshape(len(array), array.shape[1] if array.ndim == 2 else 1)
 
 
-class Digits(_Source):
+class Digits(Source):
     """scikit-learn's 1,797 handwritten digits: 64 pixels / 16, one-hot targets."""
 
     source: Literal["digits"] = "digits"
 
-    def rows(self, folder: Path) -> _Rows:
+    def rows(self, folder: Path, seed: int) -> Points:
         """Pixels in scikit-learn's order, not centred."""
         from sklearn.datasets import load_digits
 
         digits: Any = load_digits()
-        return _Rows(
+        return Points(
             digits.data / 16.0, np.eye(10)[digits.target], None, tuple(map(str, range(10)))
         )
 
 
-class OpenML(_Source):
+class OpenML(Source):
     """A data set of openml.org by name, downloaded once and then kept by scikit-learn.
 
     Inputs are divided by the largest absolute value among them (255 for the pixels of MNIST).
@@ -264,7 +275,7 @@ class OpenML(_Source):
     name: Annotated[str, Field(min_length=1)]
     version: Annotated[int, Strict(), Field(ge=1)] = 1
 
-    def rows(self, folder: Path) -> _Rows:
+    def rows(self, folder: Path, seed: int) -> Points:
         """The data set's numeric columns, and its target as the data set names it."""
         inputs, targets = self._fetched()
         if not isinstance(inputs, np.ndarray) or not _real(inputs):
@@ -272,14 +283,14 @@ class OpenML(_Source):
         largest = float(np.nanmax(np.abs(inputs), initial=0.0)) or 1.0
         if _real(targets):
             numbers = np.asarray(targets, float).reshape(len(targets), -1)
-            return _Rows(inputs / largest, numbers, None, _count_up(numbers))
+            return Points(inputs / largest, numbers, None, _count_up(numbers))
         if targets.ndim > 1:
             raise ValueError(f"name: {self.name!r} has several columns of class labels as targets")
         missing = np.flatnonzero([label is None or label != label for label in targets])
         if len(missing):
             raise ValueError(f"name: {self.name!r} has no label in row {missing[0]}")
         classes, which = np.unique(targets.astype(str), return_inverse=True)
-        return _Rows(inputs / largest, np.eye(len(classes))[which], None, tuple(map(str, classes)))
+        return Points(inputs / largest, np.eye(len(classes))[which], None, tuple(map(str, classes)))
 
     def _fetched(self) -> Any:
         """Inputs and targets as scikit-learn hands them out."""
@@ -295,10 +306,6 @@ class OpenML(_Source):
             ) from None
         except ValueError as error:
             raise ValueError(f"name: {called} was not had from openml.org: {error}") from None
-
-
-DataSource = Annotated[Table | Csv | Npz | Digits | OpenML, Field(discriminator="source")]
-"""Any source, told apart by its key `source`."""
 
 
 def _existing(folder: Path, path: str) -> Path:

@@ -10,14 +10,28 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from widelimit.meanfield import Batch, Equations, velocity
 from widelimit.neurons import Ensemble, Parameters, Rates
+from widelimit.population import Population
 
 BLOCK = 512
 """Most steps in one compiled call."""
+
+
+class Fresh(NamedTuple):
+    """`size` points of a population, drawn anew at every step."""
+
+    population: Population
+    size: int
+
+    def batch(self, key: PRNGKeyArray, step: ArrayLike, dtype: DTypeLike) -> Batch:
+        """The points of one step: they depend on the key and the step alone."""
+        own = jax.random.fold_in(key, step)
+        inputs, targets = self.population.draw(own, self.size, dtype)
+        return Batch(inputs, targets[:, None], jnp.full(self.size, 1 / self.size, dtype))
 
 
 class Sampling(NamedTuple):
@@ -75,22 +89,23 @@ def draw(
 def descend(
     equations: Equations,
     rates: Rates,
-    data: Batch,
+    data: Batch | Fresh,
     ensembles: Ensemble,
-    rows: Int[Array, "seeds steps batch"] | None,
+    own: Int[Array, "seeds steps batch"] | Key[Array, " seeds"] | None,
     count: Array,
     step: Array,
     first: ArrayLike = 0,
 ) -> Ensemble:
-    """`count` steps of size `step` = ε for a batch of networks, on the given rows of the data.
+    """`count` steps of size `step` = ε for a batch of networks.
 
-    Steps are counted from `first` on: learning rates are ξ(kε). Without rows every step takes the
-    whole data set.
+    `own` is what each network draws its data with: rows of the data set, or a key for fresh
+    points; None where every step takes the whole data set. Steps are counted from `first` on:
+    learning rates are ξ(kε).
     """
 
-    def one_network(ensemble: Ensemble, rows: Array | None) -> Ensemble:
+    def one_network(ensemble: Ensemble, own: Array | None) -> Ensemble:
         def move(k: Array, parameters: Parameters) -> Parameters:
-            batch = data if rows is None else _picked(data, rows[k])
+            batch = _batch(data, own, k, first, parameters.input.dtype)
             now = Ensemble(ensemble.weights, parameters)
             speed = velocity(equations, rates, now, batch, (first + k) * step)
             return jax.tree.map(lambda theta, v: theta + step * v, parameters, speed)
@@ -98,7 +113,17 @@ def descend(
         end = jax.lax.fori_loop(0, count, move, ensemble.parameters)
         return Ensemble(ensemble.weights, end)
 
-    return jax.vmap(one_network)(ensembles, rows)
+    return jax.vmap(one_network)(ensembles, own)
+
+
+def _batch(
+    data: Batch | Fresh, own: Array | None, k: Array, first: ArrayLike, dtype: DTypeLike
+) -> Batch:
+    """The data of step `first + k` of one network."""
+    if isinstance(data, Fresh):
+        assert own is not None
+        return data.batch(own, first + k, dtype)
+    return data if own is None else _picked(data, own[k])
 
 
 def _picked(data: Batch, rows: Int[Array, " batch"]) -> Batch:

@@ -20,6 +20,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, mode
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 """A finite real number; text and booleans are not numbers."""
 
+Count = Annotated[int, Strict(), Field(ge=1)]
+"""A whole number from 1 on."""
+
 Entries = Float[Array | np.ndarray, "*shape"]
 
 WEIGHT_SUM_TOLERANCE = 1e-6

@@ -59,7 +59,8 @@ def solve(
 
     Returns a `Trajectory`; `trajectory.met` tells whether `limit.tolerance` was reached.
     Raises `Diverged` if the flow leaves the finite numbers, `ProblemError` if `limit.memory` is
-    too small for the first sizes, `ValueError` if `tracers` do not fit the problem.
+    too small for the first sizes or the data are a whole population, `ValueError` if `tracers` do
+    not fit the problem.
 
     >>> from widelimit.problem import Problem
     >>> problem = Problem.from_dict({
@@ -72,6 +73,7 @@ def solve(
     >>> bool(limit.dataset.risk[-1] < limit.dataset.risk[0]), limit.met
     (True, True)
     """
+    problem.require_finite_data()
     double = problem.limit.precision == "float64"
     with jax.enable_x64(double):
         solver = _Solver.of(problem, jnp.float64 if double else jnp.float32, progress)

@@ -18,7 +18,7 @@ from jaxtyping import Array, Key
 from tqdm import tqdm
 
 from widelimit.advice import examine
-from widelimit.descent import BLOCK, Sampling, descend, draw
+from widelimit.descent import BLOCK, Fresh, Sampling, descend, draw
 from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow, method_for
 from widelimit.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
@@ -99,11 +99,20 @@ def _joined(
         "method": settings.method,
         "step": str(settings.step),
         "batch": settings.batch if settings.method == "sgd" else 0,
-        "draw": settings.draw if settings.method == "sgd" else "",
+        "draw": _drawn(problem),
         "precision": settings.precision,
         "warnings": json.dumps(notes),
     }
+    if problem.population is not None:
+        dataset.attrs["evaluation_points"] = len(problem.dataset.inputs)
     return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
+
+
+def _drawn(problem: Problem) -> str:
+    """How SGD draws its data."""
+    if _settings(problem).method != "sgd":
+        return ""
+    return _settings(problem).draw if problem.population is None else "fresh"
 
 
 def _name(widths: tuple[int, ...]) -> str:
@@ -208,16 +217,18 @@ def _paths(
         return
     step = settings.step_size(problem.network, widths)
     sampling = Sampling(settings.draw, settings.batch, problem.dataset.equal_weights)
+    population = problem.population
+    data = system.batch if population is None else Fresh(population, settings.batch)
+    own = None if population is None else data_keys
     ensembles, done = initial, 0
     for time in problem.times:
         target = round(time / step)
         while done < target:
             count = min(BLOCK, target - done)
-            rows = None
-            if settings.method == "sgd":
-                rows = draw(sampling, data_keys, system.batch.weights, jnp.asarray(done))
+            if settings.method == "sgd" and population is None:
+                own = draw(sampling, data_keys, system.batch.weights, jnp.asarray(done))
             ensembles = descend(
-                system.equations, system.rates, system.batch, ensembles, rows,
+                system.equations, system.rates, data, ensembles, own,
                 jnp.asarray(count), jnp.asarray(step, system.inputs.dtype), jnp.asarray(done),
             )  # fmt: skip
             done += count

@@ -22,19 +22,22 @@ from pydantic import (
     ValidationError,
 )
 
-from widelimit.data import Dataset, DataSource, Rows
+from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Rows, Table
 from widelimit.embedding import Given
 from widelimit.errors import ProblemError
-from widelimit.laws import Number, not_a_number
+from widelimit.laws import Count, Number, not_a_number
 from widelimit.mistakes import in_words, shown
 from widelimit.network import Network
+from widelimit.population import OBSERVED, Population
 from widelimit.quadrature import layer_rules
 from widelimit.training import Training
 
-Count = Annotated[int, Strict(), Field(ge=1)]
 Positive = Annotated[Number, Field(gt=0)]
 Precision = Literal["float64", "float32"]
 RuleName = Literal["auto", "exact", "lattice", "sobol"]
+DataSource = Annotated[
+    Table | Csv | Npz | Digits | OpenML | Population, Field(discriminator="source")
+]
 
 
 def _memory(value: Any) -> Any:
@@ -171,7 +174,9 @@ class NetworkSettings(BaseModel):
                 f"networks.states: found {self.states}, more than the {self.seeds} seeds; it is "
                 "how many networks of each width are kept whole"
             )
-        if data is not None and self.method == "sgd" and self.draw != "independent":
+        if data is not None and data.fresh:
+            found += self._without_finite_data()
+        elif data is not None and self.method == "sgd" and self.draw != "independent":
             if not data.equal_weights:
                 found.append(f"networks.draw: {self.draw!r} needs equal data weights")
             if self.batch > len(data.inputs):
@@ -181,9 +186,28 @@ class NetworkSettings(BaseModel):
                 )
         return found
 
+    def _without_finite_data(self) -> list[str]:
+        """What fresh points do not allow."""
+        given = "give data.samples = n to train on n points of the population"
+        if self.method != "sgd":
+            return [
+                f"networks.method: found {self.method!r}, which needs a finite data set; {given}, "
+                "or use 'sgd', which draws fresh points at every step"
+            ]
+        if self.draw != "independent":
+            return [
+                f"networks.draw: found {self.draw!r}, which needs a finite data set; {given}, "
+                "or leave it out: every step draws fresh points"
+            ]
+        return []
+
 
 class ObserveSettings(BaseModel):
-    """Where and when outputs are kept (`[observe]`): times, and inputs (default: training)."""
+    """Where and when outputs are kept (`[observe]`): times, and inputs.
+
+    The inputs are by default those of the training points, or of the first `population.OBSERVED`
+    points that measure the risk where training draws fresh ones.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -301,10 +325,25 @@ class Problem(BaseModel):
 
     @property
     def observed_inputs(self) -> np.ndarray:
-        """Inputs `(input, d)` at which outputs are kept: the training inputs unless given."""
-        if self.observe.inputs is None:
-            return self.dataset.inputs
-        return np.asarray(self.observe.inputs)
+        """Inputs `(input, d)` at which outputs are kept: see `ObserveSettings`."""
+        if self.observe.inputs is not None:
+            return np.asarray(self.observe.inputs)
+        return self.dataset.inputs[:OBSERVED] if self.dataset.fresh else self.dataset.inputs
+
+    @property
+    def population(self) -> Population | None:
+        """The law that training draws fresh points from; None where the data are finite."""
+        return self.data if isinstance(self.data, Population) and self.dataset.fresh else None
+
+    def require_finite_data(self) -> None:
+        """Raise `ProblemError` if there is no limit to solve yet: over a whole population."""
+        if self.dataset.fresh:
+            raise ProblemError([
+                "data.samples: is missing; the limit over a whole population needs a quadrature of "
+                "it whose error is estimated, which is not built yet: give data.samples = n to "
+                "solve the limit on n points of it, or give points and weights of your own as a "
+                "table"
+            ], self.title)  # fmt: skip
 
     def as_dict(self) -> dict[str, Any]:
         """All keys with their defaults written, as they would stand in a problem file."""

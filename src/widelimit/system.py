@@ -33,7 +33,7 @@ class System(eqx.Module):
         """The system of a problem, its numbers held as `dtype`."""
         network, data = problem.network, problem.dataset
         pieces = {"train": data.inputs}
-        if problem.observe.inputs is not None:
+        if problem.observed_inputs is not data.inputs:
             pieces["observed"] = problem.observed_inputs
         if len(data.holdout_inputs):
             pieces["holdout"] = data.holdout_inputs

@@ -33,8 +33,9 @@ class Trajectory:
 
     `dataset`: for a limit `output(time, input, channel)` with `output_error` and its two parts,
     `quadrature_error` and `time_error`, and `risk(time)` with `risk_error`; for networks
-    `output(width, seed, time, input, channel)`, `risk(width, seed, time)`; with a holdout
-    `holdout_risk`, for one-hot targets `accuracy(…, part)`.
+    `output(width, seed, time, input, channel)`, `risk(width, seed, time)`, where training draws
+    fresh points also `risk_error` (half-width of a 95 % interval for the sample that measures
+    it); with a holdout `holdout_risk`, for one-hot targets `accuracy(…, part)`.
     `states`: a tree with one group per ensemble: the neurons' parameters and weights.
     """
 
@@ -135,6 +136,8 @@ def network_dataset(
     for prefix, (view, targets, weights) in parts.items():
         losses = _losses(problem.training.loss, values[:, :, view], targets)
         variables[f"{prefix}risk"] = (dims, (losses @ weights)[None])
+        if data.fresh:
+            variables["risk_error"] = (dims, _sampling_error(losses)[None])
     if data.one_hot:
         scored = [_accuracy(values[:, :, v], t, w) for v, t, w in parts.values()]
         variables["accuracy"] = ((*dims, "part"), np.stack(scored, axis=-1)[None])
@@ -172,6 +175,12 @@ def replicate_half_width(values: np.ndarray) -> np.ndarray:
         return np.zeros_like(values[0])
     spread = np.std(values, axis=0, ddof=1)
     return stdtrit(count - 1, 0.975) * spread / math.sqrt(count)
+
+
+def _sampling_error(losses: np.ndarray) -> np.ndarray:
+    """95 % half-width of a mean over independent points (last axis)."""
+    count = losses.shape[-1]
+    return stdtrit(count - 1, 0.975) * np.std(losses, axis=-1, ddof=1) / math.sqrt(count)
 
 
 def _losses(loss: str, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -1,53 +1,41 @@
-"""Mei, Montanari & Nguyen, A mean field view of the landscape of two-layer networks (2018).
+"""Mei, Montanari & Nguyen, A mean field view of the landscape of two-layer neural networks (2018).
 
     y = ±1 with probability ½,   x | y ~ N(0, (1 ± Δ)² I_d),   ŷ = N^(-1) Σ_i σ(⟨w_i, x⟩)
     ∂_t ρ = 2 ξ(t) ∇·(ρ ∇Ψ(w; ρ)),   Ψ = V + ∫ U dρ        (distributional dynamics)
 
-By rotation invariance only r = |w| counts (their §2.2). With ⟨w, x⟩ = r s g, s = |x|/√d and g the
-first coordinate of a random vector of length √d, the network is one with a single input s and the
-activation h_d(z) = E σ(z g): the radial system is the library's with this activation. At d = ∞, g
-is normal and s = 1 ± Δ. Their loss has no ½, so their time counts twice.
+By rotation invariance only r = |w| counts (their §2.2): see `radial`. The radial system at d = ∞ is
+the library's with the activation h and one input s; networks in d dimensions are trained on fresh
+samples of the population. Their loss has no ½, so their time counts twice.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import cached_property
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 from jaxtyping import Array
-from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
-from scipy.special import gammaln, roots_genlaguerre
 
-from widelimit.limit import solve
+from widelimit.networks import train
 from widelimit.papers import Effort
-from widelimit.papers.claims import Claim, Measured
+from widelimit.papers.claims import Claim, Measured, width_exponent
 from widelimit.papers.late_times import end_of
+from widelimit.papers.radial import (
+    CUSP,
+    DIPPING,
+    MONOTONE,
+    NUMPY,
+    Dimension,
+    Knots,
+    particles,
+    population,
+    radial_limit,
+    shells,
+    smoothed,
+)
 from widelimit.problem import Problem
-from widelimit.quadrature import Numbers
 from widelimit.trajectory import Trajectory
-
-MONOTONE = ((0.5, -2.5), (1.5, 7.5))
-DIPPING = ((0.0, -2.5), (0.5, -4.0), (1.5, 7.5))
-"""Knots (t, σ(t)) of piecewise linear activations, constant outside (their §2.2 and §2.4)."""
-
-Dimension = int | float
-"""d, or infinity."""
-
-Knots = tuple[tuple[float, float], ...]
-
-
-class Functions(NamedTuple):
-    """Where array and special functions come from."""
-
-    arrays: Any
-    special: Any
-
-
-JAX, NUMPY = Functions(jnp, jax.scipy.special), Functions(np, scipy.special)
 
 RADII = np.geomspace(0.05, 12.0, 600)
 
@@ -55,102 +43,30 @@ START = [0.6, 0.8, 1.0, 1.2, 1.4]
 
 ROUNDING, RESOLUTION = 1e-7, 1e-4
 
-CUSP = 1e-4
-"""h has a cusp at 0 where σ has a knot there, and radii that reach it stay: it is rounded off."""
-
 TIMES = {0.4: [0.0, 20.0, 40.0, 60.0, 80.0], 0.1: [0.0, 0.2, 0.3, 0.4, 0.5]}
 """When radii that start from these values are looked at (from 0.1 they are soon at 0)."""
 
-SHELLS = 24
-"""Gauss points for the length of a Gaussian vector."""
+LATE = [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
+"""The paper's times at which radii in finite dimension are looked at until they stay."""
+
+SGD_TIME = 0.05
+"""The paper's time at which networks are looked at: radii have then doubled."""
+
+SGD = {"dimension": 20, "delta": 0.5, "start": 0.4, "step": 0.004}
+"""Networks: w ~ N(0, start²/d I). N ε is so small that the noise of steps, which makes |w| grow as
+ε d, does not outweigh what is random about N neurons: both are then of order N^(-1/2)."""
+
+SIZES: dict[Effort, dict] = {
+    "smoke": {},
+    "quick": {"widths": [16, 32, 64, 128], "seeds": 600},
+    "full": {"widths": [16, 32, 64, 128, 256], "seeds": 1000},
+}
+
+FREQUENCIES = np.array([2.0, 4.0, 6.0])
+"""Test functions f(r) = cos(k r) + sin(k r), one for each k."""
 
 THRESHOLDS = {20: (0.08, 0.38), 40: (0.03, 0.42), 80: (0.02, 0.45), math.inf: (0.0, 0.47)}
 """Their table: for Δ between these the uniform law on one sphere is optimal."""
-
-
-def smoothed(z: Numbers, knots: Knots, dimension: Dimension, by: Functions = JAX) -> Numbers:
-    """h_d(z) = E σ(z g): a sum over knots of E (|z| g − t)_+ times the change of slope."""
-    size = by.arrays.sqrt(z**2 + CUSP**2)
-    total = by.arrays.full_like(size, knots[0][1])
-    for (t, _), change in zip(knots, _changes(knots), strict=True):
-        a = t / size
-        above, mean_above = _tail(a, dimension, by)
-        total = total + change * size * (mean_above - a * above)
-    return total
-
-
-def _changes(knots: Knots) -> np.ndarray:
-    """By how much the slope of σ changes at each knot."""
-    t, value = np.array(knots).T
-    return np.diff(np.diff(value) / np.diff(t), prepend=0.0, append=0.0)
-
-
-def _tail(a: Numbers, dimension: Dimension, by: Functions) -> tuple[Numbers, Numbers]:
-    """P(g > a) and E[g; g > a]."""
-    if math.isinf(dimension):
-        return by.special.ndtr(-a), by.arrays.exp(-0.5 * a**2) / math.sqrt(2 * math.pi)
-    b = by.arrays.clip(a / math.sqrt(dimension), -1.0, 1.0)
-    half = (dimension - 1) / 2
-    log_constant = gammaln(dimension / 2) - gammaln(half) - 0.5 * math.log(math.pi)
-    above = 0.5 * (1 - by.arrays.sign(b) * by.special.betainc(0.5, half, b**2))
-    scale = math.exp(log_constant + 0.5 * math.log(dimension)) / (dimension - 1)
-    return above, scale * (1 - b**2) ** half
-
-
-def shells(dimension: Dimension) -> tuple[np.ndarray, np.ndarray]:
-    """|G|/√d for a standard normal vector G in d dimensions: points and weights."""
-    if math.isinf(dimension):
-        return np.ones(1), np.ones(1)
-    points, weights = roots_genlaguerre(SHELLS, dimension / 2 - 1)
-    return np.sqrt(2 * points / dimension), weights / weights.sum()
-
-
-def population(dimension: Dimension, delta: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """s, y and their weights."""
-    s, p = shells(dimension)
-    sizes = np.concatenate([(1 + delta) * s, (1 - delta) * s])
-    return sizes, np.repeat([1.0, -1.0], len(s)), np.concatenate([p, p]) / 2
-
-
-def radial_limit(delta: float, radii: list[float], knots: Knots, times: list[float]) -> Trajectory:
-    """The limit at d = ∞ for radii |w| that start from equally likely values; library's time."""
-    s, y, p = population(math.inf, delta)
-    law = {"law": "atoms", "points": [[r] for r in radii]}
-    one = {"law": "atoms", "points": [1.0]}
-
-    def activation(z: Array) -> Numbers:
-        return smoothed(z, knots, math.inf)
-
-    return solve(Problem.from_dict({
-        "title": "isotropic Gaussians",
-        "network": {"activations": [activation], "initial": {"input": law, "readout": one}},
-        "data": {
-            "source": "table", "inputs": s.tolist(), "targets": y.tolist(), "weights": p.tolist(),
-        },
-        "training": {"horizon": times[-1], "learning_rates": {"readout": 0.0}},
-        "observe": {"times": times},
-    }), progress=False)  # fmt: skip
-
-
-def pairwise(delta: float, radii: list[float], knots: Knots, horizon: float) -> np.ndarray:
-    """Radii at the paper's time `horizon`: ṙ_i = −2 ∂_r [V(r_i) + mean_j U(r_i, r_j)]."""
-    s, y, p = population(math.inf, delta)
-
-    def speed(_: float, r: np.ndarray) -> np.ndarray:
-        z = np.outer(r, s)
-        h, slope = smoothed(z, knots, math.inf, NUMPY), _slope(z, knots)
-        v = -(slope * s) @ (p * y)
-        u = (slope * s) @ (p[:, None] * h.T)  # ∂_r U(r_i, r_j)
-        return -2 * (v + u.mean(axis=1))
-
-    path = solve_ivp(speed, (0.0, horizon), radii, rtol=1e-10, atol=1e-12)
-    return path.y[:, -1]
-
-
-def _slope(z: np.ndarray, knots: Knots) -> np.ndarray:
-    """h'(z) = E g σ'(z g) for z > 0 at d = ∞."""
-    tails = [_tail(t / z, math.inf, NUMPY)[1] for t, _ in knots]
-    return np.tensordot(_changes(knots), tails, axes=1)
 
 
 # --- one sphere -----------------------------------------------------------------------------------
@@ -172,15 +88,22 @@ class Sphere:
         h = self.values(np.array([r]))[0]
         return float(self.p @ (h**2 - 2 * self.y * h))
 
-    def excess(self) -> float:
-        """min_r Ψ(r; δ_r*) − Ψ(r*; δ_r*) for the best sphere r*: 0 if that is optimal, else < 0."""
+    def risk(self, radii: np.ndarray, weights: np.ndarray) -> float:
+        """E (y − ∫ h(r s) ρ(dr))²."""
+        return float(self.p @ (self.y - weights @ self.values(radii)) ** 2)
+
+    def best(self) -> float:
+        """The radius of the sphere of least risk."""
         alone = np.array([self.alone(r) for r in RADII])
         k = int(np.clip(np.argmin(alone), 1, len(RADII) - 2))
-        best = minimize_scalar(
+        return minimize_scalar(
             self.alone, bounds=(RADII[k - 1], RADII[k + 1]), method="bounded",
             options={"xatol": 1e-10},
         ).x  # fmt: skip
-        h = self.values(np.append(RADII, best))
+
+    def excess(self) -> float:
+        """min_r Ψ(r; δ_r*) − Ψ(r*; δ_r*) for the best sphere r*: 0 if that is optimal, else < 0."""
+        h = self.values(np.append(RADII, self.best()))
         psi = h @ (self.p * (h[-1] - self.y))
         return float(psi.min() - psi[-1])
 
@@ -195,6 +118,70 @@ def threshold(dimension: Dimension, low: float, high: float) -> float:
         else:
             high = middle
     return 0.5 * (low + high)
+
+
+# --- networks in d dimensions -------------------------------------------------------------------
+
+
+def _sigma(t: Array) -> Array:
+    """The monotone activation, of which `radial` has the mean over directions."""
+    (start, low), (stop, high) = MONOTONE
+    return jnp.clip(low + (high - low) / (stop - start) * (t - start), low, high)
+
+
+class Networks:
+    """Networks trained by SGD on fresh samples, and what the radial limit says of them."""
+
+    def __init__(self, effort: Effort):
+        self.sizes = SIZES[effort]
+
+    @cached_property
+    def trained(self) -> list[np.ndarray]:
+        """Lengths of the weights at the end `(seed, neuron)`, width by width."""
+        found = []
+        for width in self.sizes["widths"]:
+            group = self._one_width(width).states[f"width_{width}"].to_dataset()
+            end = group["input"].isel(time=-1).values.astype(float)
+            found.append(np.linalg.norm(end, axis=-1))
+        return found
+
+    def _one_width(self, width: int) -> Trajectory:
+        d, delta, seeds = SGD["dimension"], SGD["delta"], self.sizes["seeds"]
+        classes = [{"std": 1 + delta, "target": 1.0}, {"std": 1 - delta, "target": -1.0}]
+        law = {"law": "normal", "std": SGD["start"] / math.sqrt(d)}
+        one = {"law": "atoms", "points": [1.0]}
+        return train(Problem.from_dict({
+            "title": "isotropic Gaussians in d dimensions",
+            "network": {"activations": [_sigma], "initial": {"input": law, "readout": one}},
+            "data": {
+                "source": "population",
+                "inputs": {"law": "mixture", "dimension": d, "components": classes},
+            },
+            "training": {"horizon": 2 * SGD_TIME, "learning_rates": {"readout": 0.0}},
+            "observe": {"times": [0.0, 2 * SGD_TIME]},
+            "networks": {
+                "widths": [width], "seeds": seeds, "states": seeds, "step": SGD["step"] / width,
+            },
+        }), progress=False)  # fmt: skip
+
+    def distance(self, time: float) -> Measured:
+        """The exponent in N of the RMS over networks and f of ⟨f, ρ_N⟩ − ⟨f, ρ_t⟩ at `time`."""
+        start, weights = shells(SGD["dimension"])
+        radii = particles(
+            SGD["dimension"], SGD["delta"], SGD["start"] * start, weights, MONOTONE, [0.0, time]
+        )[-1]  # fmt: skip
+        expected = _tests(radii) @ weights
+        squares = {
+            width: ((_tests(r).mean(-1) - expected[:, None]) ** 2).mean(0)
+            for width, r in zip(self.sizes["widths"], self.trained, strict=True)
+        }
+        return width_exponent(self.sizes["widths"], lambda width: squares[width])
+
+
+def _tests(radii: np.ndarray) -> np.ndarray:
+    """The test functions `(function, …)` at radii."""
+    angles = np.multiply.outer(FREQUENCIES, radii)
+    return np.cos(angles) + np.sin(angles)
 
 
 # --- what is checked ------------------------------------------------------------------------------
@@ -215,7 +202,8 @@ def same_dynamics(clock: float) -> Measured:
         .to_dataset()["input"]
         .values[-1, :, 0]
     )
-    pairs = pairwise(0.5, START, MONOTONE, times[-1] / clock)
+    share = np.full(len(START), 1 / len(START))
+    pairs = particles(math.inf, 0.5, np.array(START), share, MONOTONE, [0.0, times[-1] / clock])[-1]
     moved = np.sqrt(np.mean((pairs - START) ** 2))
     return Measured(float(np.sqrt(np.mean((library - pairs) ** 2)) / moved), 1e-6)
 
@@ -228,6 +216,15 @@ def ended(start: float, what: Callable[[Trajectory], np.ndarray]) -> Measured:
     return Measured(found.value * scale, found.error * scale + 10 * CUSP)
 
 
+def above_the_sphere(delta: float) -> Measured:
+    """Where the risk ends at d = 40, less that of the best sphere, in units of this at time 0."""
+    sphere, (start, weights) = Sphere(40, delta), shells(40)
+    least = sphere.risk(np.array([sphere.best()]), np.ones(1))
+    path = particles(40, delta, 0.4 * start, weights, MONOTONE, LATE)
+    found = end_of(np.array([sphere.risk(radii, weights) - least for radii in path]))
+    return found._replace(error=found.error + ROUNDING)
+
+
 def _risk(limit: Trajectory) -> np.ndarray:
     """Their risk has no ½."""
     return 2 * limit.dataset.risk.values
@@ -238,9 +235,11 @@ def _radius(limit: Trajectory) -> np.ndarray:
 
 
 def claims(effort: Effort) -> list[Claim]:
-    """Everything that is checked, by computing alone; the smoke form has two of the thresholds."""
+    """Everything that is checked; the smoke form has two thresholds and trains no networks."""
     thresholds = _about_thresholds()
-    return [*(thresholds[1::4] if effort == "smoke" else thresholds), *_about_dynamics()]
+    if effort == "smoke":
+        return [*thresholds[1::4], *_about_dynamics()]
+    return [*thresholds, *_about_dynamics(), _about_networks(Networks(effort))]
 
 
 def _about_thresholds() -> list[Claim]:
@@ -281,7 +280,24 @@ def _about_dynamics() -> list[Claim]:
             "§2.4, failure", 7.25, 0.0,
             lambda: ended(0.1, _risk), "from |w| = 0.4", lambda: ended(0.4, _risk),
         ),
+        Claim(
+            "optimal-sphere", "d = 40, Δ = 0.2, w ~ N(0, 0.4²/d I): the risk ends at that of the "
+            "best sphere (difference in units of that at the start)",
+            "§2.2, figure 2", 0.0, 1.0,
+            lambda: above_the_sphere(0.2), "Δ = 0.8, where spheres are not optimal",
+            lambda: above_the_sphere(0.8),
+        ),
     ]  # fmt: skip
+
+
+def _about_networks(networks: Networks) -> Claim:
+    return Claim(
+        "sgd-in-d-dimensions", f"d = {SGD['dimension']}, fresh samples, ε = {SGD['step']}/N: SGD's "
+        "law of |w| is N^(-1/2) away from the radial limit in the same dimension",
+        "Theorem 3, figure 1", -0.5, 0.0,
+        lambda: networks.distance(SGD_TIME), "the limit's clock runs half as fast",
+        lambda: networks.distance(SGD_TIME / 2),
+    )  # fmt: skip
 
 
 def _rounded(found: Measured, rounding: float) -> Measured:
