@@ -139,7 +139,7 @@ def test_widths_must_agree_with_ensembles():
 @pytest.mark.slow
 def test_networks_approach_the_intermediate_limit():
     """Exponent −½ in N_1 with N_3 = 3, depth 3; five standard errors (false alarm 6e-7)."""
-    settings = {"widths": [32, 64, 128, 256], "seeds": 100, "method": "flow"}
+    settings = {"widths": [32, 64, 128, 256], "seeds": 200, "method": "flow"}
     laws = {"hidden": {"law": "normal", "mean": 1.0, "std": 0.5}}
     problem = small_problem(
         3, networks=settings, limit={"tolerance": 2e-3},

@@ -8,8 +8,9 @@ import widelimit
 ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "progress", "activations", "laws", "embedding", "network", "quadrature", "data",
     "formula", "population", "schedules", "training", "mistakes", "problem", "neurons",
-    "meanfield", "system", "flow", "descent", "advice", "memory", "integration", "trajectory",
-    "tracers", "refinement", "limit", "networks", "comparison", "papers", "runfolder", "report",
+    "meanfield", "system", "flow", "memory", "linearisation", "influence", "lyapunov", "descent",
+    "advice", "integration", "trajectory", "tracers", "refinement", "limit", "fluctuations",
+    "networks", "comparison", "papers", "runfolder", "report",
     "compilation", "cli",
 ]  # fmt: skip
 
@@ -20,6 +21,7 @@ def test_public_names():
     assert sorted(widelimit.__all__) == [
         "Comparison",
         "Diverged",
+        "Fluctuations",
         "Problem",
         "ProblemError",
         "RunFolder",
@@ -27,6 +29,7 @@ def test_public_names():
         "Trajectory",
         "WidelimitError",
         "compare",
+        "predict_fluctuations",
         "render_report",
         "solve",
         "train",
@@ -56,9 +59,10 @@ def _imports(path: Path):
                 yield parts[1], node
 
 
-def _drawn_lazily(path: Path, node: ast.ImportFrom) -> bool:
-    """Results know how to draw themselves: their `plot` methods reach for the pictures."""
-    return node.module == "widelimit.report.pictures" and node.col_offset > 0
+def _asked_of_a_result(node: ast.ImportFrom) -> bool:
+    """Results know how to draw themselves and limits how networks fluctuate: inside methods."""
+    asked = ("widelimit.report.pictures", "widelimit.fluctuations")
+    return node.module in asked and node.col_offset > 0
 
 
 def test_imports_point_one_way():
@@ -68,9 +72,24 @@ def test_imports_point_one_way():
         f"{path.name} imports {target}"
         for path in files
         for target, node in _imports(path)
-        if ROOMS.index(target) > ROOMS.index(_room(path)) and not _drawn_lazily(path, node)
+        if ROOMS.index(target) > ROOMS.index(_room(path)) and not _asked_of_a_result(node)
     ]
     assert wrong == []
+
+
+def test_predictions_train_no_networks():
+    """Fluctuations come from the limit alone: nothing they reach imports sampled networks."""
+    reached, left = set(), ["fluctuations"]
+    while left:
+        room = left.pop()
+        reached.add(room)
+        found = {target for target, _ in _imports(FOLDER / f"{room}.py")}
+        left += [
+            target for target in found - reached
+            if (FOLDER / f"{target}.py").is_file()
+        ]  # fmt: skip
+    assert {"limit", "networks", "descent"} & reached <= {"limit"}
+    assert "influence" in reached
 
 
 def test_modules_stay_small():

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from widelimit.errors import ProblemError as ProblemError
     from widelimit.errors import RunFolderError as RunFolderError
     from widelimit.errors import WidelimitError as WidelimitError
+    from widelimit.fluctuations import Fluctuations as Fluctuations
+    from widelimit.fluctuations import predict_fluctuations as predict_fluctuations
     from widelimit.limit import solve as solve
     from widelimit.networks import train as train
     from widelimit.problem import Problem as Problem
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Comparison": "comparison",
     "Diverged": "errors",
+    "Fluctuations": "fluctuations",
     "Problem": "problem",
     "ProblemError": "errors",
     "RunFolder": "runfolder",
@@ -36,6 +39,7 @@ _HOMES = {
     "Trajectory": "trajectory",
     "WidelimitError": "errors",
     "compare": "comparison",
+    "predict_fluctuations": "fluctuations",
     "render_report": "report",
     "solve": "limit",
     "train": "networks",
@@ -44,6 +48,7 @@ _HOMES = {
 __all__ = [
     "Comparison",
     "Diverged",
+    "Fluctuations",
     "Problem",
     "ProblemError",
     "RunFolder",
@@ -51,6 +56,7 @@ __all__ = [
     "Trajectory",
     "WidelimitError",
     "compare",
+    "predict_fluctuations",
     "render_report",
     "solve",
     "train",

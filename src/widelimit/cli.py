@@ -110,6 +110,26 @@ def train(
 
 
 @app.command
+def fluctuations(
+    problem: ProblemFile,
+    *,
+    output: Output,
+    covariance: Annotated[
+        bool, Parameter(negative=(), help="Also covariances of all pairs of outputs.")
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> int:
+    """Predict how far networks of the given widths are from the limit; trains none of them.
+
+    Writes RUN/fluctuations.nc.
+    """
+    answer = _Answer("fluctuations", output, as_json)
+    folder, read = _opened(problem, output, ("fluctuations",), overwrite, answer)
+    return answer.after(lambda: _fluctuations(read, covariance, folder, answer))
+
+
+@app.command
 def compare(run: Run, *, as_json: Json = False) -> int:
     """Measure the networks' distance from the limit; writes RUN/comparison.json."""
     from widelimit.runfolder import RunFolder
@@ -225,9 +245,9 @@ def _opened(
     from widelimit.runfolder import RunFolder
 
     problem = Problem.from_file(path)
-    if "networks" in kinds and problem.networks is None:
+    if {"networks", "fluctuations"} & set(kinds) and problem.networks is None:
         raise ProblemError(["networks: is missing; give at least networks.widths"], str(path))
-    if "limit" in kinds:
+    if {"limit", "fluctuations"} & set(kinds):
         problem.require_finite_data()
     if "limit" in kinds and problem.limit.memory is not None:
         from widelimit.limit import check_memory
@@ -265,6 +285,29 @@ def _solve(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
         f"{answer.error:.1e} (tolerance {attrs['tolerance']:g}: {verdict})   [{how}]",
         f"          at the end: {_limit_scores(limit)}",
     ]
+
+
+def _fluctuations(
+    problem: "Problem", covariance: bool, folder: "RunFolder", answer: _Answer
+) -> None:
+    from widelimit.fluctuations import predict_fluctuations
+
+    started = time.perf_counter()
+    found = predict_fluctuations(problem, covariance=covariance)
+    seconds = time.perf_counter() - started
+    folder.save_fluctuations(found, seconds)
+    answer.warn(found.warnings)
+    answer.met, answer.error = found.met, float(found.dataset.attrs["error"])
+    answer.own["way"] = found.dataset.attrs["way"]
+    answer.lines.append(
+        "predicted standard deviation of the outputs at the end (RMS over inputs; relative error "
+        f"{answer.error:.1g})   [{seconds:.1f} s]"
+    )
+    answer.own["output_std"] = {}
+    for shape, total, sources in found.at_the_end():
+        answer.own["output_std"][shape] = total
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in sources.items())
+        answer.lines.append(f"          width {shape:>5}: {total:.3g}   ({shares} of the variance)")
 
 
 def _train(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:

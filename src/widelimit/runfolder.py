@@ -15,10 +15,13 @@ import xarray as xr
 
 from widelimit.comparison import Comparison
 from widelimit.errors import RunFolderError
+from widelimit.fluctuations import Fluctuations
 from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
 
-FILES = {"limit": "limit.nc", "networks": "networks.nc"}
+FILES = {"limit": "limit.nc", "networks": "networks.nc", "fluctuations": "fluctuations.nc"}
+COMMANDS = {"limit": "solve", "networks": "train", "fluctuations": "fluctuations"}
+"""Which command makes which result."""
 STATES = "states.nc"
 CLAIMS = "claims.json"
 COMPRESSION = {"zlib": True, "complevel": 2}
@@ -26,6 +29,7 @@ COMPRESSION = {"zlib": True, "complevel": 2}
 SECTIONS = {
     "limit": ("seed", "network", "data", "training", "limit", "observe"),
     "networks": ("seed", "network", "data", "training", "networks", "observe"),
+    "fluctuations": ("seed", "network", "data", "training", "networks", "observe"),
 }
 """The parts of a problem that a result depends on."""
 
@@ -103,20 +107,28 @@ class RunFolder:
 
     def save(self, trajectory: Trajectory, seconds: float) -> None:
         """Write a limit or networks, with their states, the problem and the provenance."""
-        problem, kind = trajectory.problem, trajectory.kind
+        self._save(trajectory, trajectory.kind, seconds)
+
+    def save_fluctuations(self, found: Fluctuations, seconds: float) -> None:
+        """Write fluctuations.nc, the problem and the provenance."""
+        self._save(found, "fluctuations", seconds)
+
+    def _save(self, result: Trajectory | Fluctuations, kind: str, seconds: float) -> None:
+        problem, attrs = result.problem, result.dataset.attrs
         digest = problem.digest(*SECTIONS[kind])
-        dataset = trajectory.dataset.assign_attrs(
+        dataset = result.dataset.assign_attrs(
             digest=digest, shared_digest=problem.digest(*SHARED), wall_seconds=seconds
         )
         encoding = dict.fromkeys(dataset.data_vars, COMPRESSION)
         self._write("problem.toml", lambda p: p.write_text(problem.to_toml(), encoding="utf-8"))
-        self._write_states(trajectory, digest)
+        if isinstance(result, Trajectory):
+            self._write_states(result, digest)
         self._write(FILES[kind], lambda p: _to_netcdf(dataset, p, encoding))
         self._write_provenance({
             kind: {
                 "digest": digest,
                 "data": problem.dataset.digest(),
-                "precision": trajectory.dataset.attrs["precision"],
+                "precision": attrs["precision"],
                 "wall_seconds": round(seconds, 3),
             }
         })  # fmt: skip
@@ -124,9 +136,8 @@ class RunFolder:
     def load(self, kind: str) -> Trajectory:
         """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
         if not self.has(kind):
-            command = {"limit": "solve", "networks": "train"}[kind]
             raise RunFolderError(
-                f"{self.path} has no {FILES[kind]}; make it with widelimit {command}"
+                f"{self.path} has no {FILES[kind]}; make it with widelimit {COMMANDS[kind]}"
             )
         problem = self.problem()
         try:
@@ -134,10 +145,9 @@ class RunFolder:
                 dataset = file.load()
             digest = dataset.attrs["digest"]
         except UNREADABLE:
-            command = {"limit": "solve", "networks": "train"}[kind]
             raise RunFolderError(
                 f"{self.path / FILES[kind]} cannot be read: it is damaged or not a result of "
-                f"widelimit; delete it and make it again with widelimit {command}"
+                f"widelimit; delete it and make it again with widelimit {COMMANDS[kind]}"
             ) from None
         return Trajectory(problem, dataset, xr.DataTree.from_dict(self._states(digest)))
 
@@ -214,7 +224,7 @@ class RunFolder:
 
     def _write_states(self, trajectory: Trajectory, digest: str) -> None:
         """Replace this kind's groups in states.nc and keep those of the other kind's result."""
-        (other,) = (kind for kind in FILES if kind != trajectory.kind)
+        other = {"limit": "networks", "networks": "limit"}[trajectory.kind]
         groups = self._states(self._attribute(other, "digest"))
         for name, group in trajectory.states.children.items():
             groups[name] = group.to_dataset().assign_attrs(digest=digest)

@@ -26,6 +26,8 @@ from widelimit.training import LOSSES
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from widelimit.fluctuations import Fluctuations
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -57,6 +59,17 @@ class Trajectory:
     def warnings(self) -> list[str]:
         """What the user should know, one sentence each."""
         return json.loads(self.dataset.attrs["warnings"])
+
+    def fluctuations(self, widths: Sequence[Any] | None = None, **settings: Any) -> "Fluctuations":
+        """What networks of these widths (default: the problem's) scatter by around this limit.
+
+        Settings are those of `predict_fluctuations`. Raises `ValueError` if this is no limit.
+        """
+        from widelimit.fluctuations import predict_fluctuations
+
+        if self.kind != "limit":
+            raise ValueError("fluctuations are predicted from a limit, and these are networks")
+        return predict_fluctuations(self.problem, widths, **settings)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the risk over time, with its error band or the spread over seeds."""

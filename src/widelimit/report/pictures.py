@@ -83,6 +83,31 @@ def _drawn(trajectories: "Sequence[Trajectory]", value: Any, error: Any, ax: Axe
     return ax
 
 
+def draw_fluctuations(fluctuations: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Predicted standard deviation over mean-field time, RMS over outputs, for the last width.
+
+    The sum of all sources with its error, and each source for itself.
+    """
+    d = fluctuations.isel(width=-1)
+    over = ["input", "channel"]
+    total, error = (
+        np.sqrt((d[name] ** 2).mean(over)) for name in ("output_std", "output_std_error")
+    )
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        times = d["time"].values
+        ax.fill_between(times, total - error, total + error, color=LIMIT_COLOUR, alpha=0.25, lw=0)
+        ax.plot(times, total, color=LIMIT_COLOUR, lw=1.8, label="all sources")
+        for source, colour in zip(d.source.values, width_colours(d.sizes["source"]), strict=True):
+            own = np.sqrt(d.variance.sel(source=source).mean(over))
+            ax.plot(times, own, color=colour, lw=1.2, label=str(source))
+        ax.set_xlabel("mean-field time t = kε")
+        ax.set_ylabel(f"standard deviation, width {d.width.item()}")
+        ax.set_ylim(bottom=0)
+        ax.legend()
+    return ax
+
+
 def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -1) -> Axes:
     """RMS distance to the limit against the width at one observed time, on log axes."""
     widths = np.asarray(comparison.widths, float)

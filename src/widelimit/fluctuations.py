@@ -1,0 +1,344 @@
+"""Predicted fluctuations of sampled networks around the limit, from the limit alone.
+
+The output f_t(x) is a functional of the laws of the neurons' labels, of the data seen at each
+time, and of the data set. To leading order a network's deviation from the limit is that
+functional's derivative times the noise of these measures (equations.md §4; Sirignano &
+Spiliopoulos 2020, CLT, Theorem 1.5; Pham & Nguyen 2021):
+
+    layer l   (1/n_l) Var_c[IF_l(c)],          IF_l(c) = ∂f_t(x)/∂P_l(c)
+    sgd       (ε/b) ∫_0^t Var_z[J_s(z)] ds,    J_s(z) = ∂f_t(x)/∂(weight of z at time s)
+    data      (1/samples) Var_z[∂f_t(x)/∂π(z)]
+
+No network is trained here.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from widelimit.advice import examine
+from widelimit.influence import MISSED, Influence, Spread
+from widelimit.integration import Integrator
+from widelimit.lyapunov import MOST_PARAMETERS, lyapunov
+from widelimit.problem import Problem
+from widelimit.quadrature import Exact
+from widelimit.trajectory import replicate_half_width
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+REPLICATES = 4
+"""How many scrambles of the nodes tell the error of a variance."""
+
+TOLERANCE = 0.02
+"""Relative error of standard deviations that is asked for if nothing else is."""
+
+MOST_DOUBLINGS = 5
+"""Nodes are at most so many factors of two more than rules start with, and at least one."""
+
+STEP_TOLERANCE = 1e-4
+EXACT_STEP_TOLERANCE = 1e-9
+"""Step tolerances of the path, with quadrature nodes and with atoms alone."""
+
+
+@dataclass(frozen=True)
+class Fluctuations:
+    """Predicted variances of the outputs and of the risk of networks around their limit.
+
+    `dataset`: `variance(width, source, time, input, channel)` and `output_std(width, time, input,
+    channel)`, `risk_variance(width, source, time)` and `risk_std(width, time)`, each with an
+    `…_error` (95 % half-width for the nodes, plus time integration, plus directions left out).
+    Sources are "layer 1" … "layer L", "sgd" and "data"; `factor(width, source)` is what the
+    variance per unit of noise, `unit_variance(source, time, input, channel)`, is multiplied by:
+    1/n_l, ε/b, 1/samples. Time is mean-field time `t = k ε`.
+    """
+
+    problem: Problem
+    dataset: xr.Dataset
+
+    @property
+    def met(self) -> bool:
+        """Whether standard deviations are as accurate as was asked."""
+        return bool(self.dataset.attrs["met"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, one sentence each."""
+        return json.loads(self.dataset.attrs["warnings"])
+
+    def at_the_end(self) -> Iterator[tuple[str, float, dict[str, float]]]:
+        """For every width at the last time: its name, the RMS standard deviation of the outputs,
+        and the share that each source has in the variance."""
+        last = self.dataset.isel(time=-1)
+        shapes = self.dataset["widths"].values.tolist()
+        for row, shape in enumerate(shapes):
+            each = last.variance.isel(width=row).mean(["input", "channel"])
+            total = float(each.sum())
+            name = str(shape[0]) if len(set(shape)) == 1 else " × ".join(map(str, shape))
+            share = {
+                str(s): float(v) / (total or 1.0)
+                for s, v in zip(each.source.values, each, strict=True)
+            }
+            yield name, math.sqrt(total), share
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the RMS standard deviation of the outputs over time, source by source."""
+        from widelimit.report.pictures import draw_fluctuations
+
+        return draw_fluctuations(self.dataset, ax)
+
+    def __repr__(self) -> str:
+        d = self.dataset.isel(time=-1)
+        size = float(np.sqrt((d.output_std**2).mean(["input", "channel"]).values[-1]))
+        width, time = d.width.values[-1], float(d.time)
+        return (
+            f"<Fluctuations: {', '.join(d.source.values)}; width {width} at t = {time:g}: "
+            f"standard deviation {size:.3g} (RMS over inputs), relative error "
+            f"{d.attrs['error']:.1g}>"
+        )
+
+
+def predict_fluctuations(
+    problem: Problem,
+    widths: Sequence[int | Sequence[int]] | None = None,
+    *,
+    tolerance: float = TOLERANCE,
+    covariance: bool = False,
+    progress: bool | None = None,
+) -> Fluctuations:
+    """Variances of outputs and risk of networks with the given widths, source by source.
+
+    Widths, step, batch and draw are those of `problem.networks` unless `widths` are given.
+    `tolerance` is the relative error of standard deviations (RMS over inputs) to be reached.
+    With `covariance` the dataset also holds `covariance(width, source, time, input, channel,
+    other_input, other_channel)`.
+
+    Raises `ValueError` if there are no widths, `Diverged` if the limit leaves the finite numbers,
+    `ProblemError` if the data are a whole population.
+
+    >>> from widelimit.problem import Problem
+    >>> problem = Problem.from_dict({
+    ...     "network": {"activations": ["tanh"], "initial": {
+    ...         "neuron": {"law": "atoms", "points": [[1.0, 2.0], [-0.5, 1.0]]}}},
+    ...     "data": {"source": "table", "inputs": [-1.0, 1.0], "targets": [0.5, -0.5]},
+    ...     "training": {"horizon": 1.0},
+    ... })
+    >>> found = predict_fluctuations(problem, widths=[100], progress=False)
+    >>> start = found.dataset.output_std.sel(time=0.0, input=1).item()
+    >>> import numpy as np
+    >>> bool(np.isclose(start, np.std([2 * np.tanh(1.0), np.tanh(-0.5)]) / 10))
+    True
+    """
+    problem.require_finite_data()
+    problem = _with_widths(problem, widths)
+    with jax.enable_x64(True):
+        prediction = _Prediction(problem, tolerance, covariance, progress)
+        with prediction.work.bar:
+            return prediction.made()
+
+
+def _with_widths(problem: Problem, widths: Sequence[int | Sequence[int]] | None) -> Problem:
+    if widths is not None:
+        return problem.with_changes(networks={"widths": list(widths)})
+    if problem.networks is None:
+        raise ValueError("the problem has no [networks] section: give widths")
+    return problem
+
+
+class _Prediction:
+    """One call of `predict_fluctuations`: nodes are doubled until the tolerance is met."""
+
+    def __init__(self, problem: Problem, tolerance: float, covariance: bool, progress: bool | None):
+        self.problem, self.tolerance, self.covariance = problem, tolerance, covariance
+        self.work = Integrator.of(problem, jnp.float64, progress)
+        self.work.bar.set_description_str("fluctuations")
+        self.rules = [choices[0] for choices in self.work.candidates]
+        self.exact = all(isinstance(rule, Exact) for rule in self.rules)
+        self.factor, self.notes = factors(problem)
+        self.way = ""
+
+    def made(self) -> Fluctuations:
+        """Refine until the standard deviations are accurate enough, or sizes are used up."""
+        doublings = 1
+        while True:
+            counts = [
+                rule.start if isinstance(rule, Exact) else rule.start * 2**doublings
+                for rule in self.rules
+            ]
+            dataset = _with_errors(*self.at(counts), self.factor)
+            error = _relative_error(dataset)
+            if error <= self.tolerance or self.exact or doublings >= MOST_DOUBLINGS:
+                break
+            wanted = doublings + math.ceil(math.log2(error / self.tolerance))
+            doublings = min(wanted, MOST_DOUBLINGS)
+        assert self.problem.networks is not None
+        shapes = self.problem.networks.layer_widths(self.problem.network)
+        dataset["widths"] = (("width", "layer"), [list(widths) for widths in shapes])
+        return Fluctuations(self.problem, dataset.assign_attrs(self.facts(counts, error)))
+
+    def at(self, counts: Sequence[int]) -> tuple[xr.Dataset, xr.Dataset]:
+        """Variances for unit noise by replicate, and those of replicate 0 with shorter steps."""
+        replicates, found = 1 if self.exact else REPLICATES, []
+        self.work.bar.total = self.work.bar.n + replicates + 1
+        for run, scramble in enumerate([*range(replicates), 0]):
+            spreads = self.spreads(counts, scramble, run == replicates)
+            found.append(self.unit_variances(spreads))
+            self.work.bar.update()
+        joined = xr.concat(found[:-1], "replicate")
+        assert isinstance(joined, xr.Dataset)
+        return joined, found[-1]
+
+    def unit_variances(self, spreads: Sequence[Spread]) -> xr.Dataset:
+        """Variances for unit noise at all times, labelled."""
+        channels = list(self.problem.dataset.channels)
+        depth = self.problem.network.depth
+        names = [f"layer {layer}" for layer in range(1, depth + 1)] + ["sgd", "data"]
+        outputs = ("input", "channel")
+
+        def over_time(pick: Callable[[Spread], np.ndarray], *axes: int) -> np.ndarray:
+            stacked = np.stack([pick(spread) for spread in spreads], axis=1)
+            return stacked.reshape(len(names), len(spreads), *axes)
+
+        each = (-1, len(channels))
+        variables = {
+            "variance": (("source", "time", *outputs), over_time(lambda s: s.variance, *each)),
+            "risk_variance": (("source", "time"), over_time(lambda s: s.risk)),
+            "missed": (("source", "time"), over_time(lambda s: s.missed)),
+        }
+        if self.covariance:
+            dims = ("source", "time", *outputs, "other_input", "other_channel")
+            pairs = (len(spreads[0].along) // len(channels), len(channels)) * 2
+            variables["covariance"] = (dims, over_time(lambda s: s.covariance, *pairs))
+        coordinates = {"source": names, "time": self.problem.times, "channel": channels}
+        return xr.Dataset(variables, coordinates).sel(source=self.factor.source.values)
+
+    def spreads(self, counts: Sequence[int], scramble: int, halved: bool) -> list[Spread]:
+        """The fluctuations at all times on one set of nodes, in the cheapest of three ways.
+
+        All give the same. With atoms and few parameters: Lyapunov's equation. Without noise of SGD
+        and with fewer weights than outputs: one tangent for each weight. Otherwise the outputs, or
+        the directions they span, are pulled back.
+        """
+        times = self.problem.times
+        tolerance = EXACT_STEP_TOLERANCE if self.exact else STEP_TOLERANCE
+        initial = self.work.placed(self.rules, counts, [scramble] * len(counts))
+        outputs = self.problem.observed_inputs.shape[0] * len(self.problem.dataset.channels)
+        with_data = "data" in self.factor.source
+        weights = sum(initial.sizes) + (len(self.problem.dataset.weights) if with_data else 0)
+        if self.exact and self.work.memory.edges(initial.sizes) <= MOST_PARAMETERS:
+            self.way, system = "lyapunov", self.work.system
+            initial = jax.tree.map(jnp.asarray, initial)
+            return lyapunov(system, initial, times, tolerance / (100 if halved else 1))
+        influence = Influence.of(self.work.system, initial, times, tolerance, halved)
+        if "sgd" not in self.factor.source and weights <= outputs:
+            self.way = "forward"
+            return influence.forward(with_data)
+        self.way = "reverse"
+        missed = 0.0 if self.exact else MISSED
+        return [influence.spread(k, missed) for k in range(len(times))]
+
+    def facts(self, counts: Sequence[int], error: float) -> dict[str, Any]:
+        """How the prediction came about."""
+        settings, notes = self.problem.networks, [*examine(self.problem), *self.notes]
+        assert settings is not None
+        if error > self.tolerance:
+            notes.append(
+                f"standard deviations have a relative error of {error:.2g}, more than the "
+                f"{self.tolerance:g} asked for, with {' × '.join(map(str, counts))} nodes"
+            )
+        return {
+            "kind": "fluctuations",
+            "title": self.problem.title,
+            "way": self.way,
+            "precision": "float64",
+            "method": settings.method,
+            "step": str(settings.step),
+            "nodes": [rule.size(n) for rule, n in zip(self.rules, counts, strict=True)],
+            "replicates": 1 if self.exact else REPLICATES,
+            "tolerance": self.tolerance,
+            "error": error,
+            "met": int(error <= self.tolerance),
+            "warnings": json.dumps(list(dict.fromkeys(notes))),
+        }
+
+
+def factors(problem: Problem) -> tuple[xr.DataArray, list[str]]:
+    """What the variance for unit noise is multiplied by, `(width, source)`; and what to know.
+
+    Layers: 1/n_l. SGD with step ε and batch b: ε/b for independent draws, (ε/b)(n − b)/(n − 1) for
+    batches of distinct points among n, and 0 for epochs, whose noise vanishes to leading order
+    (dynamics.md). A data set of so many samples: 1/samples.
+    """
+    settings, network = problem.networks, problem.network
+    assert settings is not None
+    shapes, notes = settings.layer_widths(network), []
+    fixed = network.finite_widths  # the same neurons in all networks and in the limit
+    columns = {
+        f"layer {k + 1}": [0.0 if fixed[k] else 1 / widths[k] for widths in shapes]
+        for k in range(network.depth)
+    }
+    if settings.method == "sgd":
+        rows, batch = len(problem.dataset.inputs), settings.batch
+        draw = {
+            "independent": 1.0,
+            "distinct": (rows - batch) / max(1, rows - 1),
+            "epochs": 0.0,
+        }[settings.draw]
+        columns["sgd"] = [draw / batch * settings.step_size(network, w) for w in shapes]
+        if settings.draw == "epochs":
+            notes.append("with draw = 'epochs' the noise of SGD vanishes to leading order")
+    samples = getattr(problem.data, "samples", None)
+    if samples:
+        columns["data"] = [1 / samples] * len(shapes)
+    factor = xr.DataArray(
+        np.array(list(columns.values())).T, dims=("width", "source"),
+        coords={
+            "source": list(columns),
+            "width": [network.growing_width(w) for w in shapes],
+        },
+    )  # fmt: skip
+    return factor, notes
+
+
+def _with_errors(replicates: xr.Dataset, finer: xr.Dataset, factor: xr.DataArray) -> xr.Dataset:
+    """Variances and standard deviations for every width, and their errors."""
+    found: dict[str, xr.DataArray] = {"factor": factor}
+    first = replicates.isel(replicate=0)
+    for name, std in (("variance", "output_std"), ("risk_variance", "risk_std")):
+        unit = replicates[name].mean("replicate")
+        rest = np.abs(finer[name] - first[name])
+        if name == "variance":
+            rest = rest + replicates.missed.max("replicate") * unit
+        found[f"unit_{name}"] = unit
+        found[f"unit_{name}_error"] = _half_width(replicates[name]) + rest
+        found[name] = factor * unit
+        found[f"{name}_error"] = factor * found[f"unit_{name}_error"]
+        total = (factor * replicates[name]).sum("source")
+        found[std] = total.mean("replicate") ** 0.5
+        error = _half_width(total) + (factor * rest).sum("source")
+        found[f"{std}_error"] = error / (2 * found[std].where(found[std] > 0, 1.0))
+    if "covariance" in replicates:
+        found["covariance"] = factor * replicates.covariance.mean("replicate")
+    return xr.Dataset(found)
+
+
+def _half_width(values: xr.DataArray) -> xr.DataArray:
+    """95 % half-width of the mean over replicates."""
+    mean = values.mean("replicate")
+    ordered = values.transpose("replicate", *mean.dims)
+    return mean.copy(data=replicate_half_width(ordered.values))
+
+
+def _relative_error(dataset: xr.Dataset) -> float:
+    """The largest over widths and times of the relative error, RMS over outputs."""
+    over = ["input", "channel"]
+    size, error = ((dataset[n] ** 2).mean(over) for n in ("output_std", "output_std_error"))
+    share = np.sqrt(error / size.where(size > 0, np.inf))
+    return float(share.max())

@@ -1,0 +1,260 @@
+"""What every neuron and every data point does to the outputs, and the noise that comes of it.
+
+Readings of one time are pulled back to time zero through the linearised flow (`linearisation`).
+What arrives at the neurons' weights and at the data weights are influence functions; their
+variances under the laws of the neurons and of the data are the fluctuations per unit of noise:
+
+    layer l: Cov_c[IF_l],    sgd: ∫_0^t Cov_z[J_s] ds,    data: Cov_z[∫_0^t J_s ds]
+
+Many outputs at one time span few directions among their cotangents, and only directions are
+pulled: output i ≈ Σ_m C[i, m] direction_m. A random combination of all outputs is pulled besides,
+whole: it tells what the directions have missed.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from widelimit.linearisation import (
+    Cotangents,
+    Path,
+    Tangents,
+    path_of,
+    pull,
+    push,
+    read,
+    read_back,
+    readings,
+    still,
+)
+from widelimit.memory import PIECE_VALUES
+from widelimit.neurons import Ensemble, Parameters
+from widelimit.system import System
+
+FEW = 24
+"""Up to so many outputs at a time each is pulled back; of more, the directions they span."""
+
+FILL = 16
+"""Directions are filled up with zeros to a multiple of this: few shapes, few compilations."""
+
+MISSED = 1e-5
+"""Share of the outputs' squared cotangents that the directions may leave out."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Fluctuations at one time for unit noise; sources are the layers, sgd, data.
+
+    `along (output, direction)` and `matrices (source, direction, direction)` make the covariances
+    of outputs, `risk (source,)` is the variance of the risk, and `missed (source,)` the relative
+    error of variances from what the directions leave out.
+    """
+
+    along: np.ndarray
+    matrices: np.ndarray
+    risk: np.ndarray
+    missed: np.ndarray
+
+    @property
+    def variance(self) -> Float[np.ndarray, "source output"]:
+        """Var f of every output."""
+        return np.einsum("od,sde,oe->so", self.along, self.matrices, self.along, optimize=True)
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "source output other"]:
+        """Cov(f, f') of all pairs of outputs."""
+        return np.einsum("od,sde,pe->sop", self.along, self.matrices, self.along, optimize=True)
+
+
+@dataclass(frozen=True)
+class Influence:
+    """The limit on one set of nodes, its path, and its linearised flow."""
+
+    system: System
+    initial: Ensemble
+    path: Path
+
+    @classmethod
+    def of(
+        cls,
+        system: System,
+        initial: Ensemble,
+        times: np.ndarray,
+        tolerance: float,
+        halved: bool = False,
+    ) -> "Influence":
+        """The limit from these neurons on; `halved` makes its steps half as long."""
+        initial = jax.tree.map(jnp.asarray, initial)
+        at_once = max(16, PIECE_VALUES // (sum(initial.sizes) * FILL))
+        system = system.in_pieces(min(at_once, len(system.inputs)))
+        return cls(system, initial, path_of(system, initial, times, tolerance, halved))
+
+    def spread(self, k: int, missed: float = MISSED, seed: int = 0) -> Spread:
+        """The fluctuations at the k-th observed time."""
+        rng = np.random.default_rng([seed, k])
+        count = len(readings(self.system, self.path.ensembles[k])) - 1
+        test = rng.choice([-1.0, 1.0], size=(1, count))
+        extra = self._covectors(np.concatenate([test, np.zeros((1, count))]))
+        extra = extra.at[-1, -1].set(1.0)
+        if count <= FEW:
+            along, covectors = np.eye(count), self._covectors(np.eye(count))
+            vectors = self._back(k, jnp.concatenate([covectors, extra]))
+        else:
+            directions, along = self._directions(k, missed, rng)
+            vectors = _joined(directions, self._back(k, extra))
+        for piece in reversed(self.path.pieces[: k + 1]):
+            if piece is not None:
+                vectors = pull(self.system, piece, vectors)
+        return self._spread(along, vectors, test[0])
+
+    def forward(self, with_data: bool) -> list[Spread]:
+        """The fluctuations at all observed times from one tangent for each weight.
+
+        Tangents of the data's weights serve the finite data set only `with_data`; the noise of
+        SGD is not told.
+        """
+        laws = [np.asarray(p) for p in self.initial.weights]
+        laws.append(np.asarray(self.system.batch.weights))
+        stops = np.cumsum([len(law) for law in laws])
+        count = stops[-1] if with_data else stops[-2]
+        *units, changes = (
+            jnp.asarray(u) for u in np.split(np.eye(count, stops[-1]), stops[:-1], 1)
+        )
+        tangents, found = still(self.initial, units), []
+        matrices = np.zeros((len(laws) + 1, count, count))
+        for source, (law, stop) in enumerate(zip(laws, stops, strict=True)):
+            own = slice(stop - len(law), stop)
+            if stop <= count:
+                place = source if source < len(laws) - 1 else -1
+                matrices[place, own, own] = np.diag(law) - np.outer(law, law)
+        for piece, ensemble in zip(self.path.pieces, self.path.ensembles, strict=True):
+            if piece is not None:
+                tangents = push(self.system, piece, tangents, changes)
+            seen = np.asarray(read(self.system, ensemble, tangents))
+            risk = np.einsum("d,sde,e->s", seen[:, -1], matrices, seen[:, -1])
+            found.append(Spread(seen[:, :-1].T, matrices, risk, np.zeros(len(matrices))))
+        return found
+
+    def _back(self, k: int, covectors: Array) -> Cotangents:
+        return read_back(self.system, self.path.ensembles[k], covectors)
+
+    @staticmethod
+    def _covectors(rows: np.ndarray) -> Array:
+        """Combinations of outputs as combinations of all readings."""
+        return jnp.asarray(np.pad(rows, ((0, 0), (0, 1))))
+
+    def _directions(
+        self, k: int, missed: float, rng: np.random.Generator
+    ) -> tuple[Cotangents, np.ndarray]:
+        """Directions that the outputs' cotangents span, and the outputs along them.
+
+        Random combinations of the outputs span the same directions; there are enough of them
+        when the last ones add nothing new.
+        """
+        ensemble = self.path.ensembles[k]
+        metric = _Metric.of(ensemble)
+        count = self.system.batch.targets.shape[1] * len(
+            self.system.inputs[self.system.view("observed")]
+        )
+        size = 2 * FILL
+        while True:
+            few = size >= count
+            chosen = np.eye(count) if few else rng.normal(size=(size, count))
+            vectors = self._back(k, self._covectors(chosen))
+            rows = metric.rows(vectors)
+            energy, axes = np.linalg.eigh(rows @ rows.T)
+            share = np.cumsum(energy) / max(energy.sum(), np.finfo(float).tiny)
+            if few or share[size // 4] <= missed:
+                break
+            size *= 2
+        kept = share > missed
+        combine = np.zeros((-(-int(kept.sum()) // FILL) * FILL, len(rows)))
+        combine[: kept.sum()] = (axes[:, kept] / np.sqrt(energy[kept])).T
+        directions = _combined(combine, vectors)
+        along = read(self.system, ensemble, metric.tangents(directions))
+        return directions, np.asarray(along)[:, :-1].T
+
+    def _spread(self, along: np.ndarray, vectors: Cotangents, test: np.ndarray) -> Spread:
+        """Covariances from what has arrived at time zero; test and risk are the last vectors."""
+        arrived = [*vectors.weights, vectors.data]
+        laws = [*self.initial.weights, self.system.batch.weights]
+        found = [
+            _covariance(np.asarray(influence), np.asarray(law))
+            for influence, law in zip(arrived, laws, strict=True)
+        ]
+        whole = np.stack([*found[:-1], np.asarray(vectors.noise), found[-1]])
+        inner = whole[:, :-2, :-2]
+        combined = test @ along
+        exact = whole[:, -2, -2]
+        difference = np.abs(np.einsum("d,sde,e->s", combined, inner, combined) - exact)
+        missed = difference / np.where(exact > 0, exact, 1.0)
+        return Spread(along, inner, whole[:, -1, -1], missed)
+
+
+@dataclass(frozen=True)
+class _Metric:
+    """Lengths of cotangents: those of functions of labels, in mean square."""
+
+    weights: tuple[np.ndarray, ...]
+    leaves: list[np.ndarray]
+
+    @classmethod
+    def of(cls, ensemble: Ensemble) -> "_Metric":
+        p = [np.asarray(own) for own in ensemble.weights]
+        parameters = ensemble.parameters
+        products = Parameters(
+            input=p[0][:, None],
+            hidden=tuple(a[:, None] * b for a, b in pairwise(p)),
+            readout=p[-1][:, None],
+            biases=None if parameters.biases is None else tuple(p),
+            output_bias=None if parameters.output_bias is None else np.ones(1),
+        )
+        return cls(tuple(p), jax.tree.leaves(products))
+
+    def rows(self, vectors: Cotangents) -> Float[np.ndarray, "vector entry"]:
+        """Cotangents as rows whose scalar products are those of this metric."""
+        parts = [
+            np.asarray(leaf) / np.sqrt(np.where(w > 0, w, np.inf))
+            for leaf, w in zip(vectors.leaves, self.leaves, strict=True)
+        ]
+        parts += [
+            np.asarray(own) * np.sqrt(p)
+            for own, p in zip(vectors.weights, self.weights, strict=True)
+        ]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+    def tangents(self, vectors: Cotangents) -> Tangents:
+        """The changes of an ensemble whose readings are scalar products with these cotangents."""
+        leaves = [
+            leaf / np.where(w > 0, w, np.inf)
+            for leaf, w in zip(vectors.leaves, self.leaves, strict=True)
+        ]
+        weights = tuple(own * p for own, p in zip(vectors.weights, self.weights, strict=True))
+        return Tangents(weights, leaves)
+
+
+def _joined(first: Cotangents, second: Cotangents) -> Cotangents:
+    """The vectors of both, none of which has gathered noise yet."""
+    bare = [(v.leaves, v.weights, v.data) for v in (first, second)]
+    parts = jax.tree.map(lambda *both: jnp.concatenate(both), *bare)
+    count = len(first.data) + len(second.data)
+    return Cotangents(*parts, noise=jnp.zeros((count, count)))
+
+
+def _combined(matrix: np.ndarray, vectors: Cotangents) -> Cotangents:
+    """Linear combinations of vectors, none of which has gathered noise yet."""
+    parts = jax.tree.map(
+        lambda part: jnp.tensordot(jnp.asarray(matrix), part, axes=1),
+        (vectors.leaves, vectors.weights, vectors.data),
+    )
+    return Cotangents(*parts, noise=jnp.zeros((len(matrix), len(matrix))))
+
+
+def _covariance(influence: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Cov of influence functions `(vector, point)` under the law of the points."""
+    centred = influence - (influence @ weights)[:, None]
+    return (centred * weights) @ centred.T

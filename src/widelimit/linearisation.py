@@ -1,0 +1,319 @@
+"""The limit's flow linearised along its own path: tangents carried forward, cotangents back.
+
+With F(θ, p, π, t) the velocity of the parameters, p the weights of the neurons and π those of the
+data, a small change of p and π moves the parameters by
+
+    δθ' = F_θ δθ + F_p δp + F_π δπ,                                    δθ(0) = 0,
+
+and a linear reading r of the ensemble at time t, pulled back, tells what each weight does to it:
+
+    −λ' = F_θᵀ λ,   λ(t) = r_θ,   ∂r/∂p = r_p + ∫ F_pᵀ λ ds,   ∂r/∂π(s) = F_πᵀ λ(s) = J_s
+
+(equations.md §4: influence functions of neurons and of data). Between knots the path is a cubic.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from widelimit.errors import Diverged
+from widelimit.flow import DIVERGENCE_CAUSE, MAX_STEPS, method_for
+from widelimit.meanfield import Batch, output, risk, velocity
+from widelimit.neurons import Ensemble
+from widelimit.system import System
+
+KNOTS = 32
+"""Between two observed times the path has so many knots, or a power of two times as many."""
+
+KNOTS_PER_STEP = 4
+"""There are at least so many knots for each step of the flow: the cubic through them, with its
+slopes, is then better than the steps."""
+
+Leaves = list[Array]
+
+
+class Piece(eqx.Module):
+    """The limit's path between two observed times."""
+
+    method: diffrax.AbstractERK
+    weights: tuple[Float[Array, "_"], ...]
+    curve: diffrax.CubicInterpolation
+    layout: Any = eqx.field(static=True)
+    start: Array
+    stop: Array
+    steps: Array
+    tolerance: Array
+
+
+class Tangents(eqx.Module):
+    """Changes of an ensemble, one along the first axis for each direction."""
+
+    weights: tuple[Float[Array, "directions _"], ...]
+    leaves: Leaves
+
+
+class Cotangents(eqx.Module):
+    """What readings of a later time owe to an earlier one, one along the first axis for each.
+
+    `leaves` is λ, `weights` the derivative by neuron weights so far, `data` the integral of J_s,
+    and `noise` that of the covariances Cov_π(J_s), `(reading, reading)`.
+    """
+
+    leaves: Leaves
+    weights: tuple[Float[Array, "readings _"], ...]
+    data: Float[Array, "readings points"]
+    noise: Float[Array, "readings readings"]
+
+
+@dataclass(frozen=True)
+class Path:
+    """The limit at the observed times, and what leads from each to the next."""
+
+    times: np.ndarray
+    ensembles: tuple[Ensemble, ...]
+    pieces: tuple[Piece | None, ...]
+    """None where no time passes."""
+
+
+def _field(system: System, layout: Any) -> Callable[..., Leaves]:
+    """F(p, θ, π, t), its parameters as a list of arrays."""
+
+    def velocity_of(weights: Any, leaves: Leaves, pi: Array, t: ArrayLike) -> Leaves:
+        ensemble = Ensemble(weights, jax.tree.unflatten(layout, leaves))
+        batch = Batch(system.batch.inputs, system.batch.targets, pi)
+        return jax.tree.leaves(velocity(system.equations, system.rates, ensemble, batch, t))
+
+    return velocity_of
+
+
+def readings(system: System, ensemble: Ensemble) -> Float[Array, " readings"]:
+    """The outputs at the observed inputs, channel by channel, and the risk."""
+    inputs = system.inputs[system.view("observed")]
+    seen = output(system.equations, ensemble, inputs)
+    trained = output(system.equations, ensemble, system.batch.inputs)
+    return jnp.append(seen.ravel(), risk(system.equations, trained, system.batch))
+
+
+def path_of(
+    system: System, ensemble: Ensemble, times: np.ndarray, tolerance: float, halved: bool = False
+) -> Path:
+    """The limit at `times`, with relative and absolute step error `tolerance`.
+
+    With `halved` steps are half as long, for the path and for all that is linearised about it.
+    Raises `Diverged`.
+    """
+    method, knots = method_for(tolerance), KNOTS
+    order = method.order(None)
+    assert order is not None
+    tolerance = tolerance / 2**order if halved else tolerance
+    while True:
+        found = _path_with_knots(method, system, ensemble, times, tolerance, knots)
+        steps = max([int(piece.steps) for piece in found.pieces if piece is not None] or [0])
+        if KNOTS_PER_STEP * steps <= (2 if halved else 1) * knots:
+            return found
+        knots *= 2
+
+
+def _path_with_knots(
+    method: diffrax.AbstractERK,
+    system: System,
+    ensemble: Ensemble,
+    times: np.ndarray,
+    tolerance: float,
+    knots: int,
+) -> Path:
+    now, ensembles, found = 0.0, [], []
+    for time in times:
+        piece = None
+        if time > now:
+            span = np.asarray(now, float), np.asarray(time, float)
+            ensemble, piece, completed = _travelled(
+                method, system, ensemble, span, np.asarray(tolerance, float), knots
+            )
+            if not completed:
+                raise Diverged("the limit", now, DIVERGENCE_CAUSE)
+            now = time
+        ensembles.append(ensemble)
+        found.append(piece)
+    return Path(times, tuple(ensembles), tuple(found))
+
+
+@eqx.filter_jit
+def _travelled(
+    method: diffrax.AbstractERK,
+    system: System,
+    ensemble: Ensemble,
+    span: tuple[ArrayLike, ArrayLike],
+    tolerance: Array | np.ndarray,
+    knots: int,
+) -> tuple[Ensemble, Piece, Array]:
+    """The ensemble at the end of a span of time, what leads there, and whether it went well."""
+    start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
+    state, layout = jax.tree.flatten(ensemble.parameters)
+    field = _field(system, layout)
+
+    def slope(t: Any, leaves: Leaves) -> Leaves:
+        return field(ensemble.weights, leaves, system.batch.weights, t)
+
+    times = jnp.linspace(start, stop, knots + 1)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, leaves, _: slope(t, leaves)),
+        method, start, stop, jnp.minimum(1e-2, (stop - start) / 8), state,
+        stepsize_controller=diffrax.PIDController(accuracy, accuracy),
+        saveat=diffrax.SaveAt(ts=times), max_steps=MAX_STEPS, throw=False,
+    )  # fmt: skip
+    assert solution.ys is not None
+    at = solution.ys
+    slopes = jax.lax.map(lambda now: slope(*now), (times, at))
+    curve = diffrax.CubicInterpolation(ts=times, coeffs=_cubics(times, at, slopes))
+    end = Ensemble(ensemble.weights, jax.tree.unflatten(layout, [leaf[-1] for leaf in at]))
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in at]))
+    steps = solution.stats["num_accepted_steps"]
+    weights = tuple(jnp.asarray(p) for p in ensemble.weights)
+    piece = Piece(method, weights, curve, layout, start, stop, steps, accuracy)
+    return end, piece, (solution.result == diffrax.RESULTS.successful) & finite
+
+
+def _cubics(times: Array, at: Leaves, slopes: Leaves) -> tuple[Leaves, Leaves, Leaves, Leaves]:
+    """Hermite's coefficients (d, c, b, a) between knots: a + b s + c s² + d s³."""
+    h = jnp.diff(times)
+
+    def shaped(leaf: Array) -> Array:
+        return h.reshape(-1, *[1] * (leaf.ndim - 1))
+
+    rise = [jnp.diff(y, axis=0) / shaped(y) for y in at]
+    d = [(v[1:] + v[:-1] - 2 * r) / shaped(v) ** 2 for v, r in zip(slopes, rise, strict=True)]
+    c = [(3 * r - 2 * v[:-1] - v[1:]) / shaped(v) for v, r in zip(slopes, rise, strict=True)]
+    return d, c, [v[:-1] for v in slopes], [y[:-1] for y in at]
+
+
+def _carried(
+    piece: Piece, field: Callable, start: Array, stop: Array, led: Leaves, rest: Any
+) -> tuple[Leaves, Any]:
+    """A linear equation carried from `start` to `stop`; `field(t, led)` gives the speed of both.
+
+    Steps are chosen for `led` alone, in units of how large each of its arrays is or becomes. The
+    steps of the path would not do: a limit at rest takes none, while what is linearised about it
+    still relaxes.
+    """
+    speed = field(start, led)[0]
+    sizes = [
+        jnp.sqrt(jnp.maximum(jnp.mean(y**2), (stop - start) ** 2 * jnp.mean(v**2)))
+        for y, v in zip(led, speed, strict=True)
+    ]
+    largest = jnp.max(jnp.stack(sizes))
+    units = [jnp.where(s > 0, s, jnp.where(largest > 0, largest, 1.0)) for s in sizes]
+    others, layout = jax.tree.flatten(rest)
+
+    def in_units(t: Any, state: tuple[Leaves, Leaves], _: None) -> tuple[Leaves, Leaves]:
+        speed, gathered = field(t, [y * u for y, u in zip(state[0], units, strict=True)])
+        return [v / u for v, u in zip(speed, units, strict=True)], jax.tree.leaves(gathered)
+
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(in_units), piece.method, start, stop, (stop - start) / 8,
+        ([y / u for y, u in zip(led, units, strict=True)], others),
+        stepsize_controller=diffrax.PIDController(piece.tolerance, piece.tolerance, norm=_of_led),
+        max_steps=MAX_STEPS, throw=False,
+    )  # fmt: skip
+    assert solution.ys is not None
+    led, others = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    found = [y * u for y, u in zip(led, units, strict=True)]
+    return found, jax.tree.unflatten(layout, others)
+
+
+def _of_led(errors: tuple[Leaves, Leaves]) -> Array:
+    """The largest RMS among the arrays that steps are chosen for."""
+    return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(e**2)) for e in errors[0]]))
+
+
+# --- back ---------------------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def read_back(
+    system: System, ensemble: Ensemble, covectors: Float[Array, "readings all"]
+) -> Cotangents:
+    """Cotangents, at their own time, of linear combinations of the readings."""
+    state, layout = jax.tree.flatten(ensemble.parameters)
+
+    def read(weights: Any, leaves: Leaves) -> Array:
+        return readings(system, Ensemble(weights, jax.tree.unflatten(layout, leaves)))
+
+    back = jax.vjp(read, ensemble.weights, state)[1]
+    weights, leaves = jax.vmap(back)(covectors)
+    count, points = len(covectors), len(system.batch.weights)
+    zeros = jnp.zeros((count, points)), jnp.zeros((count, count))
+    return Cotangents(leaves, weights, *(z.astype(covectors.dtype) for z in zeros))
+
+
+@eqx.filter_jit
+def pull(system: System, piece: Piece, cotangents: Cotangents) -> Cotangents:
+    """Cotangents at the start of a piece from those at its end."""
+    field, pi = _field(system, piece.layout), system.batch.weights
+
+    def backward(elapsed: Any, now: Leaves) -> tuple[Leaves, Any]:
+        t = piece.stop - elapsed
+        back = jax.vjp(lambda *point: field(*point, t), piece.weights, piece.curve.evaluate(t), pi)[
+            1
+        ]
+        weights, leaves, data = jax.vmap(back)(now)
+        centred = data - (data @ pi)[:, None]
+        return leaves, (weights, data, (centred * pi) @ centred.T)
+
+    length = piece.stop - piece.start
+    gathered = cotangents.weights, cotangents.data, cotangents.noise
+    leaves, gathered = _carried(
+        piece, backward, jnp.zeros_like(length), length, cotangents.leaves, gathered
+    )
+    return Cotangents(leaves, *gathered)
+
+
+# --- forward ------------------------------------------------------------------------------------
+
+
+def still(ensemble: Ensemble, weights: Sequence[Array]) -> Tangents:
+    """Changes of the neurons' weights that have not moved any parameter yet."""
+    count = len(weights[0])
+    leaves = [jnp.zeros((count, *leaf.shape)) for leaf in jax.tree.leaves(ensemble.parameters)]
+    return Tangents(tuple(weights), leaves)
+
+
+@eqx.filter_jit
+def push(
+    system: System, piece: Piece, tangents: Tangents, changes: Float[Array, "directions points"]
+) -> Tangents:
+    """Tangents at the end of a piece, the data weights being changed by `changes` throughout."""
+    field, pi = _field(system, piece.layout), system.batch.weights
+
+    def forward(t: Any, now: Leaves) -> tuple[Leaves, None]:
+        point = piece.weights, piece.curve.evaluate(t), pi
+
+        def one(weights: Any, leaves: Leaves, change: Array) -> Leaves:
+            return jax.jvp(lambda *at: field(*at, t), point, (weights, leaves, change))[1]
+
+        return jax.vmap(one)(tangents.weights, now, changes), None
+
+    moved, _ = _carried(piece, forward, piece.start, piece.stop, tangents.leaves, None)
+    return Tangents(tangents.weights, moved)
+
+
+@eqx.filter_jit
+def read(system: System, ensemble: Ensemble, tangents: Tangents) -> Float[Array, "directions all"]:
+    """How much tangents change the readings."""
+    state, layout = jax.tree.flatten(ensemble.parameters)
+
+    def seen(weights: Any, leaves: Leaves) -> Array:
+        return readings(system, Ensemble(weights, jax.tree.unflatten(layout, leaves)))
+
+    def one(weights: Any, leaves: Leaves) -> Array:
+        return jax.jvp(seen, (ensemble.weights, state), (weights, leaves))[1]
+
+    return jax.vmap(one)(tangents.weights, tangents.leaves)

@@ -1,0 +1,126 @@
+"""Fluctuations of a limit with few parameters: sensitivities and Lyapunov's equation, in full.
+
+With J = F_θ and K = F_π along the limit, S the sensitivities of the parameters to the weights of
+neurons and data and Σ their covariance under white noise of the data,
+
+    S' = J S + [F_p, F_π],    Σ' = J Σ + Σ Jᵀ + K (diag π − π πᵀ) Kᵀ,    S(0) = Σ(0) = 0
+
+(Sirignano & Spiliopoulos 2020, CLT, in the form for finitely many atoms.) Problems whose laws are
+atoms have no other error than that of time integration.
+"""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from widelimit.errors import Diverged
+from widelimit.flow import DIVERGENCE_CAUSE, MAX_STEPS, method_for
+from widelimit.influence import Spread
+from widelimit.linearisation import readings
+from widelimit.meanfield import Batch, velocity
+from widelimit.neurons import Ensemble, Parameters
+from widelimit.system import System
+
+MOST_PARAMETERS = 200
+"""Up to so many parameters of an ensemble the full covariance is carried along."""
+
+State = list[Array]
+"""Parameters `(D,)`, sensitivities `(D, weights)`, covariance `(D, D)`."""
+
+
+def lyapunov(
+    system: System, initial: Ensemble, times: np.ndarray, tolerance: float
+) -> list[Spread]:
+    """Fluctuations at `times`, for unit noise, with step error `tolerance`. Raises `Diverged`."""
+    theta, _ = ravel_pytree(initial.parameters)
+    weights = sum(initial.sizes) + len(system.batch.weights)
+    state = [theta, jnp.zeros((len(theta), weights)), jnp.zeros((len(theta), len(theta)))]
+    found, now = [], 0.0
+    for time in times:
+        if time > now:
+            span = np.asarray(now, float), np.asarray(time, float)
+            state, completed = _carried(system, initial, state, span, np.asarray(tolerance))
+            if not completed:
+                raise Diverged("the limit", now, DIVERGENCE_CAUSE)
+            now = time
+        found.append(_spread(system, initial, state))
+    return found
+
+
+@eqx.filter_jit
+def _carried(
+    system: System,
+    initial: Ensemble,
+    state: State,
+    span: tuple[ArrayLike, ArrayLike],
+    tolerance: ArrayLike,
+) -> tuple[State, Array]:
+    """The state at the end of a span of time, and whether it got there."""
+    pi = system.batch.weights
+    noise = jnp.diag(pi) - jnp.outer(pi, pi)
+
+    def speed(theta: Array, p: Any, pi: Array, t: ArrayLike) -> Array:
+        ensemble = Ensemble(p, _unravelled(initial, theta))
+        batch = Batch(system.batch.inputs, system.batch.targets, pi)
+        return ravel_pytree(velocity(system.equations, system.rates, ensemble, batch, t))[0]
+
+    def field(t: Any, state: State, _: None) -> State:
+        theta, sensitivity, covariance = state
+        at = theta, initial.weights, pi
+        by_theta, by_neurons, by_data = jax.jacfwd(speed, (0, 1, 2))(*at, t)
+        push = jnp.concatenate([*by_neurons, by_data], axis=1)
+        grown = by_theta @ covariance
+        return [
+            speed(*at, t),
+            by_theta @ sensitivity + push,
+            grown + grown.T + by_data @ noise @ by_data.T,
+        ]
+
+    start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(field), method_for(0.0), start, stop, jnp.minimum(1e-2, (stop - start) / 8),
+        state, stepsize_controller=diffrax.PIDController(accuracy, accuracy),
+        max_steps=MAX_STEPS, throw=False,
+    )  # fmt: skip
+    assert solution.ys is not None
+    end = [leaf[-1] for leaf in solution.ys]
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in end]))
+    return end, (solution.result == diffrax.RESULTS.successful) & finite
+
+
+def _unravelled(initial: Ensemble, theta: Array) -> Parameters:
+    return ravel_pytree(initial.parameters)[1](theta)
+
+
+@eqx.filter_jit
+def _readings_along(system: System, initial: Ensemble, state: State) -> tuple[Array, Array]:
+    """How the readings depend on the weights, and on the parameters alone."""
+    theta, sensitivity, _ = state
+
+    def read(theta: Array, p: Any) -> Array:
+        return readings(system, Ensemble(p, _unravelled(initial, theta)))
+
+    by_theta, by_neurons = jax.jacfwd(read, (0, 1))(theta, initial.weights)
+    own = jnp.concatenate(by_neurons, axis=1)
+    return (by_theta @ sensitivity).at[:, : own.shape[1]].add(own), by_theta
+
+
+def _spread(system: System, initial: Ensemble, state: State) -> Spread:
+    by_weights, by_theta = map(np.asarray, _readings_along(system, initial, state))
+    laws = [np.asarray(law) for law in (*initial.weights, system.batch.weights)]
+    stops = np.cumsum([len(law) for law in laws])
+    found = [
+        own @ (np.diag(law) - np.outer(law, law)) @ own.T
+        for own, law in zip(np.split(by_weights, stops[:-1], axis=1), laws, strict=True)
+    ]
+    whole = np.stack([*found[:-1], by_theta @ np.asarray(state[2]) @ by_theta.T, found[-1]])
+    outputs = len(whole[0]) - 1
+    nothing = np.zeros(len(whole))
+    return Spread(np.eye(outputs), whole[:, :-1, :-1], whole[:, -1, -1], nothing)

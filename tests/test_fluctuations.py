@@ -1,0 +1,253 @@
+"""Predicted fluctuations: against plain NumPy, closed forms, each other, and sampled networks."""
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+from scipy.stats import chi2
+
+import reference
+from conftest import small_problem, table
+from widelimit import Problem, ProblemError, predict_fluctuations, solve, train
+from widelimit.fluctuations import factors
+
+ATOMS = {
+    "input": {"law": "atoms", "points": [[1.0, 0.3], [-0.5, 1.0], [0.2, -1.0]],
+              "weights": [0.2, 0.5, 0.3]},
+    "hidden": {"law": "normal", "mean": 0.5, "std": 1.0},
+    "bias": {"law": "atoms", "points": [0.2]},
+    "readout": {"law": "atoms", "points": [0.5, 2.0], "weights": [0.4, 0.6]},
+}  # fmt: skip
+POINTS = {"inputs": [[0.0, 1.0], [1.0, 0.0], [-1.0, 0.5]], "targets": [0.5, -0.5, 1.0]}
+HORIZON = 1.0
+
+
+def atomic(**changes):
+    """Two layers of atoms with biases."""
+    raw = {
+        "network": {"activations": ["tanh", "tanh"], "biases": True, "initial": ATOMS},
+        "data": {"source": "table", **POINTS},
+        "training": {"horizon": HORIZON},
+        "observe": {"times": [0.0, HORIZON]},
+        "networks": {"widths": [[50, 20]], "method": "flow"},
+    }
+    return Problem.from_dict({**raw, **changes})
+
+
+def plain_outputs(p, w):
+    """f at the horizon for neuron weights p and data weights w, by the plain reference."""
+    first, last = (np.array(ATOMS[name]["points"]) for name in ("input", "readout"))
+    theta = [first, np.full((3, 2), 0.5), last[:, None], np.full(3, 0.2), np.full(2, 0.2)]
+    x, y = np.array(POINTS["inputs"]), np.array(POINTS["targets"])[:, None]
+    rates = {"input": 1.0, "hidden": [1.0], "readout": 1.0}
+    end = reference.rk4(
+        theta, lambda now: reference.speeds(now, p, x, y, w, rates, True), HORIZON, 24
+    )
+    return reference.outputs(end, p, x, True)[:, 0]
+
+
+def plain_derivatives():
+    """∂f/∂p of each layer and ∂f/∂π, `(input, weight)`, by central differences."""
+    laws = [np.array(ATOMS[name]["weights"]) for name in ("input", "readout")] + [np.full(3, 1 / 3)]
+    found, h = [], 1e-4
+    for which, law in enumerate(laws):
+        columns = []
+        for j in range(len(law)):
+            moved = []
+            for sign in (1, -1):
+                changed = [own.copy() for own in laws]
+                changed[which][j] += sign * h
+                moved.append(plain_outputs(changed[:2], changed[2]))
+            columns.append((moved[0] - moved[1]) / (2 * h))
+        found.append((np.array(columns).T, law))
+    return found
+
+
+def variance(derivative, law):
+    centred = derivative - (derivative @ law)[:, None]
+    return (centred**2) @ law
+
+
+def test_influence_functions_of_atoms():
+    """All laws are atoms: variances of every source agree with differences of plain solves."""
+    problem = atomic(data={"source": "table", **POINTS})
+    expected = [variance(*pair) for pair in plain_derivatives()]
+    found = predict_fluctuations(problem, progress=False).dataset
+    assert found.attrs["way"] == "lyapunov"
+    end = found.unit_variance.sel(time=HORIZON).squeeze("channel")
+    for layer in (1, 2):
+        np.testing.assert_allclose(end.sel(source=f"layer {layer}"), expected[layer - 1], rtol=1e-5)
+    each = found.variance.sel(time=HORIZON).squeeze(["channel", "width"])
+    np.testing.assert_allclose(each.sel(source="layer 1"), expected[0] / 50, rtol=1e-5)
+    np.testing.assert_allclose(each.sel(source="layer 2"), expected[1] / 20, rtol=1e-5)
+    assert float(found.attrs["error"]) < 1e-5
+
+
+PURE_NOISE = {
+    "network": {
+        "activations": ["tanh"],
+        "initial": {
+            "neuron": {
+                "law": "atoms",
+                "points": [[w, sign * c] for w, c in [(1.0, 2.0), (-0.6, 1.0), (2.0, 0.5)]
+                           for sign in (1, -1)],
+            }
+        },
+    },
+    "data": {
+        "source": "table", "inputs": [-1.0, -1.0, 1.5, 1.5], "targets": [0.7, -0.7, 0.7, -0.7],
+    },
+    "training": {"horizon": 3.0},
+    "observe": {"times": [0.0, 1.0, 3.0], "inputs": [[-1.0], [1.5]]},
+    "networks": {"widths": [100], "method": "sgd", "step": 0.01},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["lyapunov", "reverse"])
+def test_pure_noise_is_an_ornstein_uhlenbeck_process(way, monkeypatch):
+    """Labels ±√v: the limit stays at 0 and Cov f_t = e^(−Kt/2) (S_0 − S) e^(−Kt/2) + S per source.
+
+    K is the tangent kernel, π gives each of two inputs ½; from initialisation S = 0 and S_0 is the
+    variance over neurons, from SGD S_0 = 0 and S = ½ v K per unit of ε (equations.md §5).
+    """
+    monkeypatch.setattr("widelimit.fluctuations.MOST_PARAMETERS", 200 if way == "lyapunov" else 0)
+    found = predict_fluctuations(Problem.from_dict(PURE_NOISE), covariance=True, progress=False)
+    d = found.dataset
+    assert d.attrs["way"] == way
+    neurons = np.array(PURE_NOISE["network"]["initial"]["neuron"]["points"])
+    w, c, x = neurons[:, 0], neurons[:, 1], np.array([-1.0, 1.5])
+    phi, slope = np.tanh(np.outer(w, x)), 1 - np.tanh(np.outer(w, x)) ** 2
+    kernel = phi.T @ phi / 6 + (slope * c[:, None] * x).T @ (slope * c[:, None] * x) / 6
+    start = np.cov((c[:, None] * phi).T, bias=True)
+    for t in (0.0, 1.0, 3.0):
+        decay = expm(-kernel * t / 2)
+        at = d.covariance.sel(time=t).squeeze()
+        np.testing.assert_allclose(
+            at.sel(source="layer 1"), decay @ start @ decay.T / 100, rtol=1e-5, atol=1e-10
+        )
+        stationary = 0.5 * 0.49 * kernel
+        np.testing.assert_allclose(
+            at.sel(source="sgd"), 0.01 * (stationary - decay @ stationary @ decay.T),
+            rtol=1e-4, atol=1e-10,
+        )  # fmt: skip
+
+
+def test_three_ways_agree(monkeypatch):
+    """Lyapunov's equation, tangents and cotangents on one problem: 1e-5."""
+    dense = predict_fluctuations(atomic(), progress=False).dataset
+    monkeypatch.setattr("widelimit.fluctuations.MOST_PARAMETERS", 0)
+    back = predict_fluctuations(atomic(), progress=False).dataset
+    many = atomic(
+        observe={"times": [0.0, HORIZON], "inputs": POINTS["inputs"] + [[0.5, 0.5], [2.0, 1.0]]}
+    )
+    ahead = predict_fluctuations(many, progress=False).dataset
+    assert (dense.attrs["way"], back.attrs["way"], ahead.attrs["way"]) == (
+        "lyapunov", "reverse", "forward"
+    )  # fmt: skip
+    for name in ("variance", "risk_variance"):
+        np.testing.assert_allclose(back[name], dense[name], rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(ahead.variance[..., :3, :], dense.variance, rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(ahead.risk_variance, dense.risk_variance, rtol=1e-5, atol=1e-12)
+
+
+def test_directions_stand_for_many_outputs(monkeypatch):
+    """Sixty outputs by directions and one by one: what differs is inside the error that is told."""
+    inputs = np.random.default_rng(0).normal(size=(60, 2)).tolist()
+    problem = small_problem(
+        1, observe={"times": [1.0], "inputs": inputs}, networks={"widths": [100], "method": "sgd"}
+    )
+    few = predict_fluctuations(problem, progress=False).dataset
+    monkeypatch.setattr("widelimit.influence.FEW", 100)
+    whole = predict_fluctuations(problem, progress=False).dataset
+    rms = lambda d: float(np.sqrt((d**2).mean()))  # noqa: E731
+    assert 0 < rms(few.output_std - whole.output_std) < 0.01 * rms(whole.output_std)
+    assert few.attrs["met"] == whole.attrs["met"] == 1
+
+
+def test_collapsed_layers_bring_no_noise():
+    """A middle layer without labels is one neuron: no variance at order 1/n."""
+    raw = ATOMS | {"hidden": [ATOMS["hidden"]] * 2}
+    del raw["bias"]
+    problem = atomic(
+        network={"activations": ["tanh"] * 3, "initial": raw},
+        networks={"widths": [32], "method": "flow"},
+    )
+    found = predict_fluctuations(problem, progress=False).dataset
+    assert list(found.source.values) == ["layer 1", "layer 2", "layer 3"]
+    size = found.variance.sel(time=HORIZON).max(["input", "channel", "width"])
+    assert float(size.sel(source="layer 2")) == 0.0
+    assert float(size.sel(source="layer 1")) > 0
+    assert float(size.sel(source="layer 3")) > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"batch": 1}, 1.0),
+        ({"batch": 2}, 0.5),
+        ({"batch": 2, "draw": "distinct"}, 0.25),  # (1/2)(3 − 2)/(3 − 1)
+        ({"batch": 1, "draw": "epochs"}, 0.0),
+    ],
+)
+def test_noise_of_draws(settings, expected):
+    problem = atomic(networks={"widths": [10], "method": "sgd", "step": 0.1, **settings})
+    factor, notes = factors(problem)
+    assert float(factor.sel(source="sgd")[0]) == pytest.approx(0.1 * expected)
+    assert bool(notes) == (expected == 0)
+
+
+def test_a_sampled_data_set_is_a_source():
+    data = {
+        "source": "population", "inputs": {"law": "gaussian", "dimension": 2},
+        "target": {"formula": "x1"}, "samples": 40,
+    }  # fmt: skip
+    factor, _ = factors(atomic(data=data, networks={"widths": [10], "method": "gd"}))
+    assert float(factor.sel(source="data")[0]) == pytest.approx(1 / 40)
+    del data["samples"]
+    whole = atomic(data=data, networks={"widths": [10], "method": "sgd"})
+    with pytest.raises(ProblemError, match="samples"):
+        predict_fluctuations(whole)
+
+
+def test_asked_of_a_limit():
+    problem = atomic()
+    limit = solve(problem, progress=False)
+    found = limit.fluctuations([[200, 80]], progress=False)
+    same = predict_fluctuations(problem, progress=False)
+    np.testing.assert_allclose(found.dataset.output_std, same.dataset.output_std / 2, rtol=1e-9)
+    assert "layer 2" in repr(found)
+    assert found.plot().get_ylabel() == "standard deviation, width 200"
+    (line,) = found.at_the_end()
+    assert line[0] == "200 × 80"
+    assert sum(line[2].values()) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="give widths"):
+        predict_fluctuations(Problem.from_dict({**problem.as_dict(), "networks": None}))
+    networks = train(problem.with_changes(networks={"seeds": 1}), progress=False)
+    with pytest.raises(ValueError, match="from a limit"):
+        networks.fluctuations()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["flow", "sgd"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_networks_scatter_as_predicted(depth, method):
+    """400 networks of width 256: the ratio of standard deviations (RMS over inputs) is within its
+    99 % interval, extended by 3 % for the finite width, at every time.
+
+    A sum of squares of correlated outputs is as good as χ² with 399 (tr C)²/tr C² degrees of
+    freedom (Satterthwaite), C the predicted covariance. False alarm 1 % a time; seeds are fixed.
+    """
+    settings = {"widths": [256], "seeds": 400, "method": method}
+    problem = small_problem(
+        depth, networks=settings, observe={"times": [0.5, 1.5, 3.0]}, training={"horizon": 3.0},
+        data=table(points=20),
+    )  # fmt: skip
+    predicted = predict_fluctuations(problem, covariance=True, progress=False).dataset
+    measured = train(problem, progress=False).dataset.output.std("seed", ddof=1)
+    for t in predicted.time.values:
+        at = predicted.sel(time=t).squeeze(["channel", "other_channel", "width"])
+        c = at.covariance.sum("source").values
+        free = 399 * np.trace(c) ** 2 / np.trace(c @ c)
+        low, high = np.sqrt(chi2.ppf([0.005, 0.995], free) / free) * [0.97, 1.03]
+        ratio = np.sqrt((measured.sel(time=t) ** 2).mean() / (at.output_std**2).mean()).item()
+        print(f"\ndepth {depth}, {method}, t = {t}: {ratio:.3f} in {low:.3f} … {high:.3f}", end="")
+        assert low < ratio < high
