@@ -10,8 +10,8 @@ ROOMS = [  # an import may only point to an earlier room, or inside its own
     "formula", "population", "schedules", "training", "mistakes", "problem", "neurons",
     "meanfield", "system", "flow", "memory", "linearisation", "influence", "lyapunov", "descent",
     "advice", "integration", "trajectory", "tracers", "refinement", "limit", "fluctuations",
-    "networks", "comparison", "papers", "runfolder", "report",
-    "compilation", "cli",
+    "networks", "comparison", "planner", "papers", "runfolder", "report",
+    "compilation", "words", "cli",
 ]  # fmt: skip
 
 FOLDER = Path(widelimit.__file__).parent
@@ -22,6 +22,7 @@ def test_public_names():
         "Comparison",
         "Diverged",
         "Fluctuations",
+        "Plan",
         "Problem",
         "ProblemError",
         "RunFolder",
@@ -29,6 +30,7 @@ def test_public_names():
         "Trajectory",
         "WidelimitError",
         "compare",
+        "plan_width",
         "predict_fluctuations",
         "render_report",
         "solve",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from widelimit.fluctuations import predict_fluctuations as predict_fluctuations
     from widelimit.limit import solve as solve
     from widelimit.networks import train as train
+    from widelimit.planner import Plan as Plan
+    from widelimit.planner import plan_width as plan_width
     from widelimit.problem import Problem as Problem
     from widelimit.report import render_report as render_report
     from widelimit.runfolder import RunFolder as RunFolder
@@ -32,6 +34,7 @@ _HOMES = {
     "Comparison": "comparison",
     "Diverged": "errors",
     "Fluctuations": "fluctuations",
+    "Plan": "planner",
     "Problem": "problem",
     "ProblemError": "errors",
     "RunFolder": "runfolder",
@@ -39,6 +42,7 @@ _HOMES = {
     "Trajectory": "trajectory",
     "WidelimitError": "errors",
     "compare": "comparison",
+    "plan_width": "planner",
     "predict_fluctuations": "fluctuations",
     "render_report": "report",
     "solve": "limit",
@@ -49,6 +53,7 @@ __all__ = [
     "Comparison",
     "Diverged",
     "Fluctuations",
+    "Plan",
     "Problem",
     "ProblemError",
     "RunFolder",
@@ -56,6 +61,7 @@ __all__ = [
     "Trajectory",
     "WidelimitError",
     "compare",
+    "plan_width",
     "predict_fluctuations",
     "render_report",
     "solve",

@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from widelimit.compilation import keep_compiled
+from widelimit.words import (
+    distance_lines,
+    limit_scores,
+    network_scores,
+    plan_lines,
+    width_names,
+)
 
 if TYPE_CHECKING:
-    from widelimit.comparison import Comparison
     from widelimit.papers import Effort
     from widelimit.problem import Problem
     from widelimit.runfolder import RunFolder
@@ -130,6 +136,23 @@ def fluctuations(
 
 
 @app.command
+def width(
+    problem: ProblemFile,
+    *,
+    rms: Annotated[float, Parameter(help="How far networks may be from the limit.")],
+    at: Annotated[float | None, Parameter(help="Mean-field time (default: the horizon).")] = None,
+    check: Annotated[
+        bool, Parameter(negative=(), help="Train a few networks of that width and measure.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """How wide is wide enough: the width at which networks are so close to the limit."""
+    answer = _Answer("width", Path(), as_json)
+    read = _read(problem, ("fluctuations",))
+    return answer.after(lambda: _width(read, rms, at, check, answer))
+
+
+@app.command
 def compare(run: Run, *, as_json: Json = False) -> int:
     """Measure the networks' distance from the limit; writes RUN/comparison.json."""
     from widelimit.runfolder import RunFolder
@@ -240,9 +263,22 @@ def _opened(
     path: Path, output: Path, kinds: tuple[str, ...], overwrite: bool, answer: _Answer
 ) -> "tuple[RunFolder, Problem]":
     """The checked problem and its folder; then what is to be said before computing."""
+    from widelimit.runfolder import RunFolder
+
+    problem = _read(path, kinds)
+    folder = RunFolder(output)
+    folder.prepare(problem, kinds, overwrite)
+    from widelimit.advice import examine
+
+    print(f"{problem.title}: {problem.network.words()}", file=sys.stderr)
+    answer.warn(examine(problem))
+    return folder, problem
+
+
+def _read(path: Path, kinds: tuple[str, ...]) -> "Problem":
+    """A problem file, checked for what results of these kinds need."""
     from widelimit.errors import ProblemError
     from widelimit.problem import Problem
-    from widelimit.runfolder import RunFolder
 
     problem = Problem.from_file(path)
     if {"networks", "fluctuations"} & set(kinds) and problem.networks is None:
@@ -253,13 +289,7 @@ def _opened(
         from widelimit.limit import check_memory
 
         check_memory(problem)
-    folder = RunFolder(output)
-    folder.prepare(problem, kinds, overwrite)
-    from widelimit.advice import examine
-
-    print(f"{problem.title}: {problem.network.words()}", file=sys.stderr)
-    answer.warn(examine(problem))
-    return folder, problem
+    return problem
 
 
 def _solve(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
@@ -283,7 +313,7 @@ def _solve(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
     answer.lines += [
         f"limit     {' × '.join(map(str, nodes))} nodes, {attrs['replicates']} replicates: error "
         f"{answer.error:.1e} (tolerance {attrs['tolerance']:g}: {verdict})   [{how}]",
-        f"          at the end: {_limit_scores(limit)}",
+        f"          at the end: {limit_scores(limit)}",
     ]
 
 
@@ -310,6 +340,30 @@ def _fluctuations(
         answer.lines.append(f"          width {shape:>5}: {total:.3g}   ({shares} of the variance)")
 
 
+def _width(problem: "Problem", rms: float, at: float | None, check: bool, answer: _Answer) -> None:
+    from dataclasses import asdict
+
+    from widelimit.errors import ProblemError
+    from widelimit.planner import check_plan, plan_width
+
+    try:
+        plan = plan_width(problem, rms, at)
+    except ValueError as error:
+        raise ProblemError([str(error)], problem.title) from None
+    answer.warn(list(plan.warnings))
+    answer.met, answer.error = bool(plan.choices), plan.error
+    answer.own |= {"time": plan.time, "sources": plan.sources}
+    answer.own["choices"] = [asdict(choice) for choice in plan.choices]
+    answer.lines += plan_lines(plan)
+    if check and plan.choices:
+        found = check_plan(problem, plan)
+        answer.own["checked"] = {"rms": found.value, "standard_error": found.error}
+        answer.lines.append(
+            f"checked: networks of that width are {found.value:.3g} ± "
+            f"{found.error:.1g} (standard error) from the limit"
+        )
+
+
 def _train(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
     from widelimit.networks import train
 
@@ -328,7 +382,7 @@ def _train(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
         f"   [{time.perf_counter() - started:.1f} s]"
     )
     for row in range(d.sizes["width"]):
-        scores = _network_scores(networks, row)
+        scores = network_scores(networks, row)
         answer.lines.append(f"          width {d['width'].values[row]:>5}: {scores}")
 
 
@@ -340,32 +394,8 @@ def _compare(folder: "RunFolder", answer: _Answer) -> None:
     folder.save_comparison(found)
     last = found.exponent[-1]
     answer.own["exponent"] = last
-    answer.own["rms"] = dict(zip(_width_names(networks), found.rms[-1], strict=True))
-    answer.lines += _distance_lines(found)
-
-
-def _width_names(networks: "Trajectory") -> list[str]:
-    """A name for each width in the order of a comparison: n_1, or all layers where n_1 repeats."""
-    shapes = sorted(networks.dataset["widths"].values.tolist(), key=lambda shape: shape[0])
-    firsts = [shape[0] for shape in shapes]
-    return [
-        str(shape[0]) if firsts.count(shape[0]) == 1 else " × ".join(map(str, shape))
-        for shape in shapes
-    ]
-
-
-def _distance_lines(found: "Comparison") -> list[str]:
-    last = found.exponent[-1]
-    distances = ", ".join(
-        f"{width}: {rms:.3g} ± {se:.1g}"
-        for width, rms, se in zip(found.widths, found.rms[-1], found.rms_se[-1], strict=True)
-    )
-    fitted = (
-        f"width^({last['value']:.2f}), 95 % interval {last['low']:.2f} … {last['high']:.2f}"
-        if last
-        else f"no exponent: {found.exponent_reason[-1]}"
-    )
-    return [f"distance  by width at the end: {distances}", f"          {fitted}"]
+    answer.own["rms"] = dict(zip(width_names(networks), found.rms[-1], strict=True))
+    answer.lines += distance_lines(found)
 
 
 def _report(folder: "RunFolder", answer: _Answer) -> None:
@@ -374,28 +404,6 @@ def _report(folder: "RunFolder", answer: _Answer) -> None:
     path = folder.save_report(render_report(folder))
     answer.own["report"] = str(path)
     answer.lines.append(f"report    {path.resolve()}")
-
-
-def _limit_scores(limit: "Trajectory") -> str:
-    d = limit.dataset.isel(time=-1)
-    said = [f"risk {float(d.risk):.4g} ± {float(d.risk_error):.1g}"]
-    if "holdout_risk" in d:
-        value, error = float(d.holdout_risk), float(d.holdout_risk_error)
-        said.append(f"holdout risk {value:.4g} ± {error:.1g}")
-    if "accuracy" in d:
-        said += [
-            f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, d.accuracy.values, strict=True)
-        ]
-    return ", ".join(said)
-
-
-def _network_scores(networks: "Trajectory", row: int) -> str:
-    d = networks.dataset.isel(time=-1, width=row)
-    said = [f"risk {float(d.risk.mean()):.4g} ± {float(d.risk.std()):.1g}"]
-    if "accuracy" in d:
-        means = d.accuracy.mean("seed").values
-        said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, means, strict=True)]
-    return ", ".join(said)
 
 
 def _each(value: Any) -> list[Any]:

@@ -1,0 +1,172 @@
+"""How wide is wide enough: the width at which networks scatter by a given amount, no more.
+
+The predicted variances per unit of noise, averaged over inputs, make up the mean square distance of
+networks from the limit (equations.md §4),
+
+    rms² = (1/n) Σ_l U_l / r_l + (ε/b) U_sgd + U_data / samples,    layers of widths n_l = r_l n,
+
+which is solved for n. The step ε is 1/n or a number, as the problem says.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+from widelimit.comparison import compare
+from widelimit.fluctuations import factors, predict_fluctuations
+from widelimit.limit import solve
+from widelimit.networks import train
+from widelimit.problem import NetworkSettings, Problem
+
+LARGEST_BATCH = 1024
+"""Batches up to this size are looked at for one with which training costs less."""
+
+
+CHECKED = 20
+"""How many networks a check trains."""
+
+
+class Measured(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A width that reaches the target with batches of `batch` points and steps of size `step`.
+
+    `work` is the work of training, parameters times points that pass through, in units of that with
+    the first choice.
+    """
+
+    batch: int
+    widths: tuple[int, ...]
+    step: float
+    work: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What brings the RMS distance of networks from the limit down to `rms` at time `time`.
+
+    `choices` are widths with several batches, that with the problem's own first unless no width
+    suffices with it. `sources` tells what each source adds to rms² with that batch, at infinite
+    width if no width suffices. `error` is the relative error (95 %) of the widths.
+    """
+
+    rms: float
+    time: float
+    choices: tuple[Choice, ...]
+    sources: dict[str, float]
+    error: float
+    warnings: tuple[str, ...]
+
+    @property
+    def cheapest(self) -> Choice | None:
+        """The choice of least work."""
+        return min(self.choices, key=lambda choice: choice.work, default=None)
+
+
+def plan_width(
+    problem: Problem, rms: float, time: float | None = None, *, progress: bool | None = None
+) -> Plan:
+    """The width at which networks are within `rms` of the limit (over inputs and networks).
+
+    `time` is a mean-field time up to the horizon (default: the horizon). Method, step, batch and
+    the proportions of the layers are those of the problem's networks (of its first width).
+
+    Raises `ValueError` for an `rms` that is not positive, a time beyond the horizon, or a problem
+    without networks.
+
+    >>> from widelimit.problem import Problem
+    >>> problem = Problem.from_dict({
+    ...     "network": {"activations": ["tanh"], "initial": {
+    ...         "neuron": {"law": "atoms", "points": [[1.0, 2.0], [-0.5, 1.0]]}}},
+    ...     "data": {"source": "table", "inputs": [1.0], "targets": [0.5]},
+    ...     "training": {"horizon": 1.0}, "networks": {"widths": [100], "method": "flow"},
+    ... })
+    >>> plan = plan_width(problem, 0.1, time=0.0, progress=False)
+    >>> import numpy as np
+    >>> plan.choices[0].widths[0] == np.ceil(np.var([2 * np.tanh(1.0), np.tanh(-0.5)]) / 0.01)
+    True
+    """
+    settings, horizon = problem.networks, problem.training.horizon
+    if settings is None:
+        raise ValueError("the problem has no [networks] section: give at least networks.widths")
+    if not 0 < rms < math.inf:
+        raise ValueError(f"rms: found {rms}; must be a positive number")
+    if time is not None and not 0 <= time <= horizon:
+        raise ValueError(f"time: found {time}; must be between 0 and the horizon {horizon:g}")
+    inputs = problem.observed_inputs.tolist()
+    at = {"times": [horizon if time is None else time], "inputs": inputs}
+    found = predict_fluctuations(problem.with_changes(observe=at), progress=progress)
+    d = found.dataset.isel(time=0)
+    mean = d.unit_variance.mean(["input", "channel"])
+    unit = dict(zip(map(str, d.source.values), map(float, mean), strict=True))
+    batches = _batches(settings, len(problem.dataset.inputs))
+    planned = [_chosen(problem, unit, rms, batch) for batch in batches]
+    possible = [choice for choice, _ in planned if choice is not None]
+    choices = tuple(replace(c, work=c.work / possible[0].work) for c in possible)
+    error = 2 * float(found.dataset.attrs["error"])
+    return Plan(rms, float(d.time), choices, planned[0][1], error, tuple(found.warnings))
+
+
+def check_plan(problem: Problem, plan: Plan, *, progress: bool | None = None) -> Measured:
+    """Train networks of the first choice and measure their RMS distance from the limit."""
+    choice = plan.choices[0]
+    found = problem.with_changes(
+        networks={"widths": [list(choice.widths)], "seeds": CHECKED, "batch": choice.batch},
+        observe={"times": [plan.time], "inputs": problem.observed_inputs.tolist()},
+        limit={"tolerance": plan.rms / 10},
+    )
+    distance = compare(solve(found, progress=progress), train(found, progress=progress))
+    return Measured(distance.rms[0][0], distance.rms_se[0][0])
+
+
+def _batches(settings: NetworkSettings, rows: int) -> list[int]:
+    """The problem's own batch, and powers of two times it that SGD could take."""
+    most = min(LARGEST_BATCH, rows if settings.draw == "distinct" else LARGEST_BATCH)
+    own = settings.batch
+    return [own] if settings.method != "sgd" else [
+        own, *(b for b in (own * 2**k for k in range(1, 11)) if b <= most)
+    ]  # fmt: skip
+
+
+def _chosen(
+    problem: Problem, unit: dict[str, float], rms: float, batch: int
+) -> tuple[Choice | None, dict[str, float]]:
+    """The width for one batch, if there is one, and what each source adds to rms² there.
+
+    Every source adds a part that falls like 1/n and one that stays: two widths tell both.
+    """
+    settings, network = problem.networks, problem.network
+    assert settings is not None
+    first = settings.layer_widths(network)[0]
+    pair = first, _scaled(first, network.finite_widths, 2.0)
+    asked = settings.model_copy(update={"widths": pair, "batch": batch})
+    one, two = factors(problem.model_copy(update={"networks": asked}))[0].values
+    falling = {s: 2 * (a - b) * u for (s, u), a, b in zip(unit.items(), one, two, strict=True)}
+    staying = {s: (2 * b - a) * u for (s, u), a, b in zip(unit.items(), one, two, strict=True)}
+    room = rms**2 - sum(staying.values())
+    if room <= 0:
+        return None, staying
+    scale = sum(falling.values()) / room
+    widths = _scaled(first, network.finite_widths, scale)
+    step = asked.step_size(network, widths)
+    neurons = [*widths, 1] if len(widths) == 1 else widths
+    work = sum(a * b for a, b in pairwise(neurons)) * batch / step
+    adds = {s: (falling[s] / scale if scale else 0.0) + staying[s] for s in unit}
+    return Choice(batch, widths, step, work), adds
+
+
+def _scaled(
+    widths: tuple[int, ...], fixed: tuple[int | None, ...], scale: float
+) -> tuple[int, ...]:
+    """Widths so many times as large, rounded up, but for layers that have one of their own."""
+    return tuple(
+        own or max(1, math.ceil(scale * n * (1 - 1e-12)))
+        for n, own in zip(widths, fixed, strict=True)
+    )

@@ -1,0 +1,81 @@
+"""Results in words, for the command line."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from widelimit.comparison import Comparison
+    from widelimit.planner import Plan
+    from widelimit.trajectory import Trajectory
+
+
+def width_names(networks: "Trajectory") -> list[str]:
+    """A name for each width in the order of a comparison: n_1, or all layers where n_1 repeats."""
+    shapes = sorted(networks.dataset["widths"].values.tolist(), key=lambda shape: shape[0])
+    firsts = [shape[0] for shape in shapes]
+    return [
+        str(shape[0]) if firsts.count(shape[0]) == 1 else " × ".join(map(str, shape))
+        for shape in shapes
+    ]
+
+
+def distance_lines(found: "Comparison") -> list[str]:
+    """Distances by width at the end, and their exponent."""
+    last = found.exponent[-1]
+    distances = ", ".join(
+        f"{width}: {rms:.3g} ± {se:.1g}"
+        for width, rms, se in zip(found.widths, found.rms[-1], found.rms_se[-1], strict=True)
+    )
+    fitted = (
+        f"width^({last['value']:.2f}), 95 % interval {last['low']:.2f} … {last['high']:.2f}"
+        if last
+        else f"no exponent: {found.exponent_reason[-1]}"
+    )
+    return [f"distance  by width at the end: {distances}", f"          {fitted}"]
+
+
+def plan_lines(plan: "Plan") -> list[str]:
+    """Widths and batches up to the cheapest and the one after it."""
+    total = sum(plan.sources.values()) or 1.0
+    shares = ", ".join(f"{name} {value / total:.0%}" for name, value in plan.sources.items())
+    if not plan.choices:
+        return [
+            f"no width brings networks within {plan.rms:g}: at infinite width they are still "
+            f"{total**0.5:.3g} off ({shares}); take a smaller step, or more samples"
+        ]
+    lines = [
+        f"within {plan.rms:g} of the limit at t = {plan.time:g} (RMS over inputs), widths to "
+        f"{plan.error:.1g}; with the first: {shares}"
+    ]
+    best = plan.choices.index(plan.cheapest)
+    for choice in plan.choices[: best + 2]:
+        shape = " × ".join(map(str, choice.widths))
+        cheapest = "   cheapest" if choice == plan.cheapest and len(plan.choices) > 1 else ""
+        lines.append(
+            f"  width {shape}, batch {choice.batch}, step {choice.step:.3g}: work "
+            f"{choice.work:.3g}{cheapest}"
+        )
+    return lines
+
+
+def limit_scores(limit: "Trajectory") -> str:
+    """Risk and accuracy of a limit at the end."""
+    d = limit.dataset.isel(time=-1)
+    said = [f"risk {float(d.risk):.4g} ± {float(d.risk_error):.1g}"]
+    if "holdout_risk" in d:
+        value, error = float(d.holdout_risk), float(d.holdout_risk_error)
+        said.append(f"holdout risk {value:.4g} ± {error:.1g}")
+    if "accuracy" in d:
+        said += [
+            f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, d.accuracy.values, strict=True)
+        ]
+    return ", ".join(said)
+
+
+def network_scores(networks: "Trajectory", row: int) -> str:
+    """Risk and accuracy of the networks of one width at the end."""
+    d = networks.dataset.isel(time=-1, width=row)
+    said = [f"risk {float(d.risk.mean()):.4g} ± {float(d.risk.std()):.1g}"]
+    if "accuracy" in d:
+        means = d.accuracy.mean("seed").values
+        said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, means, strict=True)]
+    return ", ".join(said)
