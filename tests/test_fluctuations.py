@@ -133,20 +133,18 @@ def test_pure_noise_is_an_ornstein_uhlenbeck_process(way, monkeypatch):
 
 def test_three_ways_agree(monkeypatch):
     """Lyapunov's equation, tangents and cotangents on one problem: 1e-5."""
-    dense = predict_fluctuations(atomic(), progress=False).dataset
+    inputs = [*POINTS["inputs"], [0.5, 0.5], [2.0, 1.0]]  # as many as there are neurons
+    problem = atomic(observe={"times": [0.0, HORIZON], "inputs": inputs})
+    dense = predict_fluctuations(problem, progress=False).dataset
     monkeypatch.setattr("widelimit.fluctuations.MOST_PARAMETERS", 0)
-    back = predict_fluctuations(atomic(), progress=False).dataset
-    many = atomic(
-        observe={"times": [0.0, HORIZON], "inputs": POINTS["inputs"] + [[0.5, 0.5], [2.0, 1.0]]}
-    )
-    ahead = predict_fluctuations(many, progress=False).dataset
-    assert (dense.attrs["way"], back.attrs["way"], ahead.attrs["way"]) == (
-        "lyapunov", "reverse", "forward"
-    )  # fmt: skip
-    for name in ("variance", "risk_variance"):
-        np.testing.assert_allclose(back[name], dense[name], rtol=1e-5, atol=1e-12)
-    np.testing.assert_allclose(ahead.variance[..., :3, :], dense.variance, rtol=1e-5, atol=1e-12)
-    np.testing.assert_allclose(ahead.risk_variance, dense.risk_variance, rtol=1e-5, atol=1e-12)
+    ahead = predict_fluctuations(problem, progress=False).dataset
+    monkeypatch.setattr("widelimit.fluctuations.SPARE_NEURONS", 1)
+    back = predict_fluctuations(problem, progress=False).dataset
+    ways = [d.attrs["way"] for d in (dense, ahead, back)]
+    assert ways == ["lyapunov", "forward", "reverse"]
+    for found in (ahead, back):
+        for name in ("variance", "risk_variance"):
+            np.testing.assert_allclose(found[name], dense[name], rtol=1e-5, atol=1e-12)
 
 
 def test_directions_stand_for_many_outputs(monkeypatch):
@@ -155,12 +153,11 @@ def test_directions_stand_for_many_outputs(monkeypatch):
     problem = small_problem(
         1, observe={"times": [1.0], "inputs": inputs}, networks={"widths": [100], "method": "sgd"}
     )
-    few = predict_fluctuations(problem, progress=False).dataset
+    few = predict_fluctuations(problem, tolerance=1.0, progress=False).dataset
     monkeypatch.setattr("widelimit.influence.FEW", 100)
-    whole = predict_fluctuations(problem, progress=False).dataset
+    whole = predict_fluctuations(problem, tolerance=1.0, progress=False).dataset
     rms = lambda d: float(np.sqrt((d**2).mean()))  # noqa: E731
     assert 0 < rms(few.output_std - whole.output_std) < 0.01 * rms(whole.output_std)
-    assert few.attrs["met"] == whole.attrs["met"] == 1
 
 
 def test_collapsed_layers_bring_no_noise():

@@ -43,6 +43,9 @@ TOLERANCE = 0.02
 MOST_DOUBLINGS = 5
 """Nodes are at most so many factors of two more than rules start with, and at least one."""
 
+SPARE_NEURONS = 0
+"""Tangents are carried forward if there are so many more outputs at a time than weights."""
+
 STEP_TOLERANCE = 1e-4
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerances of the path, with quadrature nodes and with atoms alone."""
@@ -237,7 +240,7 @@ class _Prediction:
             initial = jax.tree.map(jnp.asarray, initial)
             return lyapunov(system, initial, times, tolerance / (100 if halved else 1))
         influence = Influence.of(self.work.system, initial, times, tolerance, halved)
-        if "sgd" not in self.factor.source and weights <= outputs:
+        if "sgd" not in self.factor.source and weights + SPARE_NEURONS <= outputs:
             self.way = "forward"
             return influence.forward(with_data)
         self.way = "reverse"

@@ -91,7 +91,7 @@ class Influence:
         initial = jax.tree.map(jnp.asarray, initial)
         at_once = max(16, PIECE_VALUES // (sum(initial.sizes) * FILL))
         system = system.in_pieces(min(at_once, len(system.inputs)))
-        return cls(system, initial, path_of(system, initial, times, tolerance, halved))
+        return cls(system, initial, path_of(system.motion, initial, times, tolerance, halved))
 
     def spread(self, k: int, missed: float = MISSED, seed: int = 0) -> Spread:
         """The fluctuations at the k-th observed time."""
@@ -108,7 +108,7 @@ class Influence:
             vectors = _joined(directions, self._back(k, extra))
         for piece in reversed(self.path.pieces[: k + 1]):
             if piece is not None:
-                vectors = pull(self.system, piece, vectors)
+                vectors = pull(self.system.motion, piece, vectors)
         return self._spread(along, vectors, test[0])
 
     def forward(self, with_data: bool) -> list[Spread]:
@@ -133,7 +133,7 @@ class Influence:
                 matrices[place, own, own] = np.diag(law) - np.outer(law, law)
         for piece, ensemble in zip(self.path.pieces, self.path.ensembles, strict=True):
             if piece is not None:
-                tangents = push(self.system, piece, tangents, changes)
+                tangents = push(self.system.motion, piece, tangents, changes)
             seen = np.asarray(read(self.system, ensemble, tangents))
             risk = np.einsum("d,sde,e->s", seen[:, -1], matrices, seen[:, -1])
             found.append(Spread(seen[:, :-1].T, matrices, risk, np.zeros(len(matrices))))

@@ -28,7 +28,7 @@ from widelimit.errors import Diverged
 from widelimit.flow import DIVERGENCE_CAUSE, MAX_STEPS, method_for
 from widelimit.meanfield import Batch, output, risk, velocity
 from widelimit.neurons import Ensemble
-from widelimit.system import System
+from widelimit.system import Motion, System
 
 KNOTS = 32
 """Between two observed times the path has so many knots, or a power of two times as many."""
@@ -83,13 +83,13 @@ class Path:
     """None where no time passes."""
 
 
-def _field(system: System, layout: Any) -> Callable[..., Leaves]:
+def _field(motion: Motion, layout: Any) -> Callable[..., Leaves]:
     """F(p, θ, π, t), its parameters as a list of arrays."""
 
     def velocity_of(weights: Any, leaves: Leaves, pi: Array, t: ArrayLike) -> Leaves:
         ensemble = Ensemble(weights, jax.tree.unflatten(layout, leaves))
-        batch = Batch(system.batch.inputs, system.batch.targets, pi)
-        return jax.tree.leaves(velocity(system.equations, system.rates, ensemble, batch, t))
+        batch = Batch(motion.batch.inputs, motion.batch.targets, pi)
+        return jax.tree.leaves(velocity(motion.equations, motion.rates, ensemble, batch, t))
 
     return velocity_of
 
@@ -103,7 +103,7 @@ def readings(system: System, ensemble: Ensemble) -> Float[Array, " readings"]:
 
 
 def path_of(
-    system: System, ensemble: Ensemble, times: np.ndarray, tolerance: float, halved: bool = False
+    motion: Motion, ensemble: Ensemble, times: np.ndarray, tolerance: float, halved: bool = False
 ) -> Path:
     """The limit at `times`, with relative and absolute step error `tolerance`.
 
@@ -115,7 +115,7 @@ def path_of(
     assert order is not None
     tolerance = tolerance / 2**order if halved else tolerance
     while True:
-        found = _path_with_knots(method, system, ensemble, times, tolerance, knots)
+        found = _path_with_knots(method, motion, ensemble, times, tolerance, knots)
         steps = max([int(piece.steps) for piece in found.pieces if piece is not None] or [0])
         if KNOTS_PER_STEP * steps <= (2 if halved else 1) * knots:
             return found
@@ -124,7 +124,7 @@ def path_of(
 
 def _path_with_knots(
     method: diffrax.AbstractERK,
-    system: System,
+    motion: Motion,
     ensemble: Ensemble,
     times: np.ndarray,
     tolerance: float,
@@ -136,7 +136,7 @@ def _path_with_knots(
         if time > now:
             span = np.asarray(now, float), np.asarray(time, float)
             ensemble, piece, completed = _travelled(
-                method, system, ensemble, span, np.asarray(tolerance, float), knots
+                method, motion, ensemble, span, np.asarray(tolerance, float), knots
             )
             if not completed:
                 raise Diverged("the limit", now, DIVERGENCE_CAUSE)
@@ -149,7 +149,7 @@ def _path_with_knots(
 @eqx.filter_jit
 def _travelled(
     method: diffrax.AbstractERK,
-    system: System,
+    motion: Motion,
     ensemble: Ensemble,
     span: tuple[ArrayLike, ArrayLike],
     tolerance: Array | np.ndarray,
@@ -158,10 +158,10 @@ def _travelled(
     """The ensemble at the end of a span of time, what leads there, and whether it went well."""
     start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
     state, layout = jax.tree.flatten(ensemble.parameters)
-    field = _field(system, layout)
+    field = _field(motion, layout)
 
     def slope(t: Any, leaves: Leaves) -> Leaves:
-        return field(ensemble.weights, leaves, system.batch.weights, t)
+        return field(ensemble.weights, leaves, motion.batch.weights, t)
 
     times = jnp.linspace(start, stop, knots + 1)
     solution = diffrax.diffeqsolve(
@@ -255,9 +255,9 @@ def read_back(
 
 
 @eqx.filter_jit
-def pull(system: System, piece: Piece, cotangents: Cotangents) -> Cotangents:
+def pull(motion: Motion, piece: Piece, cotangents: Cotangents) -> Cotangents:
     """Cotangents at the start of a piece from those at its end."""
-    field, pi = _field(system, piece.layout), system.batch.weights
+    field, pi = _field(motion, piece.layout), motion.batch.weights
 
     def backward(elapsed: Any, now: Leaves) -> tuple[Leaves, Any]:
         t = piece.stop - elapsed
@@ -288,10 +288,10 @@ def still(ensemble: Ensemble, weights: Sequence[Array]) -> Tangents:
 
 @eqx.filter_jit
 def push(
-    system: System, piece: Piece, tangents: Tangents, changes: Float[Array, "directions points"]
+    motion: Motion, piece: Piece, tangents: Tangents, changes: Float[Array, "directions points"]
 ) -> Tangents:
     """Tangents at the end of a piece, the data weights being changed by `changes` throughout."""
-    field, pi = _field(system, piece.layout), system.batch.weights
+    field, pi = _field(motion, piece.layout), motion.batch.weights
 
     def forward(t: Any, now: Leaves) -> tuple[Leaves, None]:
         point = piece.weights, piece.curve.evaluate(t), pi

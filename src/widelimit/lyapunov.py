@@ -26,7 +26,7 @@ from widelimit.influence import Spread
 from widelimit.linearisation import readings
 from widelimit.meanfield import Batch, velocity
 from widelimit.neurons import Ensemble, Parameters
-from widelimit.system import System
+from widelimit.system import Motion, System
 
 MOST_PARAMETERS = 200
 """Up to so many parameters of an ensemble the full covariance is carried along."""
@@ -46,7 +46,7 @@ def lyapunov(
     for time in times:
         if time > now:
             span = np.asarray(now, float), np.asarray(time, float)
-            state, completed = _carried(system, initial, state, span, np.asarray(tolerance))
+            state, completed = _carried(system.motion, initial, state, span, np.asarray(tolerance))
             if not completed:
                 raise Diverged("the limit", now, DIVERGENCE_CAUSE)
             now = time
@@ -56,20 +56,20 @@ def lyapunov(
 
 @eqx.filter_jit
 def _carried(
-    system: System,
+    motion: Motion,
     initial: Ensemble,
     state: State,
     span: tuple[ArrayLike, ArrayLike],
     tolerance: ArrayLike,
 ) -> tuple[State, Array]:
     """The state at the end of a span of time, and whether it got there."""
-    pi = system.batch.weights
+    pi = motion.batch.weights
     noise = jnp.diag(pi) - jnp.outer(pi, pi)
 
     def speed(theta: Array, p: Any, pi: Array, t: ArrayLike) -> Array:
         ensemble = Ensemble(p, _unravelled(initial, theta))
-        batch = Batch(system.batch.inputs, system.batch.targets, pi)
-        return ravel_pytree(velocity(system.equations, system.rates, ensemble, batch, t))[0]
+        batch = Batch(motion.batch.inputs, motion.batch.targets, pi)
+        return ravel_pytree(velocity(motion.equations, motion.rates, ensemble, batch, t))[0]
 
     def field(t: Any, state: State, _: None) -> State:
         theta, sensitivity, covariance = state

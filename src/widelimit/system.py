@@ -1,6 +1,7 @@
 """A problem made ready for computing: equations, rates and data as arrays of one precision."""
 
 import dataclasses
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,6 +14,14 @@ from widelimit.neurons import Ensemble, Rates
 from widelimit.problem import Problem
 from widelimit.schedules import Rate
 from widelimit.training import LOSSES
+
+
+class Motion(NamedTuple):
+    """What moves an ensemble, whatever is looked at: one compilation for all observed inputs."""
+
+    equations: Equations
+    rates: Rates
+    batch: Batch
 
 
 class System(eqx.Module):
@@ -49,6 +58,11 @@ class System(eqx.Module):
             jnp.asarray(np.concatenate(list(pieces.values())), dtype),
             views,
         )
+
+    @property
+    def motion(self) -> Motion:
+        """The system without the inputs at which outputs are wanted."""
+        return Motion(self.equations, self.rates, self.batch)
 
     def in_pieces(self, points: int) -> "System":
         """The same system, handling at most so many data points at once."""
