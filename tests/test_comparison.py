@@ -99,3 +99,22 @@ def test_it_draws_itself():
     labels = axes.get_legend_handles_labels()[1]
     assert any(label.startswith("slope") for label in labels)
     assert axes.get_xscale() == axes.get_yscale() == "log"
+
+
+def test_the_error_of_a_spread_is_the_jackknife():
+    """Against leaving each seed out in turn, and computing the spread anew."""
+    values = _noise(7, inputs=3)
+    found = compare(*_made_up(values))
+    left_out = np.array([
+        [np.delete(row, s, axis=0).var(axis=0, ddof=1).mean(axis=-1) for s in range(7)]
+        for row in values
+    ])  # fmt: skip
+    squared = 6 / 7 * ((left_out - left_out.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    expected = np.sqrt(squared) / (2 * np.array(found.spread).T)
+    np.testing.assert_allclose(np.array(found.spread_se).T, expected, rtol=1e-9)
+
+
+def test_two_seeds_have_a_spread_without_an_error():
+    found = compare(*_made_up(_noise(2)))
+    assert np.isfinite(found.spread).all()
+    assert np.isnan(found.spread_se).all()

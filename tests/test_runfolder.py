@@ -10,7 +10,15 @@ import pytest
 import xarray as xr
 
 from conftest import small_problem, table
-from widelimit import Problem, RunFolder, RunFolderError, solve, train
+from widelimit import (
+    Problem,
+    RunFolder,
+    RunFolderError,
+    predict_fluctuations,
+    render_report,
+    solve,
+    train,
+)
 
 BOTH = ("limit", "networks")
 
@@ -104,6 +112,23 @@ def test_files_can_be_read_without_widelimit(full, limit):
         assert found["output"].dims == ("width", "seed", "time", "input", "channel")
         assert found["width"].values.tolist() == [4, 8]
         assert found["widths"].values.tolist() == [[4], [8]]
+
+
+def test_fluctuations_come_back_and_belong_to_their_problem(full, problem):
+    found = predict_fluctuations(problem, progress=False)
+    full.save_fluctuations(found, 0.5)
+    assert_same_dataset(full.load_fluctuations().dataset, found.dataset)
+    assert full.load("limit").met  # the others are still there
+    assert full.provenance()["fluctuations"]["wall_seconds"] == 0.5
+    page = render_report(full)
+    assert "How networks scatter" in page
+    std = float(np.sqrt((found.dataset.output_std.isel(time=-1, width=0) ** 2).mean()))
+    assert f"{std:.3g}" in page
+    other = problem.with_changes(training={"horizon": 0.5})
+    with pytest.raises(RunFolderError, match="holds results of another problem"):
+        full.prepare(other, ("fluctuations",), overwrite=False)
+    full.prepare(other, ("fluctuations",), overwrite=True)
+    assert not full.has("fluctuations")
 
 
 def test_problem_in_the_folder_can_be_read_back(full, problem):

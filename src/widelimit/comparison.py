@@ -33,8 +33,8 @@ a distance is then wrong by at most about 3 %.
 class Comparison:
     """Distances by observed time and width, with standard errors, and fitted exponents.
 
-    `rms[time][width]` with standard error `rms_se`; `spread` and `offset` likewise (`offset` is
-    free of the part that the spread alone would cause, with standard error `offset_se`).
+    `rms[time][width]` with standard error `rms_se`; `spread` and `offset` likewise (the spread's
+    is the jackknife's over seeds; `offset` is free of the part that the spread alone would cause).
     `exponent[time]` is `{"value", "low", "high"}` (95 % interval of the slope of log rms in
     log n_1), or None with the reason in `exponent_reason[time]`. `limit_error[time]` is the RMS
     of the limit's own error, which no distance resolves.
@@ -45,6 +45,7 @@ class Comparison:
     rms: list[list[float]]
     rms_se: list[list[float]]
     spread: list[list[float]]
+    spread_se: list[list[float]]
     offset: list[list[float]]
     offset_se: list[list[float]]
     exponent: list[dict[str, float] | None]
@@ -79,8 +80,7 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     squared = ((values - f.values) ** 2).mean(axis=(-2, -1))  # (width, seed, time)
     rms = np.sqrt(squared.mean(axis=1))
     rms_se = _standard_error(squared) / np.maximum(2 * rms, np.finfo(float).tiny)
-    variance = values.var(axis=1, ddof=1) if seeds > 1 else np.full(values[:, 0].shape, np.nan)
-    spread = np.sqrt(variance.mean(axis=(-2, -1)))
+    spread, spread_se = _spread(values)
     offset, offset_se = _offset(values, f.values)
     error = np.sqrt((limit.dataset["output_error"].values ** 2).mean(axis=(-2, -1)))
     widths = sampled["width"].values[order]
@@ -93,6 +93,7 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
         rms=rms.T.tolist(),
         rms_se=rms_se.T.tolist(),
         spread=spread.T.tolist(),
+        spread_se=spread_se.T.tolist(),
         offset=offset.T.tolist(),
         offset_se=offset_se.T.tolist(),
         exponent=[fit if isinstance(fit, dict) else None for fit in fits],
@@ -108,6 +109,26 @@ def _standard_error(values: np.ndarray) -> np.ndarray:
     if seeds == 1:
         return np.full_like(values[:, 0], np.nan)
     return values.std(axis=1, ddof=1) / np.sqrt(seeds)
+
+
+def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RMS over inputs of the standard deviation over seeds; its standard error by the jackknife.
+
+    Leaving seed s out takes S/(S − 1) times its squared deviation from the sum of squares.
+    """
+    seeds = values.shape[1]
+    nothing = np.full((values.shape[0], values.shape[2]), np.nan)
+    if seeds == 1:
+        return nothing, nothing
+    squares = ((values - values.mean(axis=1, keepdims=True)) ** 2).mean(axis=(-2, -1))
+    total = squares.sum(axis=1)
+    spread = np.sqrt(total / (seeds - 1))
+    if seeds == 2:
+        return spread, nothing
+    left_out = (total[:, None] - squares * seeds / (seeds - 1)) / (seeds - 2)
+    deviation = left_out - left_out.mean(axis=1, keepdims=True)
+    error = np.sqrt((seeds - 1) / seeds * (deviation**2).sum(axis=1))
+    return spread, error / np.maximum(2 * spread, np.finfo(float).tiny)
 
 
 def _offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -140,16 +140,25 @@ class RunFolder:
                 f"{self.path} has no {FILES[kind]}; make it with widelimit {COMMANDS[kind]}"
             )
         problem = self.problem()
+        dataset = self._dataset(kind)
+        states = self._states(dataset.attrs["digest"])
+        return Trajectory(problem, dataset, xr.DataTree.from_dict(states))
+
+    def load_fluctuations(self) -> Fluctuations:
+        """Read predicted fluctuations back. Raises `RunFolderError` if they cannot be read."""
+        return Fluctuations(self.problem(), self._dataset("fluctuations"))
+
+    def _dataset(self, kind: str) -> xr.Dataset:
         try:
             with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
                 dataset = file.load()
-            digest = dataset.attrs["digest"]
+            _ = dataset.attrs["digest"]  # none of ours has no digest
         except UNREADABLE:
             raise RunFolderError(
                 f"{self.path / FILES[kind]} cannot be read: it is damaged or not a result of "
                 f"widelimit; delete it and make it again with widelimit {COMMANDS[kind]}"
             ) from None
-        return Trajectory(problem, dataset, xr.DataTree.from_dict(self._states(digest)))
+        return dataset
 
     def save_comparison(self, comparison: Comparison) -> None:
         """Write comparison.json."""

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from widelimit.comparison import Comparison, compare
+from widelimit.fluctuations import Fluctuations
 from widelimit.report import pictures
 from widelimit.trajectory import Trajectory
 
@@ -29,6 +30,7 @@ def render_report(folder: "RunFolder") -> str:
     limit = folder.load("limit")
     networks = folder.load("networks") if folder.has("networks") else None
     comparison = compare(limit, networks) if networks is not None else None
+    fluctuations = folder.load_fluctuations() if folder.has("fluctuations") else None
     shown = [limit] if networks is None else [limit, networks]
     states = limit.states.copy()
     if networks is not None:
@@ -42,12 +44,13 @@ def render_report(folder: "RunFolder") -> str:
         words=limit.problem.network.words(),
         cards=_cards(limit, networks, comparison),
         warnings=list(dict.fromkeys(w for t in shown for w in t.warnings)),
-        figures=_figures(shown, comparison),
+        figures=_figures(shown, comparison, fluctuations),
         times=Markup(json.dumps([round(float(t), 6) for t in limit.dataset["time"].values])),
         laws=Markup(_script_json(pictures.histograms(states))),
         limit_rows=_limit_rows(limit),
         network_rows=_network_rows(networks, comparison) if networks and comparison else [],
         fit_rows=_fit_rows(comparison) if comparison else [],
+        scatter_rows=_scatter_rows(fluctuations, networks, comparison) if fluctuations else [],
         claims=[_claim(claim) for claim in claims],
         problem_file=limit.problem.to_toml(),
         provenance=folder.provenance(),
@@ -155,7 +158,7 @@ def _cards(
 
 
 def _figures(
-    shown: list[Trajectory], comparison: Comparison | None
+    shown: list[Trajectory], comparison: Comparison | None, fluctuations: Fluctuations | None
 ) -> list[dict[str, str | Markup]]:
     figures: list[dict[str, str | Markup]] = [
         {
@@ -180,7 +183,47 @@ def _figures(
                 "svg": Markup(pictures.as_svg(pictures.draw_distance(comparison))),
             }
         )
+    if fluctuations is not None:
+        figures.append(
+            {
+                "caption": "Predicted standard deviation of the outputs of the widest network, and "
+                "what each source brings in (squares add up). No network was trained for it.",
+                "svg": Markup(pictures.as_svg(fluctuations.plot())),
+            }
+        )
     return figures
+
+
+def _scatter_rows(
+    fluctuations: Fluctuations, networks: Trajectory | None, comparison: Comparison | None
+) -> list[list[str]]:
+    """Predicted and measured standard deviations at the last time, width by width."""
+    d = fluctuations.dataset.isel(time=-1)
+    measured = {}
+    if networks is not None and comparison is not None:
+        shapes = networks.dataset["widths"].values
+        order = np.argsort(networks.dataset["width"].values, kind="stable")
+        at_end = zip(comparison.spread[-1], comparison.spread_se[-1], strict=True)
+        measured = dict(zip(map(tuple, shapes[order].tolist()), at_end, strict=True))
+    rows = []
+    for row, shape in enumerate(d["widths"].values.tolist()):
+        at = d.isel(width=row)
+        std, error = (
+            float(np.sqrt((at[name] ** 2).mean())) for name in ("output_std", "output_std_error")
+        )
+        total = float(at.variance.mean(["input", "channel"]).sum()) or 1.0
+        shares = [
+            f"{source} {float(at.variance.sel(source=source).mean()) / total:.0%}"
+            for source in at.source.values
+        ]
+        found, found_se = measured.get(tuple(shape), (float("nan"), float("nan")))
+        rows.append([
+            " × ".join(map(str, shape)),
+            f"{std:.3g} ± {error:.1g}",
+            f"{_number(found)} ± {_number(found_se, 1)}",
+            ", ".join(shares),
+        ])  # fmt: skip
+    return rows
 
 
 def _limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
