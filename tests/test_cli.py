@@ -7,6 +7,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -122,6 +123,23 @@ def test_progress_is_silent_without_a_terminal(finished_run):
     notes = [f"note: {sentence}" for sentence in answer["warnings"]]
     heading = f"{HOSTILE_TITLE}: 1 hidden layer (tanh), without biases"
     assert done.stderr.splitlines() == [heading, *notes]
+
+
+def test_fluctuations_and_a_width_are_predicted(tmp_path, capfd):
+    path, run = tmp_path / "p.toml", tmp_path / "run"
+    path.write_text(quick_problem(title="quick").to_toml(), encoding="utf-8")
+    status, out, _ = called(capfd, "fluctuations", path, "-o", run, "--json")
+    answer = json.loads(out)
+    assert status == 0
+    assert set(answer) >= HEAD
+    with xr.open_dataset(run / "fluctuations.nc") as found:
+        std = found.output_std.isel(time=-1)
+        expected = np.sqrt((std**2).mean(["input", "channel"])).values
+    assert list(answer["output_std"].values()) == pytest.approx(expected.tolist())
+    status, out, _ = called(capfd, "width", path, "--rms", 0.01)
+    assert status == 0
+    assert "within 0.01 of the limit at t = 1" in out
+    assert called(capfd, "width", path, "--rms", 0.01, "--at", 2)[0] == 2
 
 
 def test_a_limit_that_is_there_is_not_solved_again(finished_run, capfd):

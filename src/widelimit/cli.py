@@ -55,7 +55,7 @@ class _Answer:
     """What a command has to say: lines for people, fields for programs."""
 
     command: str
-    run: Path
+    run: Path | None
     as_json: bool
     met: bool = True
     error: float | None = None
@@ -80,7 +80,7 @@ class _Answer:
         """Print the answer; the exit status."""
         if self.as_json:
             seconds = round(time.perf_counter() - self.started, 3)
-            head = {"command": self.command, "run": str(self.run), "met": self.met}
+            head = {"command": self.command, "run": self.run and str(self.run), "met": self.met}
             tail = {"error": self.error, "seconds": seconds, "warnings": self.warnings}
             print(json.dumps(head | tail | self.own))
         elif self.lines:
@@ -147,7 +147,7 @@ def width(
     as_json: Json = False,
 ) -> int:
     """How wide is wide enough: the width at which networks are so close to the limit."""
-    answer = _Answer("width", Path(), as_json)
+    answer = _Answer("width", None, as_json)
     read = _read(problem, ("fluctuations",))
     return answer.after(lambda: _width(read, rms, at, check, answer))
 
@@ -177,7 +177,7 @@ def run(
     problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
 ) -> int:
     """Solve, train, compare and report."""
-    return _run(problem, _Answer("run", output, as_json), overwrite)
+    return _run(problem, output, _Answer("run", output, as_json), overwrite)
 
 
 @app.command
@@ -186,7 +186,7 @@ def demo(
 ) -> int:
     """Run a built-in problem: two hidden layers learning handwritten digits (about a minute)."""
     with resources.as_file(resources.files("widelimit") / "demo.toml") as path:
-        return _run(path, _Answer("demo", output, as_json), overwrite)
+        return _run(path, output, _Answer("demo", output, as_json), overwrite)
 
 
 @app.command
@@ -246,9 +246,9 @@ def _reproduce(
     answer.lines.append(f"report       {path.resolve()}")
 
 
-def _run(path: Path, answer: _Answer, overwrite: bool) -> int:
+def _run(path: Path, output: Path, answer: _Answer, overwrite: bool) -> int:
     kinds = ("limit", "networks")
-    folder, problem = _opened(path, answer.run, kinds, overwrite, answer)
+    folder, problem = _opened(path, output, kinds, overwrite, answer)
 
     def all_four() -> None:
         _solve(problem, folder, answer)
