@@ -216,11 +216,14 @@ def _scatter_rows(
             f"{source} {float(at.variance.sel(source=source).mean()) / total:.0%}"
             for source in at.source.values
         ]
-        found, found_se = measured.get(tuple(shape), (float("nan"), float("nan")))
+        found = "not trained"
+        if tuple(shape) in measured:
+            spread, spread_se = measured[tuple(shape)]
+            found = f"{_number(spread)} ± {_number(spread_se, 1)}"
         rows.append([
             " × ".join(map(str, shape)),
             f"{std:.3g} ± {error:.1g}",
-            f"{_number(found)} ± {_number(found_se, 1)}",
+            found,
             ", ".join(shares),
         ])  # fmt: skip
     return rows
