@@ -8,7 +8,7 @@ from scipy.stats import chi2
 import reference
 from conftest import small_problem, table
 from widelimit import Problem, ProblemError, predict_fluctuations, solve, train
-from widelimit.fluctuations import factors
+from widelimit.fluctuations import _Prediction, factors
 
 ATOMS = {
     "input": {"law": "atoms", "points": [[1.0, 0.3], [-0.5, 1.0], [0.2, -1.0]],
@@ -69,7 +69,7 @@ def variance(derivative, law):
 
 def test_influence_functions_of_atoms():
     """All laws are atoms: variances of every source agree with differences of plain solves."""
-    problem = atomic(data={"source": "table", **POINTS})
+    problem = atomic(data={"source": "table", **POINTS, "samples": 70})
     expected = [variance(*pair) for pair in plain_derivatives()]
     found = predict_fluctuations(problem, progress=False).dataset
     assert found.attrs["way"] == "lyapunov"
@@ -79,6 +79,7 @@ def test_influence_functions_of_atoms():
     each = found.variance.sel(time=HORIZON).squeeze(["channel", "width"])
     np.testing.assert_allclose(each.sel(source="layer 1"), expected[0] / 50, rtol=1e-5)
     np.testing.assert_allclose(each.sel(source="layer 2"), expected[1] / 20, rtol=1e-5)
+    np.testing.assert_allclose(each.sel(source="data"), expected[2] / 70, rtol=1e-5)
     assert float(found.attrs["error"]) < 1e-5
 
 
@@ -136,13 +137,10 @@ def test_three_ways_agree(monkeypatch):
     inputs = [*POINTS["inputs"], [0.5, 0.5], [2.0, 1.0]]  # as many as there are neurons
     problem = atomic(observe={"times": [0.0, HORIZON], "inputs": inputs})
     dense = predict_fluctuations(problem, progress=False).dataset
-    monkeypatch.setattr("widelimit.fluctuations.MOST_PARAMETERS", 0)
-    ahead = predict_fluctuations(problem, progress=False).dataset
-    monkeypatch.setattr("widelimit.fluctuations.SPARE_NEURONS", 1)
-    back = predict_fluctuations(problem, progress=False).dataset
-    ways = [d.attrs["way"] for d in (dense, ahead, back)]
-    assert ways == ["lyapunov", "forward", "reverse"]
-    for found in (ahead, back):
+    assert dense.attrs["way"] == "lyapunov"
+    for way in ("forward", "reverse"):
+        monkeypatch.setattr(_Prediction, "way", lambda self, sizes, way=way: way)
+        found = predict_fluctuations(problem, progress=False).dataset
         for name in ("variance", "risk_variance"):
             np.testing.assert_allclose(found[name], dense[name], rtol=1e-5, atol=1e-12)
 
@@ -197,8 +195,10 @@ def test_a_sampled_data_set_is_a_source():
         "source": "population", "inputs": {"law": "gaussian", "dimension": 2},
         "target": {"formula": "x1"}, "samples": 40,
     }  # fmt: skip
-    factor, _ = factors(atomic(data=data, networks={"widths": [10], "method": "gd"}))
-    assert float(factor.sel(source="data")[0]) == pytest.approx(1 / 40)
+    table = {"source": "table", **POINTS, "samples": 40}  # taken for the population
+    for drawn in (data, table):
+        factor, _ = factors(atomic(data=drawn, networks={"widths": [10], "method": "gd"}))
+        assert float(factor.sel(source="data")[0]) == pytest.approx(1 / 40)
     del data["samples"]
     whole = atomic(data=data, networks={"widths": [10], "method": "sgd"})
     with pytest.raises(ProblemError, match="samples"):

@@ -131,6 +131,17 @@ def test_fluctuations_come_back_and_belong_to_their_problem(full, problem):
     assert not full.has("fluctuations")
 
 
+def test_networks_of_another_step_do_not_keep_fluctuations(tmp_path, problem):
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare(problem, ("fluctuations",), overwrite=False)
+    folder.save_fluctuations(predict_fluctuations(problem, progress=False), 0.5)
+    other = problem.with_changes(networks={"step": 0.05})
+    with pytest.raises(RunFolderError, match="holds results of another problem"):
+        folder.prepare(other, ("networks",), overwrite=False)
+    folder.prepare(other, ("limit",), overwrite=False)  # a limit depends on no networks
+    assert folder.has("fluctuations")
+
+
 def test_problem_in_the_folder_can_be_read_back(full, problem):
     assert full.problem().as_dict() == problem.as_dict()
     again = Problem.from_file(full.path / "problem.toml")

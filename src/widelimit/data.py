@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
-from widelimit.laws import Number, checked_rows, checked_weights
+from widelimit.laws import Count, Number, checked_rows, checked_weights
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,16 @@ class Points:
 
 
 class Source(BaseModel):
-    """Where data come from: a source says what its rows are, `load` checks and splits them."""
+    """Where data come from: a source says what its rows are, `load` checks and splits them.
+
+    `samples` says that the data are a sample of so many points: predicted fluctuations then have
+    the source "data". Rows that are given are taken for the population itself (plug-in estimate).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     holdout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    samples: Count | None = None
 
     def rows(self, folder: Path, seed: int) -> Points:
         """All rows of the source, before the holdout is taken; ValueError says what is wrong.

@@ -49,6 +49,33 @@ def method_for(
     return best if fits(COPIES[type(best)]) else diffrax.Heun()
 
 
+def integrate(
+    field: Callable[[Any, Any], Any],
+    method: diffrax.AbstractERK,
+    span: tuple[Array, Array],
+    first_step: Array,
+    state: Any,
+    controller: diffrax.PIDController,
+    times: Array | None = None,
+) -> tuple[Any, Array, Array]:
+    """A state carried over a span of time by `field(t, state)`.
+
+    Where it ends (or is at `times`), how many steps it took, and whether it went well: an
+    integration that cannot go on is told, not raised, so that it can be batched.
+    """
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, now, _: field(t, now)), method, *span, first_step, state,
+        stepsize_controller=controller, max_steps=MAX_STEPS, throw=False,
+        saveat=diffrax.SaveAt(t1=True) if times is None else diffrax.SaveAt(ts=times),
+    )  # fmt: skip
+    assert solution.ys is not None
+    end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(end)]))
+    completed = (solution.result == diffrax.RESULTS.successful) & finite
+    found = end if times is None else solution.ys
+    return found, solution.stats["num_accepted_steps"], completed
+
+
 class Advance(eqx.Module):
     """The outcome of one piece of integration: where it ended, and how."""
 
@@ -73,40 +100,20 @@ def advance(
     first_step: Array,
     tolerance: Array,
 ) -> Advance:
-    """Integrate from `start` to `stop` with relative and absolute step error `tolerance`.
-
-    An integration that cannot go on is told by `completed` being false, not by an exception, so
-    that it can be batched.
-    """
+    """Integrate from `start` to `stop` with relative and absolute step error `tolerance`."""
 
     # The state is the bare list of arrays: diffrax's loop mistakes the empty tuple of
     # hidden-to-hidden weights at depth 1 for a leaf.
     state, layout = jax.tree.flatten(ensemble.parameters)
 
-    def field(t: Any, state: list[Array], args: None) -> list[Array]:
+    def field(t: Any, state: list[Array]) -> list[Array]:
         now = Ensemble(ensemble.weights, jax.tree.unflatten(layout, state))
         return jax.tree.leaves(velocity(equations, rates, now, batch, t))
 
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field),
-        solver,
-        start,
-        stop,
-        first_step,
-        state,
-        stepsize_controller=diffrax.PIDController(tolerance, tolerance, norm=_norm),
-        max_steps=MAX_STEPS,
-        throw=False,
-    )
-    assert solution.ys is not None
-    end = [leaf[-1] for leaf in solution.ys]
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in end]))
-    success = solution.result == diffrax.RESULTS.successful
-    return Advance(
-        Ensemble(ensemble.weights, jax.tree.unflatten(layout, end)),
-        solution.stats["num_accepted_steps"],
-        success & finite,
-    )
+    controller = diffrax.PIDController(tolerance, tolerance, norm=_norm)
+    end, steps, completed = integrate(field, solver, (start, stop), first_step, state, controller)
+    reached = Ensemble(ensemble.weights, jax.tree.unflatten(layout, end))
+    return Advance(reached, steps, completed)
 
 
 advance_one = eqx.filter_jit(advance)

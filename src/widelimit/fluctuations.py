@@ -43,9 +43,6 @@ TOLERANCE = 0.02
 MOST_DOUBLINGS = 5
 """Nodes are at most so many factors of two more than rules start with, and at least one."""
 
-SPARE_NEURONS = 0
-"""Tangents are carried forward if there are so many more outputs at a time than weights."""
-
 STEP_TOLERANCE = 1e-4
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerances of the path, with quadrature nodes and with atoms alone."""
@@ -165,7 +162,6 @@ class _Prediction:
         self.rules = [choices[0] for choices in self.work.candidates]
         self.exact = all(isinstance(rule, Exact) for rule in self.rules)
         self.factor, self.notes = factors(problem)
-        self.way = ""
 
     def made(self) -> Fluctuations:
         """Refine until the standard deviations are accurate enough, or sizes are used up."""
@@ -222,28 +218,36 @@ class _Prediction:
         coordinates = {"source": names, "time": self.problem.times, "channel": channels}
         return xr.Dataset(variables, coordinates).sel(source=self.factor.source.values)
 
-    def spreads(self, counts: Sequence[int], scramble: int, halved: bool) -> list[Spread]:
-        """The fluctuations at all times on one set of nodes, in the cheapest of three ways.
+    @property
+    def with_data(self) -> bool:
+        """Whether the finite data set is a source."""
+        return "data" in self.factor.source
 
-        All give the same. With atoms and few parameters: Lyapunov's equation. Without noise of SGD
-        and with fewer weights than outputs: one tangent for each weight. Otherwise the outputs, or
-        the directions they span, are pulled back.
+    def way(self, sizes: Sequence[int]) -> str:
+        """The cheapest of three ways with so many neurons: all give the same.
+
+        With atoms and few parameters: Lyapunov's equation. Without noise of SGD and with fewer
+        weights than outputs: one tangent for each weight, forward. Otherwise the outputs, or the
+        directions they span, are pulled back: reverse.
         """
+        if self.exact and self.work.memory.edges(sizes) <= MOST_PARAMETERS:
+            return "lyapunov"
+        weights = sum(sizes) + (len(self.problem.dataset.weights) if self.with_data else 0)
+        few = "sgd" not in self.factor.source and weights <= self.work.system.observed_outputs
+        return "forward" if few else "reverse"
+
+    def spreads(self, counts: Sequence[int], scramble: int, halved: bool) -> list[Spread]:
+        """The fluctuations at all times on one set of nodes."""
         times = self.problem.times
         tolerance = EXACT_STEP_TOLERANCE if self.exact else STEP_TOLERANCE
         initial = self.work.placed(self.rules, counts, [scramble] * len(counts))
-        outputs = self.problem.observed_inputs.shape[0] * len(self.problem.dataset.channels)
-        with_data = "data" in self.factor.source
-        weights = sum(initial.sizes) + (len(self.problem.dataset.weights) if with_data else 0)
-        if self.exact and self.work.memory.edges(initial.sizes) <= MOST_PARAMETERS:
-            self.way, system = "lyapunov", self.work.system
+        way, system = self.way(initial.sizes), self.work.system
+        if way == "lyapunov":
             initial = jax.tree.map(jnp.asarray, initial)
             return lyapunov(system, initial, times, tolerance / (100 if halved else 1))
-        influence = Influence.of(self.work.system, initial, times, tolerance, halved)
-        if "sgd" not in self.factor.source and weights + SPARE_NEURONS <= outputs:
-            self.way = "forward"
-            return influence.forward(with_data)
-        self.way = "reverse"
+        influence = Influence.of(system, initial, times, tolerance, halved)
+        if way == "forward":
+            return influence.forward(self.with_data)
         missed = 0.0 if self.exact else MISSED
         return [influence.spread(k, missed) for k in range(len(times))]
 
@@ -251,6 +255,7 @@ class _Prediction:
         """How the prediction came about."""
         settings, notes = self.problem.networks, [*examine(self.problem), *self.notes]
         assert settings is not None
+        sizes = [rule.size(n) for rule, n in zip(self.rules, counts, strict=True)]
         if error > self.tolerance:
             notes.append(
                 f"standard deviations have a relative error of {error:.2g}, more than the "
@@ -259,11 +264,11 @@ class _Prediction:
         return {
             "kind": "fluctuations",
             "title": self.problem.title,
-            "way": self.way,
+            "way": self.way(sizes),
             "precision": "float64",
             "method": settings.method,
             "step": str(settings.step),
-            "nodes": [rule.size(n) for rule, n in zip(self.rules, counts, strict=True)],
+            "nodes": sizes,
             "replicates": 1 if self.exact else REPLICATES,
             "tolerance": self.tolerance,
             "error": error,
@@ -297,9 +302,8 @@ def factors(problem: Problem) -> tuple[xr.DataArray, list[str]]:
         columns["sgd"] = [draw / batch * settings.step_size(network, w) for w in shapes]
         if settings.draw == "epochs":
             notes.append("with draw = 'epochs' the noise of SGD vanishes to leading order")
-    samples = getattr(problem.data, "samples", None)
-    if samples:
-        columns["data"] = [1 / samples] * len(shapes)
+    if problem.data.samples is not None:
+        columns["data"] = [1 / problem.data.samples] * len(shapes)
     factor = xr.DataArray(
         np.array(list(columns.values())).T, dims=("width", "source"),
         coords={

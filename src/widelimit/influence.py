@@ -19,16 +19,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from widelimit.errors import Diverged
 from widelimit.linearisation import (
     Cotangents,
     Path,
     Tangents,
+    covariance,
     path_of,
     pull,
     push,
     read,
     read_back,
-    readings,
     still,
 )
 from widelimit.memory import PIECE_VALUES
@@ -40,6 +41,11 @@ FEW = 24
 
 FILL = 16
 """Directions are filled up with zeros to a multiple of this: few shapes, few compilations."""
+
+GROWTH = (
+    "small changes grow without bound along the limit, or need more steps than there may be; "
+    "reduce the horizon"
+)
 
 MISSED = 1e-5
 """Share of the outputs' squared cotangents that the directions may leave out."""
@@ -93,10 +99,9 @@ class Influence:
         system = system.in_pieces(min(at_once, len(system.inputs)))
         return cls(system, initial, path_of(system.motion, initial, times, tolerance, halved))
 
-    def spread(self, k: int, missed: float = MISSED, seed: int = 0) -> Spread:
-        """The fluctuations at the k-th observed time."""
-        rng = np.random.default_rng([seed, k])
-        count = len(readings(self.system, self.path.ensembles[k])) - 1
+    def spread(self, k: int, missed: float = MISSED) -> Spread:
+        """The fluctuations at the k-th observed time. Raises `Diverged`."""
+        rng, count = np.random.default_rng(k), self.system.observed_outputs
         test = rng.choice([-1.0, 1.0], size=(1, count))
         extra = self._covectors(np.concatenate([test, np.zeros((1, count))]))
         extra = extra.at[-1, -1].set(1.0)
@@ -115,7 +120,7 @@ class Influence:
         """The fluctuations at all observed times from one tangent for each weight.
 
         Tangents of the data's weights serve the finite data set only `with_data`; the noise of
-        SGD is not told.
+        SGD is not told. Raises `Diverged`.
         """
         laws = [np.asarray(p) for p in self.initial.weights]
         laws.append(np.asarray(self.system.batch.weights))
@@ -130,13 +135,14 @@ class Influence:
             own = slice(stop - len(law), stop)
             if stop <= count:
                 place = source if source < len(laws) - 1 else -1
-                matrices[place, own, own] = np.diag(law) - np.outer(law, law)
+                matrices[place, own, own] = covariance(np.eye(len(law)), law)
         for piece, ensemble in zip(self.path.pieces, self.path.ensembles, strict=True):
             if piece is not None:
                 tangents = push(self.system.motion, piece, tangents, changes)
             seen = np.asarray(read(self.system, ensemble, tangents))
             risk = np.einsum("d,sde,e->s", seen[:, -1], matrices, seen[:, -1])
-            found.append(Spread(seen[:, :-1].T, matrices, risk, np.zeros(len(matrices))))
+            along = _finite(seen[:, :-1].T)
+            found.append(Spread(along, matrices, risk, np.zeros(len(matrices))))
         return found
 
     def _back(self, k: int, covectors: Array) -> Cotangents:
@@ -157,10 +163,7 @@ class Influence:
         """
         ensemble = self.path.ensembles[k]
         metric = _Metric.of(ensemble)
-        count = self.system.batch.targets.shape[1] * len(
-            self.system.inputs[self.system.view("observed")]
-        )
-        size = 2 * FILL
+        count, size = self.system.observed_outputs, 2 * FILL
         while True:
             few = size >= count
             chosen = np.eye(count) if few else rng.normal(size=(size, count))
@@ -183,10 +186,10 @@ class Influence:
         arrived = [*vectors.weights, vectors.data]
         laws = [*self.initial.weights, self.system.batch.weights]
         found = [
-            _covariance(np.asarray(influence), np.asarray(law))
+            covariance(np.asarray(influence), np.asarray(law))
             for influence, law in zip(arrived, laws, strict=True)
         ]
-        whole = np.stack([*found[:-1], np.asarray(vectors.noise), found[-1]])
+        whole = _finite(np.stack([*found[:-1], np.asarray(vectors.noise), found[-1]]))
         inner = whole[:, :-2, :-2]
         combined = test @ along
         exact = whole[:, -2, -2]
@@ -254,7 +257,8 @@ def _combined(matrix: np.ndarray, vectors: Cotangents) -> Cotangents:
     return Cotangents(*parts, noise=jnp.zeros((len(matrix), len(matrix))))
 
 
-def _covariance(influence: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Cov of influence functions `(vector, point)` under the law of the points."""
-    centred = influence - (influence @ weights)[:, None]
-    return (centred * weights) @ centred.T
+def _finite(values: np.ndarray) -> np.ndarray:
+    """The values themselves. Raises `Diverged` if the linearised flow could not be followed."""
+    if not np.isfinite(values).all():
+        raise Diverged("the linearised flow", 0.0, GROWTH)
+    return values

@@ -25,9 +25,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from widelimit.errors import Diverged
-from widelimit.flow import DIVERGENCE_CAUSE, MAX_STEPS, method_for
+from widelimit.flow import DIVERGENCE_CAUSE, integrate, method_for
 from widelimit.meanfield import Batch, output, risk, velocity
 from widelimit.neurons import Ensemble
+from widelimit.quadrature import Numbers
 from widelimit.system import Motion, System
 
 KNOTS = 32
@@ -77,7 +78,6 @@ class Cotangents(eqx.Module):
 class Path:
     """The limit at the observed times, and what leads from each to the next."""
 
-    times: np.ndarray
     ensembles: tuple[Ensemble, ...]
     pieces: tuple[Piece | None, ...]
     """None where no time passes."""
@@ -94,12 +94,28 @@ def _field(motion: Motion, layout: Any) -> Callable[..., Leaves]:
     return velocity_of
 
 
+def covariance(values: Numbers, law: Numbers) -> Numbers:
+    """Cov_z[v(z), v'(z)] of `values (v, z)` when z has the probabilities `law`."""
+    centred = values - (values @ law)[:, None]
+    return (centred * law) @ centred.T
+
+
 def readings(system: System, ensemble: Ensemble) -> Float[Array, " readings"]:
     """The outputs at the observed inputs, channel by channel, and the risk."""
     inputs = system.inputs[system.view("observed")]
     seen = output(system.equations, ensemble, inputs)
     trained = output(system.equations, ensemble, system.batch.inputs)
     return jnp.append(seen.ravel(), risk(system.equations, trained, system.batch))
+
+
+def _reading(system: System, ensemble: Ensemble) -> tuple[Callable[..., Array], tuple[Any, Leaves]]:
+    """The readings as a function of weights and parameters, and where these are now."""
+    state, layout = jax.tree.flatten(ensemble.parameters)
+
+    def seen(weights: Any, leaves: Leaves) -> Array:
+        return readings(system, Ensemble(weights, jax.tree.unflatten(layout, leaves)))
+
+    return seen, (ensemble.weights, state)
 
 
 def path_of(
@@ -143,7 +159,7 @@ def _path_with_knots(
             now = time
         ensembles.append(ensemble)
         found.append(piece)
-    return Path(times, tuple(ensembles), tuple(found))
+    return Path(tuple(ensembles), tuple(found))
 
 
 @eqx.filter_jit
@@ -164,22 +180,16 @@ def _travelled(
         return field(ensemble.weights, leaves, motion.batch.weights, t)
 
     times = jnp.linspace(start, stop, knots + 1)
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, leaves, _: slope(t, leaves)),
-        method, start, stop, jnp.minimum(1e-2, (stop - start) / 8), state,
-        stepsize_controller=diffrax.PIDController(accuracy, accuracy),
-        saveat=diffrax.SaveAt(ts=times), max_steps=MAX_STEPS, throw=False,
+    at, steps, completed = integrate(
+        slope, method, (start, stop), jnp.minimum(1e-2, (stop - start) / 8), state,
+        diffrax.PIDController(accuracy, accuracy), times,
     )  # fmt: skip
-    assert solution.ys is not None
-    at = solution.ys
     slopes = jax.lax.map(lambda now: slope(*now), (times, at))
     curve = diffrax.CubicInterpolation(ts=times, coeffs=_cubics(times, at, slopes))
     end = Ensemble(ensemble.weights, jax.tree.unflatten(layout, [leaf[-1] for leaf in at]))
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in at]))
-    steps = solution.stats["num_accepted_steps"]
     weights = tuple(jnp.asarray(p) for p in ensemble.weights)
     piece = Piece(method, weights, curve, layout, start, stop, steps, accuracy)
-    return end, piece, (solution.result == diffrax.RESULTS.successful) & finite
+    return end, piece, completed
 
 
 def _cubics(times: Array, at: Leaves, slopes: Leaves) -> tuple[Leaves, Leaves, Leaves, Leaves]:
@@ -202,7 +212,7 @@ def _carried(
 
     Steps are chosen for `led` alone, in units of how large each of its arrays is or becomes. The
     steps of the path would not do: a limit at rest takes none, while what is linearised about it
-    still relaxes.
+    still relaxes. All is NaN if it did not go well.
     """
     speed = field(start, led)[0]
     sizes = [
@@ -213,19 +223,17 @@ def _carried(
     units = [jnp.where(s > 0, s, jnp.where(largest > 0, largest, 1.0)) for s in sizes]
     others, layout = jax.tree.flatten(rest)
 
-    def in_units(t: Any, state: tuple[Leaves, Leaves], _: None) -> tuple[Leaves, Leaves]:
+    def in_units(t: Any, state: tuple[Leaves, Leaves]) -> tuple[Leaves, Leaves]:
         speed, gathered = field(t, [y * u for y, u in zip(state[0], units, strict=True)])
         return [v / u for v, u in zip(speed, units, strict=True)], jax.tree.leaves(gathered)
 
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(in_units), piece.method, start, stop, (stop - start) / 8,
+    (led, others), _, completed = integrate(
+        in_units, piece.method, (start, stop), (stop - start) / 8,
         ([y / u for y, u in zip(led, units, strict=True)], others),
-        stepsize_controller=diffrax.PIDController(piece.tolerance, piece.tolerance, norm=_of_led),
-        max_steps=MAX_STEPS, throw=False,
+        diffrax.PIDController(piece.tolerance, piece.tolerance, norm=_of_led),
     )  # fmt: skip
-    assert solution.ys is not None
-    led, others = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-    found = [y * u for y, u in zip(led, units, strict=True)]
+    found = [jnp.where(completed, y * u, jnp.nan) for y, u in zip(led, units, strict=True)]
+    others = [jnp.where(completed, other, jnp.nan) for other in others]
     return found, jax.tree.unflatten(layout, others)
 
 
@@ -242,12 +250,8 @@ def read_back(
     system: System, ensemble: Ensemble, covectors: Float[Array, "readings all"]
 ) -> Cotangents:
     """Cotangents, at their own time, of linear combinations of the readings."""
-    state, layout = jax.tree.flatten(ensemble.parameters)
-
-    def read(weights: Any, leaves: Leaves) -> Array:
-        return readings(system, Ensemble(weights, jax.tree.unflatten(layout, leaves)))
-
-    back = jax.vjp(read, ensemble.weights, state)[1]
+    seen, point = _reading(system, ensemble)
+    back = jax.vjp(seen, *point)[1]
     weights, leaves = jax.vmap(back)(covectors)
     count, points = len(covectors), len(system.batch.weights)
     zeros = jnp.zeros((count, points)), jnp.zeros((count, count))
@@ -261,12 +265,10 @@ def pull(motion: Motion, piece: Piece, cotangents: Cotangents) -> Cotangents:
 
     def backward(elapsed: Any, now: Leaves) -> tuple[Leaves, Any]:
         t = piece.stop - elapsed
-        back = jax.vjp(lambda *point: field(*point, t), piece.weights, piece.curve.evaluate(t), pi)[
-            1
-        ]
+        point = piece.weights, piece.curve.evaluate(t), pi
+        _, back = jax.vjp(lambda *at: field(*at, t), *point)
         weights, leaves, data = jax.vmap(back)(now)
-        centred = data - (data @ pi)[:, None]
-        return leaves, (weights, data, (centred * pi) @ centred.T)
+        return leaves, (weights, data, covariance(data, pi))
 
     length = piece.stop - piece.start
     gathered = cotangents.weights, cotangents.data, cotangents.noise
@@ -308,12 +310,9 @@ def push(
 @eqx.filter_jit
 def read(system: System, ensemble: Ensemble, tangents: Tangents) -> Float[Array, "directions all"]:
     """How much tangents change the readings."""
-    state, layout = jax.tree.flatten(ensemble.parameters)
-
-    def seen(weights: Any, leaves: Leaves) -> Array:
-        return readings(system, Ensemble(weights, jax.tree.unflatten(layout, leaves)))
+    seen, point = _reading(system, ensemble)
 
     def one(weights: Any, leaves: Leaves) -> Array:
-        return jax.jvp(seen, (ensemble.weights, state), (weights, leaves))[1]
+        return jax.jvp(seen, point, (weights, leaves))[1]
 
     return jax.vmap(one)(tangents.weights, tangents.leaves)

@@ -21,9 +21,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from widelimit.errors import Diverged
-from widelimit.flow import DIVERGENCE_CAUSE, MAX_STEPS, method_for
+from widelimit.flow import DIVERGENCE_CAUSE, integrate, method_for
 from widelimit.influence import Spread
-from widelimit.linearisation import readings
+from widelimit.linearisation import covariance, readings
 from widelimit.meanfield import Batch, velocity
 from widelimit.neurons import Ensemble, Parameters
 from widelimit.system import Motion, System
@@ -64,35 +64,31 @@ def _carried(
 ) -> tuple[State, Array]:
     """The state at the end of a span of time, and whether it got there."""
     pi = motion.batch.weights
-    noise = jnp.diag(pi) - jnp.outer(pi, pi)
 
     def speed(theta: Array, p: Any, pi: Array, t: ArrayLike) -> Array:
         ensemble = Ensemble(p, _unravelled(initial, theta))
         batch = Batch(motion.batch.inputs, motion.batch.targets, pi)
         return ravel_pytree(velocity(motion.equations, motion.rates, ensemble, batch, t))[0]
 
-    def field(t: Any, state: State, _: None) -> State:
-        theta, sensitivity, covariance = state
+    def field(t: Any, state: State) -> State:
+        theta, sensitivity, scatter = state
         at = theta, initial.weights, pi
         by_theta, by_neurons, by_data = jax.jacfwd(speed, (0, 1, 2))(*at, t)
         push = jnp.concatenate([*by_neurons, by_data], axis=1)
-        grown = by_theta @ covariance
+        grown = by_theta @ scatter
         return [
             speed(*at, t),
             by_theta @ sensitivity + push,
-            grown + grown.T + by_data @ noise @ by_data.T,
+            grown + grown.T + covariance(by_data, pi),
         ]
 
     start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(field), method_for(0.0), start, stop, jnp.minimum(1e-2, (stop - start) / 8),
-        state, stepsize_controller=diffrax.PIDController(accuracy, accuracy),
-        max_steps=MAX_STEPS, throw=False,
-    )  # fmt: skip
-    assert solution.ys is not None
-    end = [leaf[-1] for leaf in solution.ys]
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in end]))
-    return end, (solution.result == diffrax.RESULTS.successful) & finite
+    first_step = jnp.minimum(1e-2, (stop - start) / 8)
+    controller = diffrax.PIDController(accuracy, accuracy)
+    end, _, completed = integrate(
+        field, method_for(0.0), (start, stop), first_step, state, controller
+    )
+    return end, completed
 
 
 def _unravelled(initial: Ensemble, theta: Array) -> Parameters:
@@ -117,7 +113,7 @@ def _spread(system: System, initial: Ensemble, state: State) -> Spread:
     laws = [np.asarray(law) for law in (*initial.weights, system.batch.weights)]
     stops = np.cumsum([len(law) for law in laws])
     found = [
-        own @ (np.diag(law) - np.outer(law, law)) @ own.T
+        covariance(own, law)
         for own, law in zip(np.split(by_weights, stops[:-1], axis=1), laws, strict=True)
     ]
     whole = np.stack([*found[:-1], by_theta @ np.asarray(state[2]) @ by_theta.T, found[-1]])

@@ -188,7 +188,6 @@ class Population(Source):
     source: Literal["population"] = "population"
     inputs: Annotated[Gaussian | Hypercube | Sphere | Mixture, Field(discriminator="law")]
     target: Target | None = None
-    samples: Count | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "Population":

@@ -390,6 +390,8 @@ class Problem(BaseModel):
         chosen = {name: raw.get(name) for name in sections}
         if "data" in sections:
             chosen["data"] = self.dataset.digest()
+            if self.data.samples is not None:
+                chosen["samples"] = self.data.samples
         if "limit" in sections:  # the same numbers whatever the memory
             chosen["limit"] = {k: v for k, v in raw["limit"].items() if k != "memory"}
         if "networks" in sections:  # each width has its own result: adding widths refuses none

@@ -53,15 +53,17 @@ class RunFolder:
     def prepare(self, problem: Problem, kinds: tuple[str, ...], overwrite: bool) -> None:
         """Make the folder ready for results of `kinds`; refuse results of another problem.
 
-        A file of `kinds` is judged by all sections it depends on, another one by those that all
-        results share. With `overwrite`, results of another problem are removed, and with them
-        what was made from both.
+        A file that depends on nothing that `kinds` do not depend on is judged by all its sections,
+        another one by those that all results share. With `overwrite`, results of another problem
+        are removed, and with them what was made from both.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is not a folder; name another with -o")
+        judged = set().union(*(SECTIONS[kind] for kind in kinds))
         for kind in FILES:
-            sections = SECTIONS[kind] if kind in kinds else SHARED
-            name = "digest" if kind in kinds else "shared_digest"
+            whole = judged.issuperset(SECTIONS[kind])
+            sections = SECTIONS[kind] if whole else SHARED
+            name = "digest" if whole else "shared_digest"
             if not self.has(kind):
                 continue
             found = self._attribute(kind, name)
@@ -135,20 +137,20 @@ class RunFolder:
 
     def load(self, kind: str) -> Trajectory:
         """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
-        if not self.has(kind):
-            raise RunFolderError(
-                f"{self.path} has no {FILES[kind]}; make it with widelimit {COMMANDS[kind]}"
-            )
-        problem = self.problem()
-        dataset = self._dataset(kind)
+        dataset, problem = self._dataset(kind), self.problem()
         states = self._states(dataset.attrs["digest"])
         return Trajectory(problem, dataset, xr.DataTree.from_dict(states))
 
     def load_fluctuations(self) -> Fluctuations:
-        """Read predicted fluctuations back. Raises `RunFolderError` if they cannot be read."""
-        return Fluctuations(self.problem(), self._dataset("fluctuations"))
+        """Read predicted fluctuations back. Raises `RunFolderError` if they are not here."""
+        dataset = self._dataset("fluctuations")
+        return Fluctuations(self.problem(), dataset)
 
     def _dataset(self, kind: str) -> xr.Dataset:
+        if not self.has(kind):
+            raise RunFolderError(
+                f"{self.path} has no {FILES[kind]}; make it with widelimit {COMMANDS[kind]}"
+            )
         try:
             with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
                 dataset = file.load()

@@ -64,6 +64,11 @@ class System(eqx.Module):
         """The system without the inputs at which outputs are wanted."""
         return Motion(self.equations, self.rates, self.batch)
 
+    @property
+    def observed_outputs(self) -> int:
+        """How many outputs are observed at a time: inputs times channels."""
+        return len(self.inputs[self.view("observed")]) * self.batch.targets.shape[1]
+
     def in_pieces(self, points: int) -> "System":
         """The same system, handling at most so many data points at once."""
         return dataclasses.replace(self, equations=self.equations._replace(points=points))
