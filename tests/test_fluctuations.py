@@ -214,8 +214,8 @@ def test_asked_of_a_limit():
     assert "layer 2" in repr(found)
     assert found.plot().get_ylabel() == "standard deviation, width 200"
     (line,) = found.at_the_end()
-    assert line[0] == "200 × 80"
-    assert sum(line[2].values()) == pytest.approx(1.0)
+    assert line.widths == (200, 80)
+    assert sum(line.shares.values()) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="give widths"):
         predict_fluctuations(Problem.from_dict({**problem.as_dict(), "networks": None}))
     networks = train(problem.with_changes(networks={"seeds": 1}), progress=False)

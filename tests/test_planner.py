@@ -64,5 +64,6 @@ def test_a_check_trains_networks_of_the_planned_width():
     )
     plan = plan_width(problem, 0.05, progress=False)
     found = check_plan(problem, plan, progress=False)
-    assert abs(found.value - 0.05) < 5 * found.error + 0.0025
-    assert 0 < found.error < 0.02
+    ((distance,),), ((error,),) = found.rms, found.rms_se
+    assert abs(distance - 0.05) < 5 * error + 0.0025
+    assert 0 < error < 0.02

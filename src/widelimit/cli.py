@@ -19,7 +19,7 @@ from widelimit.words import (
     limit_scores,
     network_scores,
     plan_lines,
-    width_names,
+    shape_name,
 )
 
 if TYPE_CHECKING:
@@ -334,10 +334,12 @@ def _fluctuations(
         f"{answer.error:.1g})   [{seconds:.1f} s]"
     )
     answer.own["output_std"] = {}
-    for shape, total, sources in found.at_the_end():
-        answer.own["output_std"][shape] = total
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in sources.items())
-        answer.lines.append(f"          width {shape:>5}: {total:.3g}   ({shares} of the variance)")
+    for scatter in found.at_the_end():
+        name = shape_name(scatter.widths)
+        answer.own["output_std"][name] = scatter.std
+        answer.lines.append(
+            f"          width {name:>5}: {scatter.std:.3g}   ({scatter.sources()} of the variance)"
+        )
 
 
 def _width(problem: "Problem", rms: float, at: float | None, check: bool, answer: _Answer) -> None:
@@ -357,10 +359,11 @@ def _width(problem: "Problem", rms: float, at: float | None, check: bool, answer
     answer.lines += plan_lines(plan)
     if check and plan.choices:
         found = check_plan(problem, plan)
-        answer.own["checked"] = {"rms": found.value, "standard_error": found.error}
+        ((distance,),), ((error,),) = found.rms, found.rms_se
+        answer.own["checked"] = {"rms": distance, "standard_error": error}
         answer.lines.append(
-            f"checked: networks of that width are {found.value:.3g} ± "
-            f"{found.error:.1g} (standard error) from the limit"
+            f"checked: networks of that width are {distance:.3g} ± {error:.1g} (standard error) "
+            "from the limit"
         )
 
 
@@ -394,7 +397,7 @@ def _compare(folder: "RunFolder", answer: _Answer) -> None:
     folder.save_comparison(found)
     last = found.exponent[-1]
     answer.own["exponent"] = last
-    answer.own["rms"] = dict(zip(width_names(networks), found.rms[-1], strict=True))
+    answer.own["rms"] = dict(zip(map(shape_name, found.layer_widths), found.rms[-1], strict=True))
     answer.lines += distance_lines(found)
 
 

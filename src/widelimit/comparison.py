@@ -35,13 +35,15 @@ class Comparison:
 
     `rms[time][width]` with standard error `rms_se`; `spread` and `offset` likewise (the spread's
     is the jackknife's over seeds; `offset` is free of the part that the spread alone would cause).
-    `exponent[time]` is `{"value", "low", "high"}` (95 % interval of the slope of log rms in
-    log n_1), or None with the reason in `exponent_reason[time]`. `limit_error[time]` is the RMS
-    of the limit's own error, which no distance resolves.
+    `layer_widths[width]` are the widths of all layers. `exponent[time]` is `{"value", "low",
+    "high"}` (95 % interval of the slope of log rms in log n_1), or None with the reason in
+    `exponent_reason[time]`. `limit_error[time]` is the RMS of the limit's own error, which no
+    distance resolves.
     """
 
     times: list[float]
     widths: list[int]
+    layer_widths: list[list[int]]
     rms: list[list[float]]
     rms_se: list[list[float]]
     spread: list[list[float]]
@@ -71,11 +73,11 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     """
     if (limit.kind, networks.kind) != ("limit", "networks"):
         raise ValueError(f"compare takes a limit and networks, not {limit.kind}, {networks.kind}")
-    f, sampled = limit.dataset["output"], networks.dataset["output"]
+    f, d = limit.dataset["output"], networks.dataset.sortby("width")
+    sampled = d["output"]
     if sampled.shape[2:] != f.shape or not np.allclose(sampled.time, f.time):
         raise ValueError("limit and networks were observed at different times or inputs")
-    order = np.argsort(sampled["width"].values, kind="stable")
-    values = sampled.values[order].astype(float)  # (width, seed, time, input, channel)
+    values = sampled.values.astype(float)  # (width, seed, time, input, channel)
     seeds = values.shape[1]
     squared = ((values - f.values) ** 2).mean(axis=(-2, -1))  # (width, seed, time)
     rms = np.sqrt(squared.mean(axis=1))
@@ -83,13 +85,13 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     spread, spread_se = _spread(values)
     offset, offset_se = _offset(values, f.values)
     error = np.sqrt((limit.dataset["output_error"].values ** 2).mean(axis=(-2, -1)))
-    widths = sampled["width"].values[order]
     growing = [n is None for n in networks.problem.network.finite_widths]
-    shapes = networks.dataset["widths"].values[order][:, growing]
+    shapes = d["widths"].values[:, growing]
     fits = [_fitted(shapes, rms[:, t], rms_se[:, t], error[t], seeds) for t in range(rms.shape[1])]
     return Comparison(
         times=f.time.values.tolist(),
-        widths=widths.tolist(),
+        widths=d["width"].values.tolist(),
+        layer_widths=d["widths"].values.tolist(),
         rms=rms.T.tolist(),
         rms_se=rms_se.T.tolist(),
         spread=spread.T.tolist(),

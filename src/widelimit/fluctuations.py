@@ -14,9 +14,9 @@ No network is trained here.
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from widelimit.integration import Integrator
 from widelimit.lyapunov import MOST_PARAMETERS, lyapunov
 from widelimit.problem import Problem
 from widelimit.quadrature import Exact
-from widelimit.trajectory import replicate_half_width
+from widelimit.trajectory import replicate_half_width, rms_over_outputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +46,22 @@ MOST_DOUBLINGS = 5
 STEP_TOLERANCE = 1e-4
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerances of the path, with quadrature nodes and with atoms alone."""
+
+
+class Scatter(NamedTuple):
+    """How networks with these layer widths scatter: standard deviation, RMS over outputs.
+
+    `error` is that of the standard deviation, `shares` are those of the sources in the variance.
+    """
+
+    widths: tuple[int, ...]
+    std: float
+    error: float
+    shares: dict[str, float]
+
+    def sources(self) -> str:
+        """The shares in words."""
+        return ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
 
 
 @dataclass(frozen=True)
@@ -73,20 +89,21 @@ class Fluctuations:
         """What the user should know, one sentence each."""
         return json.loads(self.dataset.attrs["warnings"])
 
-    def at_the_end(self) -> Iterator[tuple[str, float, dict[str, float]]]:
-        """For every width at the last time: its name, the RMS standard deviation of the outputs,
-        and the share that each source has in the variance."""
+    def at_the_end(self) -> list[Scatter]:
+        """How networks of every width scatter at the last time."""
         last = self.dataset.isel(time=-1)
-        shapes = self.dataset["widths"].values.tolist()
-        for row, shape in enumerate(shapes):
-            each = last.variance.isel(width=row).mean(["input", "channel"])
-            total = float(each.sum())
-            name = str(shape[0]) if len(set(shape)) == 1 else " × ".join(map(str, shape))
-            share = {
-                str(s): float(v) / (total or 1.0)
-                for s, v in zip(each.source.values, each, strict=True)
-            }
-            yield name, math.sqrt(total), share
+        each = last.variance.mean(["input", "channel"])
+        total = each.sum("source")
+        shares = (each / total.where(total > 0, 1.0)).transpose("width", "source").values
+        std, error = rms_over_outputs(last.output_std), rms_over_outputs(last.output_std_error)
+        names = [str(source) for source in each.source.values]
+        return [
+            Scatter(tuple(shape), size, doubt, dict(zip(names, share, strict=True)))
+            for shape, size, doubt, share in zip(
+                self.dataset["widths"].values.tolist(), std.values.tolist(),
+                error.values.tolist(), shares.tolist(), strict=True,
+            )
+        ]  # fmt: skip
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the RMS standard deviation of the outputs over time, source by source."""
@@ -95,13 +112,11 @@ class Fluctuations:
         return draw_fluctuations(self.dataset, ax)
 
     def __repr__(self) -> str:
-        d = self.dataset.isel(time=-1)
-        size = float(np.sqrt((d.output_std**2).mean(["input", "channel"]).values[-1]))
-        width, time = d.width.values[-1], float(d.time)
+        last, time = self.at_the_end()[-1], self.dataset.time.values[-1]
         return (
-            f"<Fluctuations: {', '.join(d.source.values)}; width {width} at t = {time:g}: "
-            f"standard deviation {size:.3g} (RMS over inputs), relative error "
-            f"{d.attrs['error']:.1g}>"
+            f"<Fluctuations: {', '.join(last.shares)}; width {last.widths[0]} at t = {time:g}: "
+            f"standard deviation {last.std:.3g} (RMS over inputs), relative error "
+            f"{self.dataset.attrs['error']:.1g}>"
         )
 
 
@@ -345,7 +360,5 @@ def _half_width(values: xr.DataArray) -> xr.DataArray:
 
 def _relative_error(dataset: xr.Dataset) -> float:
     """The largest over widths and times of the relative error, RMS over outputs."""
-    over = ["input", "channel"]
-    size, error = ((dataset[n] ** 2).mean(over) for n in ("output_std", "output_std_error"))
-    share = np.sqrt(error / size.where(size > 0, np.inf))
-    return float(share.max())
+    size, error = (rms_over_outputs(dataset[n]) for n in ("output_std", "output_std_error"))
+    return float((error / size.where(size > 0, np.inf)).max())

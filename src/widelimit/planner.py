@@ -11,9 +11,8 @@ which is solved for n. The step ε is 1/n or a number, as the problem says.
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
 
-from widelimit.comparison import compare
+from widelimit.comparison import Comparison, compare
 from widelimit.fluctuations import factors, predict_fluctuations
 from widelimit.limit import solve
 from widelimit.networks import train
@@ -25,13 +24,6 @@ LARGEST_BATCH = 1024
 
 CHECKED = 20
 """How many networks a check trains."""
-
-
-class Measured(NamedTuple):
-    """A number and its standard error."""
-
-    value: float
-    error: float
 
 
 @dataclass(frozen=True)
@@ -93,15 +85,9 @@ def plan_width(
     >>> plan.choices[0].widths[0] == np.ceil(np.var([2 * np.tanh(1.0), np.tanh(-0.5)]) / 0.01)
     True
     """
-    settings, horizon = problem.networks, problem.training.horizon
-    if settings is None:
-        raise ValueError("the problem has no [networks] section: give at least networks.widths")
-    if not 0 < rms < math.inf:
-        raise ValueError(f"rms: found {rms}; must be a positive number")
-    if time is not None and not 0 <= time <= horizon:
-        raise ValueError(f"time: found {time}; must be between 0 and the horizon {horizon:g}")
-    inputs = problem.observed_inputs.tolist()
-    at = {"times": [horizon if time is None else time], "inputs": inputs}
+    horizon = problem.training.horizon
+    settings, time = _asked(problem, rms, horizon if time is None else time)
+    at = {"times": [time], "inputs": problem.observed_inputs.tolist()}
     found = predict_fluctuations(problem.with_changes(observe=at), progress=progress)
     d = found.dataset.isel(time=0)
     mean = d.unit_variance.mean(["input", "channel"])
@@ -114,16 +100,27 @@ def plan_width(
     return Plan(rms, float(d.time), choices, planned[0][1], error, tuple(found.warnings))
 
 
-def check_plan(problem: Problem, plan: Plan, *, progress: bool | None = None) -> Measured:
-    """Train networks of the first choice and measure their RMS distance from the limit."""
+def _asked(problem: Problem, rms: float, time: float) -> tuple[NetworkSettings, float]:
+    """The networks' settings and the time, if a plan can be made for them."""
+    if problem.networks is None:
+        raise ValueError("the problem has no [networks] section: give at least networks.widths")
+    if not 0 < rms < math.inf:
+        raise ValueError(f"rms: found {rms}; must be a positive number")
+    if not 0 <= time <= problem.training.horizon:
+        most = problem.training.horizon
+        raise ValueError(f"time: found {time}; must be between 0 and the horizon {most:g}")
+    return problem.networks, time
+
+
+def check_plan(problem: Problem, plan: Plan, *, progress: bool | None = None) -> Comparison:
+    """Networks of the first choice, trained and held against the limit at the plan's time."""
     choice = plan.choices[0]
     found = problem.with_changes(
         networks={"widths": [list(choice.widths)], "seeds": CHECKED, "batch": choice.batch},
         observe={"times": [plan.time], "inputs": problem.observed_inputs.tolist()},
         limit={"tolerance": plan.rms / 10},
     )
-    distance = compare(solve(found, progress=progress), train(found, progress=progress))
-    return Measured(distance.rms[0][0], distance.rms_se[0][0])
+    return compare(solve(found, progress=progress), train(found, progress=progress))
 
 
 def _batches(settings: NetworkSettings, rows: int) -> list[int]:

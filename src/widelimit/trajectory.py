@@ -178,6 +178,11 @@ def _coordinates(data: Dataset, times: np.ndarray, parts: int) -> dict[str, Any]
     return found | ({"part": ["train", "holdout"][:parts]} if data.one_hot else {})
 
 
+def rms_over_outputs(values: xr.DataArray) -> xr.DataArray:
+    """The root of the mean square over observed inputs and channels."""
+    return (values**2).mean(["input", "channel"]) ** 0.5
+
+
 def replicate_half_width(values: np.ndarray) -> np.ndarray:
     """Half-width of the 95 % interval of a mean over replicates (first axis), by Student's t.
 

@@ -1,5 +1,6 @@
 """Results in words, for the command line."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -8,22 +9,17 @@ if TYPE_CHECKING:
     from widelimit.trajectory import Trajectory
 
 
-def width_names(networks: "Trajectory") -> list[str]:
-    """A name for each width in the order of a comparison: n_1, or all layers where n_1 repeats."""
-    shapes = sorted(networks.dataset["widths"].values.tolist(), key=lambda shape: shape[0])
-    firsts = [shape[0] for shape in shapes]
-    return [
-        str(shape[0]) if firsts.count(shape[0]) == 1 else " × ".join(map(str, shape))
-        for shape in shapes
-    ]
+def shape_name(widths: Sequence[int]) -> str:
+    """The widths of the layers: one number if they are all the same."""
+    return str(widths[0]) if len(set(widths)) == 1 else " × ".join(map(str, widths))
 
 
 def distance_lines(found: "Comparison") -> list[str]:
     """Distances by width at the end, and their exponent."""
     last = found.exponent[-1]
     distances = ", ".join(
-        f"{width}: {rms:.3g} ± {se:.1g}"
-        for width, rms, se in zip(found.widths, found.rms[-1], found.rms_se[-1], strict=True)
+        f"{shape_name(shape)}: {rms:.3g} ± {se:.1g}"
+        for shape, rms, se in zip(found.layer_widths, found.rms[-1], found.rms_se[-1], strict=True)
     )
     fitted = (
         f"width^({last['value']:.2f}), 95 % interval {last['low']:.2f} … {last['high']:.2f}"

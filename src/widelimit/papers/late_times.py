@@ -4,6 +4,7 @@ import numpy as np
 
 from widelimit.limit import solve
 from widelimit.papers.claims import Measured
+from widelimit.papers.observables import pre_activations
 from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
 
@@ -54,12 +55,8 @@ def risk_by_speed(limit: Trajectory) -> Measured:
 
 def _last_layer(limit: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     """φ(z_L) `(time, point, neuron)` and f − y `(time, point, channel)`, for tanh."""
-    states, network = limit.states["limit"].to_dataset(), limit.problem.network
+    states, last = limit.states["limit"].to_dataset(), limit.problem.network.depth
     data = limit.problem.dataset
-    h = np.tanh(np.einsum("xd,tnd->txn", data.inputs, states["input"].values))
-    for layer in range(2, network.depth + 1):
-        weights = states[f"weight_{layer - 1}"].values[:, None] * states[f"hidden_{layer}"].values
-        h = np.tanh(h @ weights)
-    weights = states[f"weight_{network.depth}"].values
-    f = np.einsum("txn,tno,n->txo", h, states["readout"].values, weights)
+    h = np.tanh(pre_activations(states, data.inputs, last))
+    f = h @ (states[f"weight_{last}"].values[:, None] * states["readout"].values)
     return h, f - data.targets

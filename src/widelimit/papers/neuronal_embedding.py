@@ -139,7 +139,7 @@ class Study:
     def diversity(self, networks: Trajectory) -> Measured:
         """Exponent in n of the least eigenvalue of the covariance of z_2 at three inputs."""
         inputs, widths = networks.problem.dataset.inputs[:3], self.sizes["widths"]
-        units = [pre_activations(neurons(networks, n), inputs, 2) for n in widths]
+        units = [pre_activations(neurons(networks, n).isel(time=-1), inputs, 2) for n in widths]
         return exponent(widths, [least_diversity(z) for z in units])
 
     def beside_biases(self, degree: int) -> Measured:
@@ -147,7 +147,7 @@ class Study:
 
         def left(n: int) -> np.ndarray:
             kept = neurons(self.biased, n)
-            z = pre_activations(kept, self.biased.problem.dataset.inputs, 3)
+            z = pre_activations(kept.isel(time=-1), self.biased.problem.dataset.inputs, 3)
             return unexplained(z, kept["bias_3"].isel(time=0).values.astype(float), degree)
 
         return self.rate(left)

@@ -1,4 +1,4 @@
-"""What several papers' claims look at: neurons of networks, and the end of a training.
+"""What several papers' claims look at: neurons of networks, and of limits.
 
 Networks are groups of the states of a `Trajectory`, one entry along `seed` for each network.
 """
@@ -50,21 +50,20 @@ def spread_of_moves_over(network: xr.Dataset, layer: int, neurons_of: int) -> np
 
 
 def pre_activations(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.ndarray:
-    """z_layer at the last time, `(seed, point, neuron)`, of networks with tanh."""
-    end = network.isel(time=-1)
-    z = np.einsum("xd,snd->sxn", inputs, end["input"].values.astype(float))
+    """z_layer, `(…, point, neuron)`, of neurons `(…, neuron_l)` with tanh: networks or times."""
+    z = inputs @ np.swapaxes(network["input"].values.astype(float), -1, -2)
     for k in range(1, layer + 1):
         if k > 1:
-            weights = end[f"hidden_{k}"].values.astype(float)
-            z = np.einsum("sxn,snm->sxm", np.tanh(z), weights) / weights.shape[1]
-        if f"bias_{k}" in end:
-            z = z + end[f"bias_{k}"].values[:, None, :]
+            p = network[f"weight_{k - 1}"].values.astype(float)
+            z = np.tanh(z) @ (p[..., None] * network[f"hidden_{k}"].values.astype(float))
+        if f"bias_{k}" in network:
+            z = z + network[f"bias_{k}"].values[..., None, :]
     return z
 
 
 def spread_of_units(network: xr.Dataset, inputs: np.ndarray, layer: int) -> np.ndarray:
     """Variance over a layer's neurons of their pre-activation at T, mean over inputs."""
-    return pre_activations(network, inputs, layer).var(axis=2, ddof=1).mean(axis=1)
+    return pre_activations(network.isel(time=-1), inputs, layer).var(axis=2, ddof=1).mean(axis=1)
 
 
 def unexplained(z: np.ndarray, labels: np.ndarray, degree: int) -> np.ndarray:

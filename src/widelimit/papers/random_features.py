@@ -37,7 +37,7 @@ POWER, WRONG_POWER = 0.5, 4.0
 SIZES: dict[Effort, dict] = {
     "smoke": {"widths": [64], "seeds": 60},
     "quick": {"widths": [16, 32, 64, 128], "seeds": 300},
-    "full": {"widths": [16, 32, 64, 128, 256], "seeds": 600},
+    "full": {"widths": [64, 128, 256, 512], "seeds": 600},
 }
 
 STEPS: dict[Effort, list[float]] = {

@@ -12,6 +12,7 @@ from widelimit.comparison import Comparison, compare
 from widelimit.fluctuations import Fluctuations
 from widelimit.report import pictures
 from widelimit.trajectory import Trajectory
+from widelimit.words import shape_name
 
 if TYPE_CHECKING:
     from widelimit.runfolder import RunFolder
@@ -50,7 +51,7 @@ def render_report(folder: "RunFolder") -> str:
         limit_rows=_limit_rows(limit),
         network_rows=_network_rows(networks, comparison) if networks and comparison else [],
         fit_rows=_fit_rows(comparison) if comparison else [],
-        scatter_rows=_scatter_rows(fluctuations, networks, comparison) if fluctuations else [],
+        scatter_rows=_scatter_rows(fluctuations, comparison) if fluctuations else [],
         claims=[_claim(claim) for claim in claims],
         problem_file=limit.problem.to_toml(),
         provenance=folder.provenance(),
@@ -194,38 +195,20 @@ def _figures(
     return figures
 
 
-def _scatter_rows(
-    fluctuations: Fluctuations, networks: Trajectory | None, comparison: Comparison | None
-) -> list[list[str]]:
+def _scatter_rows(fluctuations: Fluctuations, comparison: Comparison | None) -> list[list[str]]:
     """Predicted and measured standard deviations at the last time, width by width."""
-    d = fluctuations.dataset.isel(time=-1)
     measured = {}
-    if networks is not None and comparison is not None:
-        shapes = networks.dataset["widths"].values
-        order = np.argsort(networks.dataset["width"].values, kind="stable")
+    if comparison is not None:
         at_end = zip(comparison.spread[-1], comparison.spread_se[-1], strict=True)
-        measured = dict(zip(map(tuple, shapes[order].tolist()), at_end, strict=True))
+        measured = dict(zip(map(tuple, comparison.layer_widths), at_end, strict=True))
     rows = []
-    for row, shape in enumerate(d["widths"].values.tolist()):
-        at = d.isel(width=row)
-        std, error = (
-            float(np.sqrt((at[name] ** 2).mean())) for name in ("output_std", "output_std_error")
-        )
-        total = float(at.variance.mean(["input", "channel"]).sum()) or 1.0
-        shares = [
-            f"{source} {float(at.variance.sel(source=source).mean()) / total:.0%}"
-            for source in at.source.values
-        ]
+    for scatter in fluctuations.at_the_end():
         found = "not trained"
-        if tuple(shape) in measured:
-            spread, spread_se = measured[tuple(shape)]
+        if scatter.widths in measured:
+            spread, spread_se = measured[scatter.widths]
             found = f"{_number(spread)} ± {_number(spread_se, 1)}"
-        rows.append([
-            " × ".join(map(str, shape)),
-            f"{std:.3g} ± {error:.1g}",
-            found,
-            ", ".join(shares),
-        ])  # fmt: skip
+        predicted = f"{scatter.std:.3g} ± {scatter.error:.1g}"
+        rows.append([shape_name(scatter.widths), predicted, found, scatter.sources()])
     return rows
 
 
@@ -251,15 +234,15 @@ def _limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
 
 def _network_rows(networks: Trajectory, comparison: Comparison) -> list[list[str]]:
     """One row a network shape, in the comparison's order: by n_1, which need not be unique."""
-    d, rows = networks.dataset.isel(time=-1), []
-    for k, row in enumerate(np.argsort(d["width"].values, kind="stable")):
-        at = d.isel(width=row)
+    d, rows = networks.dataset.isel(time=-1).sortby("width"), []
+    for k, shape in enumerate(comparison.layer_widths):
+        at = d.isel(width=k)
         accuracy = "—"
         if "accuracy" in d:
             accuracy = f"{float(at.accuracy.isel(part=-1).mean()):.3f}"
         rows.append(
             [
-                " × ".join(map(str, at["widths"].values)),
+                shape_name(shape),
                 str(comparison.seeds),
                 f"{float(at.risk.mean()):.4g} ± {float(at.risk.std()):.1g}",
                 accuracy,
