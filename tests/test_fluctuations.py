@@ -103,6 +103,15 @@ PURE_NOISE = {
 }  # fmt: skip
 
 
+def kernel_and_start():
+    """The tangent kernel at the start, and the variance over neurons, at the two inputs."""
+    neurons = np.array(PURE_NOISE["network"]["initial"]["neuron"]["points"])
+    w, c, x = neurons[:, 0], neurons[:, 1], np.array([-1.0, 1.5])
+    phi, slope = np.tanh(np.outer(w, x)), 1 - np.tanh(np.outer(w, x)) ** 2
+    kernel = phi.T @ phi / 6 + (slope * c[:, None] * x).T @ (slope * c[:, None] * x) / 6
+    return kernel, np.cov((c[:, None] * phi).T, bias=True)
+
+
 @pytest.mark.parametrize("way", ["lyapunov", "reverse"])
 def test_pure_noise_is_an_ornstein_uhlenbeck_process(way, monkeypatch):
     """Labels ±√v: the limit stays at 0 and Cov f_t = e^(−Kt/2) (S_0 − S) e^(−Kt/2) + S per source.
@@ -114,11 +123,7 @@ def test_pure_noise_is_an_ornstein_uhlenbeck_process(way, monkeypatch):
     found = predict_fluctuations(Problem.from_dict(PURE_NOISE), covariance=True, progress=False)
     d = found.dataset
     assert d.attrs["way"] == way
-    neurons = np.array(PURE_NOISE["network"]["initial"]["neuron"]["points"])
-    w, c, x = neurons[:, 0], neurons[:, 1], np.array([-1.0, 1.5])
-    phi, slope = np.tanh(np.outer(w, x)), 1 - np.tanh(np.outer(w, x)) ** 2
-    kernel = phi.T @ phi / 6 + (slope * c[:, None] * x).T @ (slope * c[:, None] * x) / 6
-    start = np.cov((c[:, None] * phi).T, bias=True)
+    kernel, start = kernel_and_start()
     for t in (0.0, 1.0, 3.0):
         decay = expm(-kernel * t / 2)
         at = d.covariance.sel(time=t).squeeze()
@@ -130,6 +135,27 @@ def test_pure_noise_is_an_ornstein_uhlenbeck_process(way, monkeypatch):
             at.sel(source="sgd"), 0.01 * (stationary - decay @ stationary @ decay.T),
             rtol=1e-4, atol=1e-10,
         )  # fmt: skip
+
+
+def test_paths_are_those_of_the_process():
+    """Pure noise again: Cov(f_s, f_t) = e^(−K(t−s)/2) Cov(f_s) for t > s, source by source.
+
+    4,000 paths: the standard error of an entry of a Gaussian covariance is
+    √((C_ii C_jj + C_ij²)/N); 16 entries within five of them (false alarm 1e-5; seed fixed).
+    """
+    found = predict_fluctuations(Problem.from_dict(PURE_NOISE), covariance=True, progress=False)
+    paths = found.paths(4000, seed=1).isel(width=0).squeeze("channel")
+    assert paths.dims == ("sample", "time", "input")
+    again = found.paths(8, seed=1)
+    assert again.dims == ("width", "sample", "time", "input", "channel")
+    kernel, _ = kernel_and_start()
+    whole = found.dataset.covariance.sum("source").squeeze()
+    for s, t in [(0.0, 0.0), (1.0, 1.0), (1.0, 3.0), (3.0, 3.0)]:
+        first, later = (whole.sel(time=u).values for u in (s, t))
+        expected = expm(-kernel * (t - s) / 2) @ first
+        sampled = paths.sel(time=t).values.T @ paths.sel(time=s).values / 4000
+        error = np.sqrt((np.outer(np.diag(later), np.diag(first)) + expected**2) / 4000)
+        assert (np.abs(sampled - expected) < 5 * error).all()
 
 
 def test_three_ways_agree(monkeypatch):

@@ -9,9 +9,9 @@ ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "progress", "activations", "laws", "embedding", "network", "quadrature", "data",
     "formula", "population", "schedules", "training", "mistakes", "problem", "neurons",
     "meanfield", "system", "flow", "memory", "linearisation", "influence", "lyapunov", "descent",
-    "advice", "integration", "trajectory", "tracers", "refinement", "limit", "fluctuations",
-    "networks", "comparison", "planner", "papers", "runfolder", "report",
-    "compilation", "words", "cli",
+    "advice", "integration", "trajectory", "tracers", "refinement", "limit", "validity",
+    "fluctuations", "networks", "comparison", "planner", "papers", "words", "runfolder", "report",
+    "compilation", "cli",
 ]  # fmt: skip
 
 FOLDER = Path(widelimit.__file__).parent
@@ -63,7 +63,7 @@ def _imports(path: Path):
 
 def _asked_of_a_result(node: ast.ImportFrom) -> bool:
     """Results know how to draw themselves and limits how networks fluctuate: inside methods."""
-    asked = ("widelimit.report.pictures", "widelimit.fluctuations")
+    asked = ("widelimit.report.pictures", "widelimit.fluctuations", "widelimit.validity")
     return node.module in asked and node.col_offset > 0
 
 

@@ -43,6 +43,9 @@ TOLERANCE = 0.02
 MOST_DOUBLINGS = 5
 """Nodes are at most so many factors of two more than rules start with, and at least one."""
 
+INTERVALS = 64
+"""Sample paths see the noise of SGD as constant on so many intervals of the training."""
+
 STEP_TOLERANCE = 1e-4
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerances of the path, with quadrature nodes and with atoms alone."""
@@ -104,6 +107,21 @@ class Fluctuations:
                 error.values.tolist(), shares.tolist(), strict=True,
             )
         ]  # fmt: skip
+
+    def paths(self, count: int = 8, *, seed: int = 0) -> xr.DataArray:
+        """Sample paths of the Gaussian process that networks follow around their limit.
+
+        `(width, sample, time, input, channel)`: f_network − f_limit to leading order in the width,
+        jointly over times and inputs (the linear equation of Sirignano & Spiliopoulos 2020, CLT,
+        Theorem 1.5; Pham & Nguyen 2021). Sample s of all widths comes from the same noise.
+        Raises `Diverged`.
+        """
+        with jax.enable_x64(True):
+            units = _Prediction(self.problem, 1.0, False, False).paths(
+                np.atleast_1d(self.dataset.attrs["points"]).tolist(), count, seed
+            )
+        factor = self.dataset.factor**0.5
+        return (factor * units).sum("source").transpose("width", "sample", ...)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the RMS standard deviation of the outputs over time, source by source."""
@@ -211,9 +229,7 @@ class _Prediction:
 
     def unit_variances(self, spreads: Sequence[Spread]) -> xr.Dataset:
         """Variances for unit noise at all times, labelled."""
-        channels = list(self.problem.dataset.channels)
-        depth = self.problem.network.depth
-        names = [f"layer {layer}" for layer in range(1, depth + 1)] + ["sgd", "data"]
+        channels, names = list(self.problem.dataset.channels), self.sources
         outputs = ("input", "channel")
 
         def over_time(pick: Callable[[Spread], np.ndarray], *axes: int) -> np.ndarray:
@@ -232,6 +248,12 @@ class _Prediction:
             variables["covariance"] = (dims, over_time(lambda s: s.covariance, *pairs))
         coordinates = {"source": names, "time": self.problem.times, "channel": channels}
         return xr.Dataset(variables, coordinates).sel(source=self.factor.source.values)
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of all sources in their order, whether or not they are there."""
+        depth = self.problem.network.depth
+        return [f"layer {layer}" for layer in range(1, depth + 1)] + ["sgd", "data"]
 
     @property
     def with_data(self) -> bool:
@@ -266,6 +288,22 @@ class _Prediction:
         missed = 0.0 if self.exact else MISSED
         return [influence.spread(k, missed) for k in range(len(times))]
 
+    def paths(self, counts: Sequence[int], count: int, seed: int) -> xr.DataArray:
+        """Sample paths of the outputs for unit noise of each source."""
+        tolerance = EXACT_STEP_TOLERANCE if self.exact else STEP_TOLERANCE
+        initial = self.work.placed(self.rules, counts, [0] * len(counts))
+        influence = Influence.of(self.work.system, initial, self.problem.times, tolerance)
+        names, used = self.sources, list(self.factor.source.values)
+        own = np.repeat([names.index(name) for name in used], count)
+        intervals = INTERVALS if "sgd" in used else 1
+        longest = self.problem.training.horizon / intervals
+        found = influence.sampled(np.random.default_rng(seed), own, longest)
+        channels = list(self.problem.dataset.channels)
+        shape = len(used), count, len(self.problem.times), -1, len(channels)
+        dims = "source", "sample", "time", "input", "channel"
+        coordinates = {"source": used, "time": self.problem.times, "channel": channels}
+        return xr.DataArray(found.reshape(shape), coordinates, dims)
+
     def facts(self, counts: Sequence[int], error: float) -> dict[str, Any]:
         """How the prediction came about."""
         settings, notes = self.problem.networks, [*examine(self.problem), *self.notes]
@@ -284,6 +322,7 @@ class _Prediction:
             "method": settings.method,
             "step": str(settings.step),
             "nodes": sizes,
+            "points": list(counts),
             "replicates": 1 if self.exact else REPLICATES,
             "tolerance": self.tolerance,
             "error": error,

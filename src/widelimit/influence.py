@@ -11,6 +11,7 @@ pulled: output i ≈ Σ_m C[i, m] direction_m. A random combination of all outpu
 whole: it tells what the directions have missed.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +24,7 @@ from widelimit.errors import Diverged
 from widelimit.linearisation import (
     Cotangents,
     Path,
+    Piece,
     Tangents,
     covariance,
     path_of,
@@ -33,7 +35,7 @@ from widelimit.linearisation import (
     still,
 )
 from widelimit.memory import PIECE_VALUES
-from widelimit.neurons import Ensemble, Parameters
+from widelimit.neurons import Ensemble, Parameters, weight_noise
 from widelimit.system import System
 
 FEW = 24
@@ -145,6 +147,34 @@ class Influence:
             found.append(Spread(along, matrices, risk, np.zeros(len(matrices))))
         return found
 
+    def sampled(
+        self, rng: np.random.Generator, own: np.ndarray, longest: float
+    ) -> Float[np.ndarray, "sample time output"]:
+        """Sample paths of outputs for unit noise, sample s by the source number `own[s]` alone.
+
+        Sources are the layers, sgd, data. Labels give Gaussian changes of the neurons' weights, a
+        data set those of the data's, once for all; SGD gives the data's weights white noise,
+        constant on intervals no longer than `longest`: what that changes is of second order in
+        their length. Raises `Diverged`.
+        """
+        depth, pi = len(self.initial.weights), np.asarray(self.system.batch.weights)
+
+        def noise(law: np.ndarray, source: int) -> Array:
+            return jnp.asarray(weight_noise(rng, law, len(own)) * (own == source)[:, None])
+
+        tangents = still(
+            self.initial, [noise(np.asarray(p), k) for k, p in enumerate(self.initial.weights)]
+        )
+        lasting, found = noise(pi, depth + 1), []
+        for piece, ensemble in zip(self.path.pieces, self.path.ensembles, strict=True):
+            for span in _intervals(piece, longest):
+                assert piece is not None
+                changes = lasting + noise(pi, depth) / math.sqrt(span[1] - span[0])
+                tangents = push(self.system.motion, piece, tangents, changes, span)
+            seen = np.asarray(read(self.system, ensemble, tangents))[:, :-1]
+            found.append(_finite(seen))
+        return np.stack(found, axis=1)
+
     def _back(self, k: int, covectors: Array) -> Cotangents:
         return read_back(self.system, self.path.ensembles[k], covectors)
 
@@ -255,6 +285,15 @@ def _combined(matrix: np.ndarray, vectors: Cotangents) -> Cotangents:
         (vectors.leaves, vectors.weights, vectors.data),
     )
     return Cotangents(*parts, noise=jnp.zeros((len(matrix), len(matrix))))
+
+
+def _intervals(piece: Piece | None, longest: float) -> list[tuple[Array, Array]]:
+    """A piece's time cut into equal intervals."""
+    if piece is None:
+        return []
+    start, stop = float(piece.start), float(piece.stop)
+    ends = np.linspace(start, stop, math.ceil((stop - start) / longest - 1e-9) + 1)
+    return [(jnp.asarray(a), jnp.asarray(b)) for a, b in pairwise(ends)]
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

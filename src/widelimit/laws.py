@@ -6,6 +6,7 @@ standard normals: quadrature places those normals, a sampled network draws them,
 serves both.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -108,6 +109,10 @@ class Normal(_Law):
         """The mean of one entry."""
         return self.mean
 
+    def deviation(self) -> float:
+        """The standard deviation of one entry."""
+        return self.std
+
     def transform(self, z: Entries) -> Entries:
         """Entries with this law from standard normals, shape kept."""
         return self.mean + self.std * z
@@ -133,6 +138,10 @@ class Uniform(_Law):
     def expectation(self) -> float:
         """The mean of one entry."""
         return 0.5 * (self.low + self.high)
+
+    def deviation(self) -> float:
+        """The standard deviation of one entry."""
+        return (self.high - self.low) / math.sqrt(12)
 
     def transform(self, z: Entries) -> Entries:
         """Entries with this law from standard normals, shape kept."""
@@ -181,6 +190,11 @@ class Atoms(_Law):
     def expectation(self) -> float:
         """The mean of one entry (scalar points)."""
         return float(np.dot(np.asarray(self.points), np.asarray(self.weights)))
+
+    def deviation(self) -> float:
+        """The standard deviation of one entry (scalar points)."""
+        squares = (np.asarray(self.points) - self.expectation()) ** 2
+        return math.sqrt(float(np.dot(squares, np.asarray(self.weights))))
 
     def transform(
         self, z: Float[Array | np.ndarray, "... normals"]

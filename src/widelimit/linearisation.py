@@ -290,9 +290,16 @@ def still(ensemble: Ensemble, weights: Sequence[Array]) -> Tangents:
 
 @eqx.filter_jit
 def push(
-    motion: Motion, piece: Piece, tangents: Tangents, changes: Float[Array, "directions points"]
+    motion: Motion,
+    piece: Piece,
+    tangents: Tangents,
+    changes: Float[Array, "directions points"],
+    span: tuple[Array, Array] | None = None,
 ) -> Tangents:
-    """Tangents at the end of a piece, the data weights being changed by `changes` throughout."""
+    """Tangents at the end of a piece, the data weights being changed by `changes` throughout.
+
+    With `span`, from one time to another within the piece.
+    """
     field, pi = _field(motion, piece.layout), motion.batch.weights
 
     def forward(t: Any, now: Leaves) -> tuple[Leaves, None]:
@@ -303,7 +310,8 @@ def push(
 
         return jax.vmap(one)(tangents.weights, now, changes), None
 
-    moved, _ = _carried(piece, forward, piece.start, piece.stop, tangents.leaves, None)
+    start, stop = (piece.start, piece.stop) if span is None else span
+    moved, _ = _carried(piece, forward, start, stop, tangents.leaves, None)
     return Tangents(tangents.weights, moved)
 
 

@@ -73,6 +73,13 @@ def _sensitivities(ensemble: Ensemble, layers: list[_Layer], cotangent: Outputs)
     return deltas
 
 
+def layer_values(
+    equations: Equations, ensemble: Ensemble, x: Inputs
+) -> list[Float[Array, "points neurons"]]:
+    """φ_l(z_l) of every hidden layer at every input."""
+    return [layer.values for layer in _forward(equations, ensemble, x)[1]]
+
+
 def output(equations: Equations, ensemble: Ensemble, x: Inputs) -> Outputs:
     """f at every input."""
     if equations.points is None or len(x) <= equations.points:

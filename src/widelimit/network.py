@@ -228,6 +228,15 @@ class Network(BaseModel):
             return Block("outgoing", law, above), None
         return None, None
 
+    @property
+    def independent(self) -> dict[int, Law]:
+        """Laws of the weights between layers pair + 1 and pair + 2 that belong to no label."""
+        return {
+            pair: law
+            for pair, law in enumerate(self.initial.hidden)
+            if not isinstance(law, Embedding) and self.attached(pair) == (None, None)
+        }
+
     def mismatches(self, inputs: int, outputs: int) -> list[str]:
         """Laws of vectors whose length is not what the data ask for, each with its place."""
         sizes = [law.size for law in self.initial.hidden if isinstance(law, Embedding)]

@@ -77,6 +77,24 @@ class Ensemble(eqx.Module):
         """How many neurons each layer holds."""
         return tuple(w.shape[-1] for w in self.weights)
 
+    def replicated(self, copies: Sequence[int]) -> "Ensemble":
+        """So many copies of every neuron of each layer, side by side, which share its weight."""
+        p, pairs = self.parameters, list(pairwise(copies))
+        parameters = Parameters(
+            input=np.repeat(p.input, copies[0], 0),
+            hidden=tuple(
+                np.repeat(np.repeat(w, a, 0), b, 1)
+                for w, (a, b) in zip(p.hidden, pairs, strict=True)
+            ),
+            readout=np.repeat(p.readout, copies[-1], 0),
+            biases=None
+            if p.biases is None
+            else tuple(np.repeat(b, k) for b, k in zip(p.biases, copies, strict=True)),
+            output_bias=p.output_bias,
+        )
+        weights = (np.repeat(w, k) / k for w, k in zip(self.weights, copies, strict=True))
+        return Ensemble(tuple(weights), parameters)
+
     def first(self, counts: Sequence[int]) -> "Ensemble":
         """The first neurons of each layer, their weights scaled to sum to 1."""
         if tuple(counts) == self.sizes:
@@ -151,7 +169,7 @@ def sampled_network(
         (width, coordinates(mark) if atoms is None and fixed is None else 0)
         for mark, width, atoms, fixed in zip(marks, widths, kinds, given, strict=True)
     ]
-    drawn = list(_independent(network))
+    drawn = list(network.independent)
     z = _normals(normals_key, [*shapes, *((sizes[k], sizes[k + 1]) for k in drawn)], dtype)
     edges = dict(zip(drawn, z[len(widths) :], strict=True))
     points, weights = [], []
@@ -182,7 +200,7 @@ def neuron_kinds(
     Neurons with equal marks are of one kind only if the hidden-to-hidden weights around them
     are constants or belong to the marks. Neurons of layers of finite width are told apart.
     """
-    constants = [law.atoms() for law in _independent(network).values()]
+    constants = [law.atoms() for law in network.independent.values()]
     if any(atoms is None or len(atoms[1]) > 1 for atoms in constants):
         return [None] * network.depth
     marks = network.marks(inputs, channels)
@@ -192,13 +210,12 @@ def neuron_kinds(
     ]
 
 
-def _independent(network: Network) -> dict[int, Law]:
-    """Laws of the weights between neighbouring layers that belong to neither's labels."""
-    return {
-        pair: law
-        for pair, law in enumerate(network.initial.hidden)
-        if not isinstance(law, Embedding) and network.attached(pair) == (None, None)
-    }
+def weight_noise(
+    rng: np.random.Generator, law: np.ndarray, count: int
+) -> Float[np.ndarray, "count point"]:
+    """Gaussian changes of weights p, of covariance diag p − p pᵀ: √n times what sampling does."""
+    noise = np.sqrt(law) * rng.normal(size=(count, len(law)))
+    return noise - law * noise.sum(axis=1, keepdims=True)
 
 
 def held_sizes(kinds: Sequence[Nodes | None], widths: tuple[int, ...]) -> list[int]:

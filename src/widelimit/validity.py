@@ -1,0 +1,344 @@
+"""Until when the limit describes networks of a width: what grows out of what it leaves out.
+
+Of the weights between two hidden layers the limit keeps the conditional mean alone (Nguyen & Pham
+2023, §5). In a network they differ from it by independent numbers of standard deviation σ, and so
+neurons that are alike in the limit receive slightly different signals, forward and backward,
+
+    δz_i(x) = (σ_l n_{l-1}^(-1/2)) Gaussian with covariance E[φ_{l-1} φ_{l-1}'],
+    δS_i(x) = (σ_{l+1} n_{l+1}^(-1/2)) Gaussian with covariance E[Δ_{l+1} Δ_{l+1}'].
+
+Their mean over the layer stays, but the differences can grow: then networks leave the limit after
+a time that grows like ln n (equations.md §6). Here a few copies of such neurons are carried along
+with the limit, started as different as neurons of very wide networks. That moves the outputs by
+q_t(x)/n; the sampled labels move them by s_t(x) n^(-1/2) (§4), which needs no copies. Hence
+
+    rms²(n, t) = s_t²/n + q_t²/n²,  t_CLT(n): q/n = s n^(-1/2),  t*(n): rms = ½ · largest RMS output
+
+No network is trained here.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from widelimit.flow import advance_one, follow
+from widelimit.integration import Integrator
+from widelimit.meanfield import layer_values
+from widelimit.neurons import Ensemble, weight_noise
+from widelimit.problem import Problem
+from widelimit.quadrature import Exact
+from widelimit.system import System, outputs
+from widelimit.trajectory import Trajectory, replicate_half_width
+
+COPIES = 32
+"""Of all kinds of neurons of a layer together there are at least so many copies, of each two."""
+
+REPLICATES = 5
+"""Independent nodes and differences, with three solves each: they tell the errors."""
+
+TIMES = 49
+"""Equally spaced times at which distances are known; between them they grow exponentially."""
+
+WIDER = 4
+"""Copies differ as in networks so many times wider than the widest that is asked about: their
+effect on the outputs is then quadratic until all of these have left."""
+
+STEP_TOLERANCE = 1e-5
+
+LEFT = 0.5
+"""A network has left when its outputs are off by this share of the limit's largest outputs."""
+
+WIDTHS = (64, 256, 1024, 4096)
+"""Widths that are looked at where the problem names none."""
+
+
+@dataclass(frozen=True)
+class Validity:
+    """How far networks are from the limit to leading order, and until when it describes them.
+
+    `dataset`: by `(width, validity_time)` the RMS over observed outputs of what sampled labels do,
+    `band` = s/√n, and of what differences between like neurons do, `departure` = q/n; by
+    the `gain` of these differences since time 0 and their `growth_rate` λ (per unit of mean-field
+    time); by `width` the times `clt_until` (t_CLT) and `describes_until` (t*),
+    infinite where the horizon comes first, with bounds `…_low`, `…_high` (95 %). `…_error` are
+    95 % half-widths.
+    """
+
+    problem: Problem
+    dataset: xr.Dataset
+
+    def reaches_horizon(self) -> bool:
+        """Whether the limit describes networks of all these widths until the end."""
+        return bool(np.isinf(self.dataset.describes_until).all())
+
+    def marked(self, limit: Trajectory) -> Trajectory:
+        """The limit with this validity in its dataset, and `describes(width, time)`."""
+        d = self.dataset
+        describes = limit.dataset.time < d.describes_until
+        found = d.assign(describes=describes.transpose("width", "time"))
+        kept = limit.dataset.drop_dims(["width", "validity_time"], errors="ignore")
+        return dataclasses.replace(limit, dataset=kept.merge(found, combine_attrs="override"))
+
+    def __repr__(self) -> str:
+        ends = zip(
+            self.dataset.widths.values, self.dataset.describes_until.values, strict=True
+        )  # fmt: skip
+        said = ", ".join(f"{shape[0]}: t = {until:.3g}" for shape, until in ends)
+        return f"<Validity: the limit describes networks until, by width, {said}>"
+
+
+def predict_validity(
+    problem: Problem,
+    widths: Sequence[int | Sequence[int]] | None = None,
+    *,
+    progress: bool | None = None,
+) -> Validity:
+    """Until when the limit of `problem` describes networks of the given widths.
+
+    Widths are those of `problem.networks` (if it has none, `WIDTHS`) unless they are given. It
+    takes fifteen solves for each proportion of the layers' widths. Raises `Diverged`, and
+    `ProblemError` if the data are a whole population.
+
+    >>> from widelimit.problem import Problem
+    >>> problem = Problem.from_dict({
+    ...     "network": {"activations": ["tanh"], "initial": {
+    ...         "neuron": {"law": "atoms", "points": [[1.0, 2.0], [-0.5, 1.0]]}}},
+    ...     "data": {"source": "table", "inputs": [1.0], "targets": [0.5]},
+    ...     "training": {"horizon": 1.0},
+    ... })
+    >>> found = predict_validity(problem, widths=[100], progress=False)
+    >>> found.dataset.describes_until.item()
+    inf
+    """
+    problem.require_finite_data()
+    if widths is None and problem.networks is None:
+        widths = WIDTHS
+    if widths is not None:
+        problem = problem.with_changes(networks={"widths": list(widths)})
+    asked = problem.with_changes(
+        observe={"times": TIMES, "inputs": problem.observed_inputs.tolist()}
+    )
+    assert problem.networks is not None
+    shapes = problem.networks.layer_widths(problem.network)
+    double = problem.limit.precision == "float64"
+    with jax.enable_x64(double):
+        work = Integrator.of(asked, jnp.float64 if double else jnp.float32, progress)
+        work.bar.set_description_str("validity")
+        with work.bar:
+            found = _by_proportion(work, shapes)
+    found["widths"] = (("width", "layer"), [list(shape) for shape in shapes])
+    found["width"] = [problem.network.growing_width(shape) for shape in shapes]
+    return Validity(problem, found)
+
+
+def has_collapsed(problem: Problem) -> bool:
+    """Whether neurons are alike in the limit that differ in networks."""
+    work = Integrator.of(problem, jnp.float32, False)
+    return any(size > 1 for size in _Differences.of(work, (1,) * problem.network.depth).copies)
+
+
+def _by_proportion(work: Integrator, shapes: Sequence[tuple[int, ...]]) -> xr.Dataset:
+    """The distances of all widths; networks with like proportions share their solves."""
+    largest: dict[tuple[float, ...], tuple[int, ...]] = {}
+    for shape in sorted(shapes):
+        largest[tuple(n / shape[0] for n in shape)] = shape
+    samples = {
+        ratios: _Differences.of(work, tuple(WIDER * n for n in shape)).samples()
+        for ratios, shape in largest.items()
+    }
+    each = []
+    for shape in shapes:
+        ratios = tuple(n / shape[0] for n in shape)
+        times_wider = WIDER * largest[ratios][0] / shape[0]
+        each.append(_distances(samples[ratios], times_wider, work.problem.times))
+    joined = xr.concat(each, "width", data_vars="all")
+    assert isinstance(joined, xr.Dataset)
+    return joined.assign_coords(validity_time=work.problem.times)
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """What replicates have shown for networks of one shape, `(replicate, time)` each.
+
+    Mean squares over observed outputs of the limit, of what labels move and of what differences
+    move; and the mean square of the differences themselves.
+    """
+
+    signal: np.ndarray
+    band: np.ndarray
+    departure: np.ndarray
+    spread: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """Copies of the neurons that are alike, different as in networks of the widths `shape`."""
+
+    work: Integrator
+    shape: tuple[int, ...]
+    copies: tuple[int, ...]
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, work: Integrator, shape: tuple[int, ...]) -> "_Differences":
+        """How many copies each layer needs: one where no neurons are alike.
+
+        Neurons of middle layers are alike if their labels are, those of the first and the last
+        layer if their labels are atoms; and if weights that belong to no label reach them.
+        """
+        network, depth = work.problem.network, work.problem.network.depth
+        random = {pair for pair, law in network.independent.items() if law.deviation() > 0}
+        copies, counts = [], []
+        for layer, (choices, finite) in enumerate(
+            zip(work.candidates, network.finite_widths, strict=True)
+        ):
+            rule = choices[0]
+            counts.append(rule.start)
+            exact = isinstance(rule, Exact)
+            alike = finite is None and {layer - 1, layer} & random
+            alike = alike and (exact or 0 < layer < depth - 1)
+            copies.append(max(2, math.ceil(COPIES / rule.size(rule.start))) if alike else 1)
+        return cls(work, shape, tuple(copies), tuple(counts))
+
+    def samples(self) -> _Samples:
+        """Three solves a replicate: the limit, with other labels, and with differences."""
+        single = max(self.copies) == 1
+        self.work.bar.total = self.work.bar.n + REPLICATES * (2 if single else 3)
+        base, _ = self.solved(False, False)
+        labels, _ = self.solved(True, False)
+        different, spread = (base, np.zeros(base.shape[:2])) if single else self.solved(False, True)
+        moved = mean_square(labels - base), mean_square(different - base)
+        return _Samples(mean_square(base), *moved, spread)
+
+    def solved(self, labels: bool, different: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Observed outputs `(replicate, time, input, channel)`, and the mean square differences."""
+        starts = [self.start(run, labels, different) for run in range(REPLICATES)]
+        found = self.work.side_by_side(starts[0].sizes, STEP_TOLERANCE, self.path, starts)
+        values, spreads = zip(*found, strict=True)
+        return np.stack(values), np.stack(spreads)
+
+    def path(self, start: Ensemble) -> tuple[np.ndarray, np.ndarray]:
+        """Observed outputs over time, and how much copies of a neuron differ."""
+        work = self.work
+        method, system = work.means(start.sizes, STEP_TOLERANCE)
+        seen, values, spreads = system.view("observed"), [], []
+        times = work.problem.times
+        for now in follow(advance_one, method, system, start, times, STEP_TOLERANCE, "the limit"):
+            values.append(np.asarray(outputs(system, now), float)[seen])
+            spreads.append(float(_spread(system, now, self.copies)))
+        work.bar.update()
+        return np.stack(values), np.array(spreads)
+
+    def start(self, run: int, labels: bool, different: bool) -> Ensemble:
+        """The limit at time zero, or what sampling does to its labels or to its copies."""
+        rules = [choices[0] for choices in self.work.candidates]
+        ensemble = self.work.placed(rules, self.counts, [run] * len(rules))
+        rng = np.random.default_rng([self.work.problem.seed, run])
+        if labels:
+            ensemble = Ensemble(self.sampled(rng, ensemble.weights), ensemble.parameters)
+        ensemble = ensemble.replicated(self.copies)
+        return self.perturbed(rng, ensemble) if different else ensemble
+
+    def sampled(self, rng: np.random.Generator, weights: Sequence[Any]) -> tuple[np.ndarray, ...]:
+        """Weights of neurons as samples of so many neurons have them, but for finite layers."""
+        finite = self.work.problem.network.finite_widths
+        laws = [np.asarray(p) for p in weights]
+        return tuple(
+            p if fixed else (p + weight_noise(rng, p, 1)[0] / math.sqrt(n)).astype(p.dtype)
+            for p, n, fixed in zip(laws, self.shape, finite, strict=True)
+        )
+
+    def perturbed(self, rng: np.random.Generator, ensemble: Ensemble) -> Ensemble:
+        """Copies that differ by Gaussian weights from and to their neighbouring layers.
+
+        A weight between nodes of weights p and q stands for many: differences of variance σ²/(n p)
+        make forward signals scatter by σ² E[φ²]/n. Means over the copies of a node stay.
+        """
+        hidden = list(ensemble.parameters.hidden)
+        for pair, law in self.work.problem.network.independent.items():
+            w, (a, b) = hidden[pair], self.copies[pair : pair + 2]
+            (p, q), (n, m) = ensemble.weights[pair : pair + 2], self.shape[pair : pair + 2]
+            forward = _centred(rng, w.shape, b) / np.sqrt(n * np.asarray(p))[:, None]
+            backward = _centred(rng, w.shape[::-1], a).T / np.sqrt(m * np.asarray(q))
+            hidden[pair] = (w + law.deviation() * (forward + backward)).astype(w.dtype)
+        parameters = dataclasses.replace(ensemble.parameters, hidden=tuple(hidden))
+        return Ensemble(ensemble.weights, parameters)
+
+
+def _centred(rng: np.random.Generator, shape: tuple[int, ...], copies: int) -> np.ndarray:
+    """Standard normals less their mean over the `copies` of each node along the last axis.
+
+    Their variance over copies stays 1; nothing is left for nodes of one copy.
+    """
+    drawn = rng.normal(size=(shape[0], shape[1] // copies, copies))
+    centred = drawn - drawn.mean(axis=-1, keepdims=True)
+    return centred.reshape(shape) * math.sqrt(copies / max(1, copies - 1))
+
+
+def mean_square(values: np.ndarray) -> np.ndarray:
+    """The mean square over observed inputs and channels (the last two axes)."""
+    return (values**2).mean(axis=(-2, -1))
+
+
+@eqx.filter_jit
+def _spread(system: System, ensemble: Ensemble, copies: tuple[int, ...]) -> Array:
+    """The mean square over data and layers of how φ(z) of copies differs from their mean."""
+    total = jnp.asarray(0.0)
+    layers = layer_values(system.equations, ensemble, system.batch.inputs)
+    for values, weights, count in zip(layers, ensemble.weights, copies, strict=True):
+        each = values.reshape(len(values), -1, count)
+        kinds = weights.reshape(-1, count).sum(axis=1)
+        total += system.batch.weights @ (each.var(axis=-1) @ kinds)
+    return total
+
+
+def _distances(samples: _Samples, times_wider: float, times: np.ndarray) -> xr.Dataset:
+    """Distances of networks that are so many times narrower than those of the samples.
+
+    Mean squares of what labels move are ∝ 1/n, of what differences move ∝ 1/n².
+    """
+    band, band_error = _root(samples.band * times_wider)
+    departure, departure_error = _root(samples.departure * times_wider**2)
+    signal = float(np.sqrt(samples.signal.mean(axis=0)).max())
+    gain = np.sqrt(samples.spread / np.where(samples.spread[:, :1] > 0, samples.spread[:, :1], 1))
+    series = {
+        "band": band, "band_error": band_error, "departure": departure,
+        "departure_error": departure_error, "gain": gain.mean(axis=0),
+        "gain_error": replicate_half_width(gain),
+    }  # fmt: skip
+    with np.errstate(divide="ignore"):
+        series["growth_rate"] = np.gradient(np.log(series["gain"]), times)
+    found = xr.Dataset({name: ("validity_time", v) for name, v in series.items()})
+    ends = {}
+    for bound, sign in (("", 0), ("_low", 1), ("_high", -1)):
+        s, q = band + sign * band_error, departure + sign * departure_error
+        ends[f"clt_until{bound}"] = _crossing(times, q, s)
+        ends[f"describes_until{bound}"] = _crossing(times, np.hypot(s, q), LEFT * signal)
+    return found.assign(signal=signal, **ends)
+
+
+def _crossing(times: np.ndarray, values: np.ndarray, level: ArrayLike) -> float:
+    """When `values` first reach `level`, exponential between times; infinite if never."""
+    tiny = np.finfo(float).tiny
+    above = np.log(np.maximum(values, tiny)) - np.log(np.maximum(level, tiny))
+    reached = np.flatnonzero(above >= 0)
+    if len(reached) == 0:
+        return math.inf
+    k = reached[0]
+    return float(np.interp(0.0, above[k - 1 : k + 1], times[k - 1 : k + 1]) if k else times[0])
+
+
+def _root(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Root of a mean over replicates `(replicate, time)`, and its 95 % half-width."""
+    root = np.sqrt(squares.mean(axis=0))
+    return root, replicate_half_width(squares) / (2 * np.where(root > 0, root, 1.0))
