@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from widelimit import Problem
+from widelimit.cli import main
 
 jax.config.update("jax_numpy_rank_promotion", "allow")
 
@@ -96,3 +97,11 @@ def finished_run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     file = folder / "problem.toml"
     file.write_text(quick_problem().to_toml(), encoding="utf-8")
     return folder / "run", command("run", file, "-o", folder / "run", "--json")
+
+
+def called(capfd, *arguments):
+    """Exit status, standard output and standard error of a call in this process."""
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code, *capfd.readouterr()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from conftest import HOSTILE_TITLE, command, quick_problem, small_problem, table
+from conftest import HOSTILE_TITLE, called, command, quick_problem, small_problem, table
 from widelimit import Diverged, ProblemError, RunFolderError
-from widelimit.cli import _guarded, main
+from widelimit.cli import _guarded
 
 FILES = {
     "limit.nc",
@@ -32,14 +32,6 @@ def problem_path(tmp_path):
     path = tmp_path / "problem.toml"
     path.write_text(quick_problem(title="quick").to_toml(), encoding="utf-8")
     return path
-
-
-def called(capfd, *arguments):
-    """Exit status, standard output and standard error of a call in this process."""
-    capfd.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return ended.value.code, *capfd.readouterr()
 
 
 # Starting

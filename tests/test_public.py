@@ -6,11 +6,11 @@ from pathlib import Path
 import widelimit
 
 ROOMS = [  # an import may only point to an earlier room, or inside its own
-    "errors", "progress", "activations", "laws", "embedding", "network", "quadrature", "data",
-    "formula", "population", "schedules", "training", "mistakes", "problem", "neurons",
+    "errors", "words", "progress", "activations", "laws", "embedding", "network", "quadrature",
+    "data", "formula", "population", "schedules", "training", "mistakes", "problem", "neurons",
     "meanfield", "system", "flow", "memory", "linearisation", "influence", "lyapunov", "descent",
     "advice", "integration", "trajectory", "tracers", "refinement", "limit", "validity",
-    "fluctuations", "networks", "comparison", "planner", "papers", "words", "runfolder", "report",
+    "fluctuations", "networks", "comparison", "planner", "papers", "runfolder", "report",
     "compilation", "cli",
 ]  # fmt: skip
 

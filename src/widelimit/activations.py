@@ -24,6 +24,10 @@ BOUNDED = frozenset({"tanh", "sigmoid", "erf", "sin", "cos"})
 """Bounded and smooth: what the theorems ask for (Nguyen & Pham 2023, Assumptions 2 and 3)."""
 
 
+KINKED = frozenset({"relu"})
+"""Without a second derivative somewhere."""
+
+
 def named(activation: Activation) -> str:
     """The name of an activation, or of a function of one's own."""
     return activation if isinstance(activation, str) else getattr(activation, "__name__", "given")

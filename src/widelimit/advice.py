@@ -95,7 +95,8 @@ def _collapse(problem: Problem, ensemble: Ensemble) -> list[str]:
         f"in the limit all neurons of hidden {layers} are alike (independent initial weights "
         "reach them only through their mean); networks differ from this by width^(-1/2), the "
         "difference can grow exponentially, and then they leave the limit after a time that "
-        "grows only like the logarithm of their width; that time is not known yet"
+        "grows only like the logarithm of their width: see describes_until in limit.nc, or "
+        "limit.validity(widths)"
     ]
 
 

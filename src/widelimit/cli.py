@@ -15,11 +15,13 @@ from cyclopts import App, CycloptsError, Parameter
 
 from widelimit.compilation import keep_compiled
 from widelimit.words import (
+    described_until,
     distance_lines,
     limit_scores,
     network_scores,
     plan_lines,
     shape_name,
+    validity_lines,
 )
 
 if TYPE_CHECKING:
@@ -252,6 +254,8 @@ def _run(path: Path, output: Path, answer: _Answer, overwrite: bool) -> int:
 
     def all_four() -> None:
         _solve(problem, folder, answer)
+        reached = answer.own.get("describes_until", {}).values()
+        answer.met = answer.met and all(until is None for until in reached)
         _train(problem, folder, answer)
         _compare(folder, answer)
         _report(folder, answer)
@@ -303,6 +307,7 @@ def _solve(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
         limit = solve(problem)
         folder.save(limit, time.perf_counter() - started)
         how = f"{time.perf_counter() - started:.1f} s"
+    limit = _described(problem, limit, folder)
     attrs = limit.dataset.attrs
     answer.warn(limit.warnings)
     answer.met, answer.error = limit.met, float(attrs["error"])
@@ -315,6 +320,31 @@ def _solve(problem: "Problem", folder: "RunFolder", answer: _Answer) -> None:
         f"{answer.error:.1e} (tolerance {attrs['tolerance']:g}: {verdict})   [{how}]",
         f"          at the end: {limit_scores(limit)}",
     ]
+    if "describes_until" in limit.dataset:
+        ends = described_until(limit)
+        answer.own["describes_until"] = ends
+        answer.lines += validity_lines(ends)
+
+
+def _described(problem: "Problem", limit: "Trajectory", folder: "RunFolder") -> "Trajectory":
+    """The limit, with the times until when it describes networks if these may leave it."""
+    from dataclasses import replace
+
+    from widelimit.validity import has_collapsed, predict_validity
+
+    if not has_collapsed(problem):
+        return limit
+    if "describes_until" in limit.dataset:
+        known = limit.dataset["widths"].values.tolist()
+        settings = problem.networks
+        asked = settings.layer_widths(problem.network) if settings else []
+        if all(list(shape) in known for shape in asked):
+            return limit
+    started = time.perf_counter()
+    found = replace(predict_validity(problem).marked(limit), problem=problem)
+    seconds = float(limit.dataset.attrs.get("wall_seconds", 0.0)) + time.perf_counter() - started
+    folder.save(found, seconds)
+    return found
 
 
 def _fluctuations(
@@ -339,6 +369,8 @@ def _fluctuations(
         answer.own["output_std"][name] = scatter.std
         answer.lines.append(
             f"          width {name:>5}: {scatter.std:.3g}   ({scatter.sources()} of the variance)"
+            if scatter.std == scatter.std
+            else f"          width {name:>5}: none after t = {scatter.until:.3g}"
         )
 
 

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from widelimit.activations import KINKED, named
 from widelimit.advice import examine
 from widelimit.influence import MISSED, Influence, Spread
 from widelimit.integration import Integrator
@@ -30,6 +31,8 @@ from widelimit.lyapunov import MOST_PARAMETERS, lyapunov
 from widelimit.problem import Problem
 from widelimit.quadrature import Exact
 from widelimit.trajectory import replicate_half_width, rms_over_outputs
+from widelimit.validity import has_collapsed, predict_validity
+from widelimit.words import shape_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,12 +58,14 @@ class Scatter(NamedTuple):
     """How networks with these layer widths scatter: standard deviation, RMS over outputs.
 
     `error` is that of the standard deviation, `shares` are those of the sources in the variance.
+    The standard deviation is NaN beyond `until`, the time t_CLT until which there is one.
     """
 
     widths: tuple[int, ...]
     std: float
     error: float
     shares: dict[str, float]
+    until: float
 
     def sources(self) -> str:
         """The shares in words."""
@@ -100,11 +105,14 @@ class Fluctuations:
         shares = (each / total.where(total > 0, 1.0)).transpose("width", "source").values
         std, error = rms_over_outputs(last.output_std), rms_over_outputs(last.output_std_error)
         names = [str(source) for source in each.source.values]
+        ends = np.full(len(shares), np.inf)
+        if "clt_until" in self.dataset:
+            ends = self.dataset["clt_until"].values
         return [
-            Scatter(tuple(shape), size, doubt, dict(zip(names, share, strict=True)))
-            for shape, size, doubt, share in zip(
+            Scatter(tuple(shape), size, doubt, dict(zip(names, share, strict=True)), end)
+            for shape, size, doubt, share, end in zip(
                 self.dataset["widths"].values.tolist(), std.values.tolist(),
-                error.values.tolist(), shares.tolist(), strict=True,
+                error.values.tolist(), shares.tolist(), ends.tolist(), strict=True,
             )
         ]  # fmt: skip
 
@@ -213,7 +221,28 @@ class _Prediction:
         assert self.problem.networks is not None
         shapes = self.problem.networks.layer_widths(self.problem.network)
         dataset["widths"] = (("width", "layer"), [list(widths) for widths in shapes])
+        if has_collapsed(self.problem):
+            dataset = self.refused(dataset)
+        self.notes += _extrapolated(dataset)
         return Fluctuations(self.problem, dataset.assign_attrs(self.facts(counts, error)))
+
+    def refused(self, dataset: xr.Dataset) -> xr.Dataset:
+        """No standard deviations beyond t_CLT, where what the limit leaves out has outgrown them.
+
+        (equations.md §6.)
+        """
+        ends = predict_validity(self.problem, progress=False).dataset["clt_until"]
+        valid = dataset.time <= ends
+        for name in ("output_std", "risk_std"):
+            for kind in (name, f"{name}_error"):
+                dataset[kind] = dataset[kind].where(valid)
+        self.notes += [
+            f"width {shape_name(shape)}: no standard deviations after t = {end:.3g}; differences "
+            "between neurons that are alike in the limit have grown beyond what sampled labels do"
+            for shape, end in zip(dataset["widths"].values.tolist(), ends.values, strict=True)
+            if end < self.problem.times[-1]
+        ]
+        return dataset.assign(clt_until=ends)
 
     def at(self, counts: Sequence[int]) -> tuple[xr.Dataset, xr.Dataset]:
         """Variances for unit noise by replicate, and those of replicate 0 with shorter steps."""
@@ -241,6 +270,7 @@ class _Prediction:
             "variance": (("source", "time", *outputs), over_time(lambda s: s.variance, *each)),
             "risk_variance": (("source", "time"), over_time(lambda s: s.risk)),
             "missed": (("source", "time"), over_time(lambda s: s.missed)),
+            "signal": ((), max(np.sqrt(np.mean(s.outputs**2)) for s in spreads)),
         }
         if self.covariance:
             dims = ("source", "time", *outputs, "other_input", "other_channel")
@@ -308,6 +338,12 @@ class _Prediction:
         """How the prediction came about."""
         settings, notes = self.problem.networks, [*examine(self.problem), *self.notes]
         assert settings is not None
+        notes += [
+            f"the activation {name} has no second derivative everywhere, and fluctuations are "
+            "linearised along the limit: take standard deviations as a guide"
+            for name in dict.fromkeys(map(named, self.problem.network.activations))
+            if name in KINKED
+        ]
         sizes = [rule.size(n) for rule, n in zip(self.rules, counts, strict=True)]
         if error > self.tolerance:
             notes.append(
@@ -329,6 +365,19 @@ class _Prediction:
             "met": int(error <= self.tolerance),
             "warnings": json.dumps(list(dict.fromkeys(notes))),
         }
+
+
+def _extrapolated(dataset: xr.Dataset) -> list[str]:
+    """Mark widths whose networks scatter by more than the outputs themselves, and say so."""
+    std = rms_over_outputs(dataset.output_std)
+    dataset["extrapolated"] = std > dataset.signal
+    return [
+        f"width {shape_name(shape)}: networks scatter by up to {float(size.max()):.2g}, more than "
+        f"the outputs themselves ({float(dataset.signal):.2g} RMS): an extrapolation from wide "
+        "networks"
+        for shape, size in zip(dataset["widths"].values.tolist(), std, strict=True)
+        if float(size.max()) > float(dataset.signal)
+    ]
 
 
 def factors(problem: Problem) -> tuple[xr.DataArray, list[str]]:
@@ -385,6 +434,7 @@ def _with_errors(replicates: xr.Dataset, finer: xr.Dataset, factor: xr.DataArray
         found[std] = total.mean("replicate") ** 0.5
         error = _half_width(total) + (factor * rest).sum("source")
         found[f"{std}_error"] = error / (2 * found[std].where(found[std] > 0, 1.0))
+    found["signal"] = replicates.signal.mean("replicate")
     if "covariance" in replicates:
         found["covariance"] = factor * replicates.covariance.mean("replicate")
     return xr.Dataset(found)

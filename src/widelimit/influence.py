@@ -36,7 +36,7 @@ from widelimit.linearisation import (
 )
 from widelimit.memory import PIECE_VALUES
 from widelimit.neurons import Ensemble, Parameters, weight_noise
-from widelimit.system import System
+from widelimit.system import System, outputs
 
 FEW = 24
 """Up to so many outputs at a time each is pulled back; of more, the directions they span."""
@@ -59,13 +59,14 @@ class Spread:
 
     `along (output, direction)` and `matrices (source, direction, direction)` make the covariances
     of outputs, `risk (source,)` is the variance of the risk, and `missed (source,)` the relative
-    error of variances from what the directions leave out.
+    error of variances from what the directions leave out. `outputs` are those of the limit.
     """
 
     along: np.ndarray
     matrices: np.ndarray
     risk: np.ndarray
     missed: np.ndarray
+    outputs: np.ndarray
 
     @property
     def variance(self) -> Float[np.ndarray, "source output"]:
@@ -116,7 +117,7 @@ class Influence:
         for piece in reversed(self.path.pieces[: k + 1]):
             if piece is not None:
                 vectors = pull(self.system.motion, piece, vectors)
-        return self._spread(along, vectors, test[0])
+        return self._spread(along, vectors, test[0], self._seen(self.path.ensembles[k]))
 
     def forward(self, with_data: bool) -> list[Spread]:
         """The fluctuations at all observed times from one tangent for each weight.
@@ -144,7 +145,8 @@ class Influence:
             seen = np.asarray(read(self.system, ensemble, tangents))
             risk = np.einsum("d,sde,e->s", seen[:, -1], matrices, seen[:, -1])
             along = _finite(seen[:, :-1].T)
-            found.append(Spread(along, matrices, risk, np.zeros(len(matrices))))
+            nothing = np.zeros(len(matrices))
+            found.append(Spread(along, matrices, risk, nothing, self._seen(ensemble)))
         return found
 
     def sampled(
@@ -211,7 +213,13 @@ class Influence:
         along = read(self.system, ensemble, metric.tangents(directions))
         return directions, np.asarray(along)[:, :-1].T
 
-    def _spread(self, along: np.ndarray, vectors: Cotangents, test: np.ndarray) -> Spread:
+    def _seen(self, ensemble: Ensemble) -> np.ndarray:
+        """The observed outputs of the limit."""
+        return np.asarray(outputs(self.system, ensemble))[self.system.view("observed")].ravel()
+
+    def _spread(
+        self, along: np.ndarray, vectors: Cotangents, test: np.ndarray, seen: np.ndarray
+    ) -> Spread:
         """Covariances from what has arrived at time zero; test and risk are the last vectors."""
         arrived = [*vectors.weights, vectors.data]
         laws = [*self.initial.weights, self.system.batch.weights]
@@ -225,7 +233,7 @@ class Influence:
         exact = whole[:, -2, -2]
         difference = np.abs(np.einsum("d,sde,e->s", combined, inner, combined) - exact)
         missed = difference / np.where(exact > 0, exact, 1.0)
-        return Spread(along, inner, whole[:, -1, -1], missed)
+        return Spread(along, inner, whole[:, -1, -1], missed, seen)
 
 
 @dataclass(frozen=True)

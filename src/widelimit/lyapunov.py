@@ -26,7 +26,7 @@ from widelimit.influence import Spread
 from widelimit.linearisation import covariance, readings
 from widelimit.meanfield import Batch, velocity
 from widelimit.neurons import Ensemble, Parameters
-from widelimit.system import Motion, System
+from widelimit.system import Motion, System, outputs
 
 MOST_PARAMETERS = 200
 """Up to so many parameters of an ensemble the full covariance is carried along."""
@@ -117,6 +117,7 @@ def _spread(system: System, initial: Ensemble, state: State) -> Spread:
         for own, law in zip(np.split(by_weights, stops[:-1], axis=1), laws, strict=True)
     ]
     whole = np.stack([*found[:-1], by_theta @ np.asarray(state[2]) @ by_theta.T, found[-1]])
-    outputs = len(whole[0]) - 1
+    ensemble = Ensemble(initial.weights, _unravelled(initial, state[0]))
+    seen = np.asarray(outputs(system, ensemble))[system.view("observed")].ravel()
     nothing = np.zeros(len(whole))
-    return Spread(np.eye(outputs), whole[:, :-1, :-1], whole[:, -1, -1], nothing)
+    return Spread(np.eye(len(seen)), whole[:, :-1, :-1], whole[:, -1, -1], nothing, seen)

@@ -7,7 +7,7 @@ times. Limits have no `seed` and `width` dimension; otherwise both are the same 
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from widelimit.fluctuations import Fluctuations
+    from widelimit.validity import Validity
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,26 @@ class Trajectory:
 
         if self.kind != "limit":
             raise ValueError("fluctuations are predicted from a limit, and these are networks")
-        return predict_fluctuations(self.problem, widths, **settings)
+        found = predict_fluctuations(self.problem, widths, **settings)
+        if self.met:
+            return found
+        note = (
+            "the limit itself has not reached its tolerance; fluctuations are computed on nodes of "
+            "their own and carry their own error, but they are those of a limit not known as well"
+        )
+        warnings = json.dumps([*found.warnings, note])
+        return replace(found, dataset=found.dataset.assign_attrs(warnings=warnings))
+
+    def validity(self, widths: Sequence[Any] | None = None, **settings: Any) -> "Validity":
+        """Until when this limit describes networks of these widths (default: the problem's).
+
+        Settings are those of `predict_validity`. Raises `ValueError` if this is no limit.
+        """
+        from widelimit.validity import predict_validity
+
+        if self.kind != "limit":
+            raise ValueError("validity is predicted from a limit, and these are networks")
+        return predict_validity(self.problem, widths, **settings)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the risk over time, with its error band or the spread over seeds."""

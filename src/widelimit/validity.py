@@ -34,9 +34,9 @@ from jaxtyping import Array
 from widelimit.flow import advance_one, follow
 from widelimit.integration import Integrator
 from widelimit.meanfield import layer_values
+from widelimit.network import Network
 from widelimit.neurons import Ensemble, weight_noise
 from widelimit.problem import Problem
-from widelimit.quadrature import Exact
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, replicate_half_width
 
@@ -70,8 +70,8 @@ class Validity:
     `band` = s/√n, and of what differences between like neurons do, `departure` = q/n; by
     the `gain` of these differences since time 0 and their `growth_rate` λ (per unit of mean-field
     time); by `width` the times `clt_until` (t_CLT) and `describes_until` (t*),
-    infinite where the horizon comes first, with bounds `…_low`, `…_high` (95 %). `…_error` are
-    95 % half-widths.
+    infinite where the horizon comes first, with bounds `…_low`, `…_high` (95 %); `left` is the
+    distance at which a network has left. `…_error` are 95 % half-widths.
     """
 
     problem: Problem
@@ -141,10 +141,18 @@ def predict_validity(
     return Validity(problem, found)
 
 
+def random_layers(network: Network) -> set[int]:
+    """Layers, from 0, whose neurons differ in networks by weights that the limit leaves out."""
+    random = [pair for pair, law in network.independent.items() if law.deviation() > 0]
+    return {layer for pair in random for layer in (pair, pair + 1)}
+
+
 def has_collapsed(problem: Problem) -> bool:
-    """Whether neurons are alike in the limit that differ in networks."""
-    work = Integrator.of(problem, jnp.float32, False)
-    return any(size > 1 for size in _Differences.of(work, (1,) * problem.network.depth).copies)
+    """Whether neurons of a middle layer differ in networks by what the limit leaves out.
+
+    Without labels, or with biases for labels, nothing keeps them where the limit has them.
+    """
+    return any(0 < layer < problem.network.depth - 1 for layer in random_layers(problem.network))
 
 
 def _by_proportion(work: Integrator, shapes: Sequence[tuple[int, ...]]) -> xr.Dataset:
@@ -191,24 +199,14 @@ class _Differences:
 
     @classmethod
     def of(cls, work: Integrator, shape: tuple[int, ...]) -> "_Differences":
-        """How many copies each layer needs: one where no neurons are alike.
-
-        Neurons of middle layers are alike if their labels are, those of the first and the last
-        layer if their labels are atoms; and if weights that belong to no label reach them.
-        """
-        network, depth = work.problem.network, work.problem.network.depth
-        random = {pair for pair, law in network.independent.items() if law.deviation() > 0}
-        copies, counts = [], []
-        for layer, (choices, finite) in enumerate(
-            zip(work.candidates, network.finite_widths, strict=True)
-        ):
-            rule = choices[0]
-            counts.append(rule.start)
-            exact = isinstance(rule, Exact)
-            alike = finite is None and {layer - 1, layer} & random
-            alike = alike and (exact or 0 < layer < depth - 1)
-            copies.append(max(2, math.ceil(COPIES / rule.size(rule.start))) if alike else 1)
-        return cls(work, shape, tuple(copies), tuple(counts))
+        """Copies in each layer that weights without labels reach: two of each node, or more."""
+        rules = [choices[0] for choices in work.candidates]
+        reached = random_layers(work.problem.network)
+        copies = tuple(
+            max(2, math.ceil(COPIES / rule.size(rule.start))) if layer in reached else 1
+            for layer, rule in enumerate(rules)
+        )
+        return cls(work, shape, copies, tuple(rule.start for rule in rules))
 
     def samples(self) -> _Samples:
         """Three solves a replicate: the limit, with other labels, and with differences."""
@@ -324,7 +322,7 @@ def _distances(samples: _Samples, times_wider: float, times: np.ndarray) -> xr.D
         s, q = band + sign * band_error, departure + sign * departure_error
         ends[f"clt_until{bound}"] = _crossing(times, q, s)
         ends[f"describes_until{bound}"] = _crossing(times, np.hypot(s, q), LEFT * signal)
-    return found.assign(signal=signal, **ends)
+    return found.assign(left=LEFT * signal, **ends)
 
 
 def _crossing(times: np.ndarray, values: np.ndarray, level: ArrayLike) -> float:

@@ -1,5 +1,6 @@
 """Results in words, for the command line."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,26 @@ def distance_lines(found: "Comparison") -> list[str]:
         else f"no exponent: {found.exponent_reason[-1]}"
     )
     return [f"distance  by width at the end: {distances}", f"          {fitted}"]
+
+
+def described_until(limit: "Trajectory") -> dict[str, float | None]:
+    """By width, until when a limit describes networks; None if until the horizon."""
+    d = limit.dataset
+    return {
+        shape_name(shape): until if math.isfinite(until) else None
+        for shape, until in zip(
+            d["widths"].values.tolist(), d["describes_until"].values.tolist(), strict=True
+        )
+    }
+
+
+def validity_lines(ends: dict[str, float | None]) -> list[str]:
+    """Until when a limit describes networks, by width."""
+    said = ", ".join(
+        f"{name}: {'the end' if until is None else f't = {until:.3g}'}"
+        for name, until in ends.items()
+    )
+    return [f"          describes networks, by width, until {said}"]
 
 
 def plan_lines(plan: "Plan") -> list[str]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from widelimit.trajectory import Trajectory
 
 LIMIT_COLOUR = "#111111"
+MOST_LINES = 20
+"""How many networks are drawn one by one."""
+
 STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -107,6 +110,80 @@ def draw_fluctuations(fluctuations: xr.Dataset, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def draw_band(
+    limit: "Trajectory", networks: "Trajectory", fluctuations: xr.Dataset, ax: Axes | None = None
+) -> Axes:
+    """One output over time: the limit, its 95 % band for the widest networks, and these networks.
+
+    The output is that which scatters most at the end.
+    """
+    row = int(np.argmax(networks.dataset["width"].values))
+    shape = networks.dataset["widths"].values[row]
+    own = np.flatnonzero((fluctuations["widths"].values == shape).all(axis=1))[0]
+    std = fluctuations["output_std"].isel(width=own)
+    place = fluctuations["variance"].isel(width=own, time=-1).sum("source").argmax(...)
+    at = {str(dim): int(index) for dim, index in place.items()}
+    line, bar = limit.dataset["output"].isel(at).values, 1.96 * std.isel(at).values
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        times = limit.dataset["time"].values
+        ax.fill_between(times, line - bar, line + bar, color=LIMIT_COLOUR, alpha=0.15, lw=0)
+        for values in networks.dataset["output"].isel({"width": row, **at}).values[:MOST_LINES]:
+            ax.plot(times, values, color="#31688e", lw=0.7, alpha=0.7)
+        ax.plot(times, line, color=LIMIT_COLOUR, lw=1.8, zorder=5)
+        ax.set_xlabel("mean-field time t = kε")
+        channel = limit.dataset["channel"].values[at["channel"]]
+        ax.set_ylabel(f"output {channel} at input {at['input']}, width {shape[0]}")
+    return ax
+
+
+def draw_scaled(
+    limit: "Trajectory", networks: "Trajectory", fluctuations: xr.Dataset, ax: Axes | None = None
+) -> Axes:
+    """Deviations of networks in units of the predicted ones at the end, against the Gaussian."""
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        shapes = fluctuations["widths"].values
+        rows = np.argsort(networks.dataset["width"].values, kind="stable")
+        for row, colour in zip(rows, width_colours(len(rows)), strict=True):
+            shape = networks.dataset["widths"].values[row]
+            own = np.flatnonzero((shapes == shape).all(axis=1))
+            if len(own) == 0:
+                continue
+            std = fluctuations["output_std"].isel(width=own[0], time=-1)
+            moved = networks.dataset["output"].isel(width=row, time=-1)
+            scaled = ((moved - limit.dataset["output"].isel(time=-1)) / std).values.ravel()
+            ax.hist(
+                scaled[np.isfinite(scaled)], bins=np.linspace(-4, 4, 33).tolist(), density=True,
+                histtype="step", color=colour, lw=1.3, label=f"width {shape[0]}",
+            )  # fmt: skip
+        z = np.linspace(-4, 4, 201)
+        gaussian = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+        ax.plot(z, gaussian, color=LIMIT_COLOUR, lw=1.8, label="Gaussian")
+        ax.set_xlabel("(network − limit) / predicted standard deviation")
+        ax.set_ylabel("density")
+        ax.legend(fontsize=8)
+    return ax
+
+
+def draw_validity(limit: xr.Dataset, ax: Axes | None = None) -> Axes:
+    """Predicted distances from the limit over time, width by width, and what counts as left."""
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        times = limit["validity_time"].values
+        for row, colour in enumerate(width_colours(limit.sizes["width"])):
+            d = limit.isel(width=row)
+            name = d["widths"].values[0]
+            ax.plot(times, d["departure"], color=colour, lw=1.6, label=f"left out, width {name}")
+            ax.plot(times, d["band"], color=colour, lw=1, ls="--")
+        ax.axhline(float(limit["left"].max()), color=LIMIT_COLOUR, lw=0.8, ls=":")
+        ax.set_yscale("log")
+        ax.set_xlabel("mean-field time t = kε")
+        ax.set_ylabel("distance of networks (RMS)")
+        ax.legend(fontsize=8)
+    return ax
+
+
 def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -1) -> Axes:
     """RMS distance to the limit against the width at one observed time, on log axes."""
     widths = np.asarray(comparison.widths, float)
@@ -123,25 +200,7 @@ def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -
         ):
             shown = np.where(np.asarray(values) > 0, values, np.nan)
             ax.plot(widths, shown, marker, color="#888888", ms=4, label=name, alpha=0.8)
-        centre = np.exp(np.mean(np.log(widths)))
-        level = np.exp(np.mean(np.log(np.maximum(rms, 1e-300))))
-        fitted = comparison.exponent[row]
-        if fitted is not None:
-            weight = (rms / bars) ** 2
-            x = (weight @ np.log(widths)) / weight.sum()
-            y = (weight @ np.log(rms)) / weight.sum()
-            line = np.exp(y + fitted["value"] * (np.log(widths) - x))
-            ax.plot(
-                widths,
-                line,
-                color="#31688e",
-                lw=1.5,
-                label=f"slope {fitted['value']:.2f}".replace("-", "−"),
-            )
-        ax.plot(
-            widths, level * (widths / centre) ** -0.5, "--", color="#cc6633", lw=1,
-            label="slope −1/2",
-        )  # fmt: skip
+        _slopes(ax, comparison, row)
         error = comparison.limit_error[row]
         if error > 0:
             ax.axhline(error, color=LIMIT_COLOUR, lw=0.8, ls=":", label="error of the limit")
@@ -158,6 +217,24 @@ def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -
     return ax
 
 
+def _slopes(ax: Axes, comparison: "Comparison", row: int) -> None:
+    """The fitted power of the width, and the power −1/2."""
+    widths = np.asarray(comparison.widths, float)
+    rms, bars = np.asarray(comparison.rms[row]), np.asarray(comparison.rms_se[row])
+    fitted = comparison.exponent[row]
+    if fitted is not None:
+        weight = (rms / bars) ** 2
+        x = (weight @ np.log(widths)) / weight.sum()
+        y = (weight @ np.log(rms)) / weight.sum()
+        line = np.exp(y + fitted["value"] * (np.log(widths) - x))
+        label = f"slope {fitted['value']:.2f}".replace("-", "−")
+        ax.plot(widths, line, color="#31688e", lw=1.5, label=label)
+    centre = np.exp(np.mean(np.log(widths)))
+    level = np.exp(np.mean(np.log(np.maximum(rms, 1e-300))))
+    half = level * (widths / centre) ** -0.5
+    ax.plot(widths, half, "--", color="#cc6633", lw=1, label="slope −1/2")
+
+
 def as_svg(ax: Axes) -> str:
     """The figure of these axes as an SVG element for a page, without outside references."""
     buffer = StringIO()
@@ -167,63 +244,3 @@ def as_svg(ax: Axes) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
-
-
-def histograms(states: xr.DataTree, bins: int = 48) -> list[dict[str, Any]]:
-    """Laws of the weights over time: the limit's nodes against one network's neurons.
-
-    Hidden-to-hidden weights are shown by their displacement from the start: in the limit only
-    their conditional mean exists, and both displacements have the same law.
-    """
-    names = list(states.children)
-    networks = [name for name in names if name.startswith("width_")]
-    if "limit" not in names:
-        return []
-    limit = states["limit"].to_dataset()
-    widest = max(networks, key=lambda n: states[n].to_dataset().sizes["neuron_1"], default=None)
-    network = None if widest is None else states[widest].to_dataset()
-    found = []
-    for name in (n for n in limit.data_vars if "time" in limit[n].dims):
-        pair = [_samples(d, str(name)) for d in (limit, network) if d is not None]
-        values = np.concatenate([v[:, w > 1e-9].ravel() for v, w in pair])
-        low, high = np.quantile(values, [0.002, 0.998])
-        margin = 0.05 * (high - low) or 0.5
-        edges = np.linspace(low - margin, high + margin, bins + 1)
-        found.append(
-            {
-                "title": _TITLES[str(name).partition("_")[0]].format(str(name).partition("_")[2]),
-                "low": round(float(edges[0]), 5),
-                "high": round(float(edges[-1]), 5),
-                "limit": _densities(*pair[0], edges),
-                "network": _densities(*pair[1], edges) if len(pair) > 1 else [],
-            }
-        )
-    return found
-
-
-_TITLES = {
-    "input": "first-layer weights",
-    "readout": "readout weights",
-    "bias": "biases of layer {}",
-    "output": "output bias",
-    "hidden": "displacement of weights into layer {}",
-}
-
-
-def _samples(d: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Values `(time, sample)` of a parameter and the weight of each sample."""
-    array = d[name].transpose("time", ...)
-    if name.startswith("hidden"):
-        array = array - array.isel(time=0)
-    weights = xr.ones_like(array.isel(time=0, drop=True))
-    for dim in weights.dims:
-        key = f"weight_{str(dim).partition('_')[2]}"
-        weights = weights * d[key] if key in d else weights / weights.sizes[dim]
-    values = array.values.reshape(array.sizes["time"], -1)
-    return values, weights.transpose(*array.dims[1:]).values.ravel()
-
-
-def _densities(values: np.ndarray, weights: np.ndarray, edges: np.ndarray) -> list[list[float]]:
-    width = edges[1] - edges[0]
-    counts = [np.histogram(row, edges, weights=weights)[0] / width for row in values]
-    return [[float(f"{c:.3g}") for c in row] for row in counts]

@@ -1,0 +1,76 @@
+"""The first screen of the report: what a reader wants to know before anything else."""
+
+import numpy as np
+
+from widelimit.comparison import Comparison
+from widelimit.trajectory import Trajectory
+from widelimit.words import shape_name
+
+Card = dict[str, str]
+
+
+def cards(
+    limit: Trajectory, networks: Trajectory | None, comparison: Comparison | None
+) -> list[Card]:
+    """Accuracy, risk, rate, and until when the limit describes networks."""
+    found = [_error(limit), _risk(limit)]
+    if "accuracy" in limit.dataset:
+        found.append(_accuracy(limit, networks))
+    if comparison is not None:
+        found.append(_rate(comparison))
+    nodes = np.atleast_1d(limit.dataset.attrs["nodes"])
+    if "describes_until" in limit.dataset:
+        found.append(_validity(limit))
+    elif any(size == 1 for size in nodes[1:-1]):
+        note = "collapsed middle layers: limit.validity(widths) tells"
+        found.append({"name": "describes networks until", "value": "not computed", "note": note})
+    return found
+
+
+def _error(limit: Trajectory) -> Card:
+    attrs = limit.dataset.attrs
+    verdict = "tolerance met" if limit.met else "tolerance NOT met"
+    return {
+        "name": "error of the limit",
+        "value": f"{attrs['error']:.1e}",
+        "note": f"{verdict} ({attrs['tolerance']:g}), 95 %",
+    }
+
+
+def _risk(limit: Trajectory) -> Card:
+    d = limit.dataset.isel(time=-1)
+    return {
+        "name": f"risk at t = {float(d.time):g}",
+        "value": f"{float(d.risk):.4g}",
+        "note": f"± {float(d.risk_error):.1g}",
+    }
+
+
+def _accuracy(limit: Trajectory, networks: Trajectory | None) -> Card:
+    d = limit.dataset.isel(time=-1)
+    part, note = str(d.part.values[-1]), ""
+    if networks is not None:
+        reached = networks.dataset["accuracy"].isel(time=-1).sel(part=part).mean("seed").values
+        note = f"networks {reached.min():.3f} … {reached.max():.3f}"
+    value = f"{float(d.accuracy.sel(part=part)):.3f}"
+    return {"name": f"{part} accuracy", "value": value, "note": note}
+
+
+def _rate(comparison: Comparison) -> Card:
+    name, last = "distance ∝ width to the power", comparison.exponent[-1]
+    if last is None:
+        return {"name": name, "value": "not fitted", "note": str(comparison.exponent_reason[-1])}
+    note = f"95 %: {last['low']:.2f} … {last['high']:.2f}"
+    return {"name": name, "value": f"{last['value']:.2f}", "note": note}
+
+
+def _validity(limit: Trajectory) -> Card:
+    d = limit.dataset
+    shapes, ends = d["widths"].values.tolist(), d["describes_until"].values.tolist()
+    said = [
+        f"width {shape_name(shape)}: " + ("the end" if np.isinf(until) else f"t = {until:.3g}")
+        for shape, until in zip(shapes, ends, strict=True)
+    ]
+    first = min(ends)
+    value = "the end" if np.isinf(first) else f"t = {first:.3g}"
+    return {"name": "describes networks until", "value": value, "note": ", ".join(said)}

@@ -1,0 +1,89 @@
+"""The figures of the report with their captions."""
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from widelimit.comparison import Comparison
+from widelimit.fluctuations import Fluctuations
+from widelimit.report import pictures
+from widelimit.trajectory import Trajectory
+
+Figure = dict[str, str | Markup]
+
+
+def figures(
+    limit: Trajectory,
+    networks: Trajectory | None,
+    comparison: Comparison | None,
+    fluctuations: Fluctuations | None,
+) -> list[Figure]:
+    """All that there is to draw."""
+    shown = [limit] if networks is None else [limit, networks]
+    found = [
+        _figure(
+            pictures.draw_risk(shown),
+            "Risk over time. Black: the limit with its error band; colours: mean over seeds ± one "
+            "standard deviation.",
+        )
+    ]
+    if "accuracy" in limit.dataset:
+        part = str(limit.dataset["part"].values[-1])
+        drawn = pictures.draw_accuracy(shown, part)
+        found.append(_figure(drawn, f"Accuracy on the {part} points."))
+    if comparison is not None:
+        found.append(
+            _figure(
+                pictures.draw_distance(comparison),
+                "Distance of networks from the limit (bars: 95 %). The offset of the mean shrinks "
+                "faster than the spread.",
+            )
+        )
+    if "departure" in limit.dataset:
+        found.append(
+            _figure(
+                pictures.draw_validity(limit.dataset),
+                "How far networks are from the limit, predicted from the limit alone. Lines: what "
+                "differences between neurons that are alike in the limit do, ∝ 1/n; dashed: what "
+                "sampled labels do, ∝ n^(-1/2). Where a line meets its dashed one, error bars "
+                "end; at the dotted level networks have left.",
+            )
+        )
+    if fluctuations is not None:
+        found += _scatter(limit, networks, fluctuations)
+    return found
+
+
+def _scatter(
+    limit: Trajectory, networks: Trajectory | None, fluctuations: Fluctuations
+) -> list[Figure]:
+    """Predicted fluctuations, and networks among them where both know a width."""
+    found = [
+        _figure(
+            fluctuations.plot(),
+            "Predicted standard deviation of the outputs of the widest network, and what each "
+            "source brings in (squares add up). No network was trained for it.",
+        )
+    ]
+    d = fluctuations.dataset
+    if networks is None or not np.array_equal(d.time.values, limit.dataset.time.values):
+        return found
+    widest = networks.dataset["widths"].values[int(np.argmax(networks.dataset["width"].values))]
+    if (d["widths"].values == widest).all(axis=1).any():
+        band = pictures.draw_band(limit, networks, d)
+        caption = (
+            "The output that scatters most: the limit (black), the band in which 95 % of networks "
+            "should lie (grey), and networks (blue)."
+        )
+        found.append(_figure(band, caption))
+        scaled = pictures.draw_scaled(limit, networks, d)
+        caption = (
+            "Deviations of networks from the limit at the end, all outputs, in units of the "
+            "predicted standard deviation (outputs of one network depend on each other)."
+        )
+        found.append(_figure(scaled, caption))
+    return found
+
+
+def _figure(drawn: Axes, caption: str) -> Figure:
+    return {"caption": caption, "svg": Markup(pictures.as_svg(drawn))}

@@ -1,0 +1,86 @@
+"""The tables of the report, as rows of text."""
+
+import numpy as np
+
+from widelimit.comparison import Comparison
+from widelimit.fluctuations import Fluctuations
+from widelimit.trajectory import Trajectory
+from widelimit.words import shape_name
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number, or that it is not known."""
+    return "not known" if np.isnan(value) else f"{value:.{digits}g}"
+
+
+def scatter_rows(fluctuations: Fluctuations, comparison: Comparison | None) -> list[list[str]]:
+    """Predicted and measured standard deviations at the last time, width by width."""
+    measured = {}
+    if comparison is not None:
+        at_end = zip(comparison.spread[-1], comparison.spread_se[-1], strict=True)
+        measured = dict(zip(map(tuple, comparison.layer_widths), at_end, strict=True))
+    rows = []
+    for scatter in fluctuations.at_the_end():
+        found = "not trained"
+        if scatter.widths in measured:
+            spread, spread_se = measured[scatter.widths]
+            found = f"{number(spread)} ± {number(spread_se, 1)}"
+        predicted = f"{scatter.std:.3g} ± {scatter.error:.1g}"
+        if np.isnan(scatter.std):
+            predicted = f"none after t = {scatter.until:.3g}"
+        rows.append([shape_name(scatter.widths), predicted, found, scatter.sources()])
+    return rows
+
+
+def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
+    """How the limit was computed, and how accurate it is."""
+    a = limit.dataset.attrs
+    nodes = " × ".join(str(int(n)) for n in np.atleast_1d(a["nodes"]))
+    rules = {
+        "exact": "all atoms", "sampled": "a finite width", "lattice": "shifted lattice",
+        "sobol": "scrambled Sobol",
+    }  # fmt: skip
+    used = ", ".join(rules[str(r)] for r in np.atleast_1d(a["rules"]))
+    return [
+        ("quadrature nodes by layer", f"{nodes} ({used})"),
+        ("independent replicates", str(a["replicates"])),
+        ("error (largest over times, RMS over inputs)", f"{a['error']:.2e}"),
+        ("… from quadrature (95 % half-width)", f"{a['quadrature_error']:.2e}"),
+        ("… from time integration", f"{a['time_error']:.2e}"),
+        ("tolerance", f"{a['tolerance']:g} ({'met' if limit.met else 'NOT met'})"),
+        ("precision", str(a["precision"])),
+        ("seconds", f"{a.get('wall_seconds', float('nan')):.1f}"),
+    ]
+
+
+def network_rows(networks: Trajectory, comparison: Comparison) -> list[list[str]]:
+    """One row a network shape, in the comparison's order: by n_1, which need not be unique."""
+    d, rows = networks.dataset.isel(time=-1).sortby("width"), []
+    for k, shape in enumerate(comparison.layer_widths):
+        at = d.isel(width=k)
+        accuracy = "—"
+        if "accuracy" in d:
+            accuracy = f"{float(at.accuracy.isel(part=-1).mean()):.3f}"
+        rows.append(
+            [
+                shape_name(shape),
+                str(comparison.seeds),
+                f"{float(at.risk.mean()):.4g} ± {float(at.risk.std()):.1g}",
+                accuracy,
+                f"{number(comparison.rms[-1][k])} ± {number(comparison.rms_se[-1][k], 1)}",
+                number(comparison.spread[-1][k]),
+                f"{number(comparison.offset[-1][k], 2)} ± {number(comparison.offset_se[-1][k], 1)}",
+            ]
+        )
+    return rows
+
+
+def fit_rows(comparison: Comparison) -> list[tuple[str, str]]:
+    """The fitted exponent at every observed time."""
+    rows = []
+    for time, fit, reason in zip(
+        comparison.times, comparison.exponent, comparison.exponent_reason, strict=True
+    ):
+        text = f"{fit['value']:.3f}  ({fit['low']:.3f} … {fit['high']:.3f})" if fit else str(reason)
+        rows.append((f"{time:g}", text))
+    return rows
