@@ -9,8 +9,8 @@ ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "progress", "activations", "laws", "embedding", "network", "quadrature", "data",
     "formula", "population", "schedules", "training", "mistakes", "problem", "neurons",
     "meanfield", "system", "flow", "memory", "linearisation", "influence", "lyapunov", "descent",
-    "advice", "integration", "trajectory", "tracers", "refinement", "limit", "fluctuations",
-    "networks", "comparison", "planner", "papers", "runfolder", "report",
+    "course", "advice", "integration", "trajectory", "tracers", "refinement", "limit",
+    "fluctuations", "networks", "comparison", "bias", "planner", "papers", "runfolder", "report",
     "compilation", "words", "cli",
 ]  # fmt: skip
 
@@ -19,6 +19,7 @@ FOLDER = Path(widelimit.__file__).parent
 
 def test_public_names():
     assert sorted(widelimit.__all__) == [
+        "Bias",
         "Comparison",
         "Diverged",
         "Fluctuations",
@@ -30,6 +31,7 @@ def test_public_names():
         "Trajectory",
         "WidelimitError",
         "compare",
+        "measure_bias",
         "plan_width",
         "predict_fluctuations",
         "render_report",

@@ -8,6 +8,7 @@ import xarray as xr
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
+from widelimit.bias import Bias
 from widelimit.comparison import Comparison, compare
 from widelimit.fluctuations import Fluctuations
 from widelimit.report import pictures
@@ -32,6 +33,7 @@ def render_report(folder: "RunFolder") -> str:
     networks = folder.load("networks") if folder.has("networks") else None
     comparison = compare(limit, networks) if networks is not None else None
     fluctuations = folder.load_fluctuations() if folder.has("fluctuations") else None
+    bias = folder.load_bias() if folder.has("bias") else None
     shown = [limit] if networks is None else [limit, networks]
     states = limit.states.copy()
     if networks is not None:
@@ -52,6 +54,8 @@ def render_report(folder: "RunFolder") -> str:
         network_rows=_network_rows(networks, comparison) if networks and comparison else [],
         fit_rows=_fit_rows(comparison) if comparison else [],
         scatter_rows=_scatter_rows(fluctuations, comparison) if fluctuations else [],
+        bias_rows=_bias_rows(bias) if bias else [],
+        pairs=bias.dataset.attrs["pairs"] if bias else 0,
         claims=[_claim(claim) for claim in claims],
         problem_file=limit.problem.to_toml(),
         provenance=folder.provenance(),
@@ -210,6 +214,18 @@ def _scatter_rows(fluctuations: Fluctuations, comparison: Comparison | None) -> 
         predicted = f"{scatter.std:.3g} ± {scatter.error:.1g}"
         rows.append([shape_name(scatter.widths), predicted, found, scatter.sources()])
     return rows
+
+
+def _bias_rows(bias: Bias) -> list[list[str]]:
+    """Measured shifts of the mean output and of the mean risk at the last time, by width."""
+    return [
+        [
+            shape_name(shift.widths),
+            f"{_number(shift.bias)} ± {_number(shift.bias_se, 1)}",
+            f"{shift.risk:+.3g} ± {shift.risk_error:.1g}",
+        ]
+        for shift in bias.at_the_end()
+    ]
 
 
 def _limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
