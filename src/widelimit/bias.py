@@ -38,11 +38,10 @@ import xarray as xr
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
-from widelimit.advice import examine
 from widelimit.comparison import offset
 from widelimit.course import Course, in_groups, network_keys
 from widelimit.errors import ProblemError
-from widelimit.networks import drawn_data
+from widelimit.networks import facts_of_training
 from widelimit.neurons import Ensemble, coupled_networks, floats_held, held_sizes, neuron_kinds
 from widelimit.problem import Problem
 from widelimit.progress import progress_bar
@@ -147,7 +146,7 @@ def measure_bias(
     check_halves(problem)
     if pairs < 2:
         raise ValueError(f"pairs: found {pairs}; their scatter tells the error, give 2 or more")
-    settings, notes = problem.networks, examine(problem)
+    settings = problem.networks
     assert settings is not None
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
@@ -159,19 +158,8 @@ def measure_bias(
             "width",
         )
     assert isinstance(found, xr.Dataset)
-    facts = {
-        "kind": "bias",
-        "measured": 1,
-        "title": problem.title,
-        "method": settings.method,
-        "step": str(settings.step),
-        "batch": settings.batch if settings.method == "sgd" else 0,
-        "draw": drawn_data(problem),
-        "pairs": pairs,
-        "precision": PRECISION,
-        "warnings": json.dumps(notes),
-    }
-    return Bias(problem, found.assign_attrs(facts))
+    facts = facts_of_training(problem, PRECISION)
+    return Bias(problem, found.assign_attrs(kind="bias", measured=1, pairs=pairs, **facts))
 
 
 def check_halves(problem: Problem) -> None:

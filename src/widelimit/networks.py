@@ -45,7 +45,7 @@ def train(
     if settings is None:
         raise ValueError("the problem has no [networks] section: give at least networks.widths")
     double = settings.precision == "float64"
-    notes = examine(problem)
+    facts = facts_of_training(problem, settings.precision)
     trained = None
     with jax.enable_x64(double):
         system = System.of(problem, jnp.float64 if double else jnp.float32)
@@ -53,7 +53,7 @@ def train(
             found = None if known is None else _taken_over(known, widths)
             if found is None:
                 found = _one_width(problem, system, widths, progress)
-            trained = _joined(problem, trained, found, notes)
+            trained = _joined(problem, trained, found, facts)
             if keep is not None:
                 keep(trained)
     assert trained is not None
@@ -65,31 +65,35 @@ Result = tuple[xr.Dataset, str, xr.Dataset]
 
 
 def _joined(
-    problem: Problem, before: Trajectory | None, found: Result, notes: list[str]
+    problem: Problem, before: Trajectory | None, found: Result, facts: dict[str, Any]
 ) -> Trajectory:
     dataset, name, states = found
     groups = {name: states}
     if before is not None:
         dataset = xr.concat([before.dataset, dataset], "width", combine_attrs="drop")
         groups = {n: group.to_dataset() for n, group in before.states.children.items()} | groups
-    settings = problem.networks
-    assert settings is not None
-    dataset.attrs = {
-        "kind": "networks",
+    dataset.attrs = {"kind": "networks", **facts}
+    return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
+
+
+def facts_of_training(problem: Problem, precision: str) -> dict[str, Any]:
+    """How networks of a problem are trained, as attributes of a result."""
+    settings = _settings(problem)
+    facts = {
         "title": problem.title,
         "method": settings.method,
         "step": str(settings.step),
         "batch": settings.batch if settings.method == "sgd" else 0,
-        "draw": drawn_data(problem),
-        "precision": settings.precision,
-        "warnings": json.dumps(notes),
+        "draw": _drawn(problem),
+        "precision": precision,
+        "warnings": json.dumps(examine(problem)),
     }
     if problem.population is not None:
-        dataset.attrs["evaluation_points"] = len(problem.dataset.inputs)
-    return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
+        facts["evaluation_points"] = len(problem.dataset.inputs)
+    return facts
 
 
-def drawn_data(problem: Problem) -> str:
+def _drawn(problem: Problem) -> str:
     """How SGD draws its data."""
     if _settings(problem).method != "sgd":
         return ""

@@ -54,8 +54,7 @@ def render_report(folder: "RunFolder") -> str:
         network_rows=_network_rows(networks, comparison) if networks and comparison else [],
         fit_rows=_fit_rows(comparison) if comparison else [],
         scatter_rows=_scatter_rows(fluctuations, comparison) if fluctuations else [],
-        bias_rows=_bias_rows(bias) if bias else [],
-        pairs=bias.dataset.attrs["pairs"] if bias else 0,
+        **(_bias_table(bias) if bias else {}),
         claims=[_claim(claim) for claim in claims],
         problem_file=limit.problem.to_toml(),
         provenance=folder.provenance(),
@@ -216,9 +215,9 @@ def _scatter_rows(fluctuations: Fluctuations, comparison: Comparison | None) -> 
     return rows
 
 
-def _bias_rows(bias: Bias) -> list[list[str]]:
+def _bias_table(bias: Bias) -> dict[str, Any]:
     """Measured shifts of the mean output and of the mean risk at the last time, by width."""
-    return [
+    rows = [
         [
             shape_name(shift.widths),
             f"{_number(shift.bias)} ± {_number(shift.bias_se, 1)}",
@@ -226,6 +225,7 @@ def _bias_rows(bias: Bias) -> list[list[str]]:
         ]
         for shift in bias.at_the_end()
     ]
+    return {"bias_rows": rows, "pairs": int(bias.dataset.attrs["pairs"])}
 
 
 def _limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
