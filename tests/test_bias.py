@@ -12,7 +12,16 @@ from scipy.stats import norm
 
 import reference
 from conftest import quick_problem, small_problem, table
-from widelimit import Problem, ProblemError, RunFolder, RunFolderError, measure_bias, render_report
+from widelimit import (
+    Problem,
+    ProblemError,
+    RunFolder,
+    RunFolderError,
+    measure_bias,
+    render_report,
+    solve,
+    train,
+)
 from widelimit.cli import app
 from widelimit.neurons import coupled_networks
 
@@ -297,7 +306,7 @@ def test_a_run_folder_keeps_it_and_the_report_shows_it(finished_run, tmp_path, c
 
 # Against ensembles
 
-NETWORKS, WIDTH = 4000, 64
+NETWORKS, WIDTH = 1500, 64
 
 
 @pytest.mark.slow
@@ -305,14 +314,12 @@ NETWORKS, WIDTH = 4000, 64
 @pytest.mark.parametrize(("depth", "std"), [(1, 0.0), *((d, s) for d in (2, 3) for s in (0, 1, 2))])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_many_networks_have_the_bias_that_is_measured(depth, std, method, seed):
-    """Two data sets for each law and method, 28 problems; 4,000 networks of width 64 each.
+    """Two data sets for each law and method, 28 problems; 1,500 networks of width 64 each.
 
     The risk's shift has the sign of E R_n − R wherever that exceeds 3 of its standard errors, and
-    the shift of the risk and the mean output along its own bias agree within 20 %, or 4 standard
-    errors of the difference (false alarm 6e-5 each).
+    the shifts of the risk and of the mean output along the residual f − y agree within 20 % and 4
+    standard errors of the difference (false alarm 6e-5 each at most).
     """
-    from widelimit import solve, train
-
     initial = {} if depth == 1 else {"hidden": {"law": "normal", "mean": 1.0, "std": float(std)}}
     problem = small_problem(
         depth,
@@ -320,19 +327,20 @@ def test_many_networks_have_the_bias_that_is_measured(depth, std, method, seed):
         data=table(seed=seed),
         observe={"times": [3.0]},
         training={"horizon": 3.0},
-        limit={"tolerance": 1e-4},
-        networks={"widths": [WIDTH], "seeds": NETWORKS, "method": method, "precision": "float64"},
+        limit={"tolerance": 3e-4},
+        networks={"widths": [WIDTH], "seeds": NETWORKS, "method": method},
     )
     limit = solve(problem, progress=False).dataset.isel(time=0)
     networks = train(problem, progress=False).dataset.isel(time=0, width=0)
-    found = measure_bias(problem, pairs=256, progress=False).dataset.isel(time=0, width=0)
-    along = found.bias / np.sqrt((found.bias**2).sum())
+    found = measure_bias(problem, pairs=128, progress=False).dataset.isel(time=0, width=0)
+    along = limit.output - problem.dataset.targets
+    along = along / np.sqrt((along**2).sum())
     projected = (networks.output * along).sum(["input", "channel"])
     rows = {
         "risk": (networks.risk - limit.risk, found.risk_shift, found.risk_shift_error),
         "output": (
             projected - float((limit.output * along).sum()), (found.bias * along).sum(),
-            np.sqrt(((found.bias_error * along) ** 2).sum()),
+            (found.bias_error * np.abs(along)).sum(),  # errors at inputs may add up
         ),
     }  # fmt: skip
     for name, (ensemble, shift, error) in rows.items():
