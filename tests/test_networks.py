@@ -7,9 +7,9 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit import Diverged, compare, solve, train
+from widelimit.course import network_keys
 from widelimit.descent import BLOCK, Sampling, descend
 from widelimit.meanfield import velocity
-from widelimit.networks import _keys
 from widelimit.neurons import Ensemble, sampled_network
 from widelimit.system import System
 
@@ -140,7 +140,7 @@ def test_same_networks_whatever_else_is_in_the_sweep():
 
 def test_keys_are_folded_as_documented():
     key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(7), 5), 3), 2)
-    found = jax.random.key_data(_keys(7, (5, 3), 4)[2])
+    found = jax.random.key_data(network_keys(7, (5, 3), 4)[2])
     np.testing.assert_array_equal(found, jax.random.key_data(key))
 
 
@@ -297,6 +297,6 @@ def test_outputs_are_computed_in_pieces_that_fit(monkeypatch):
     """Two points at a time, of eight: the same outputs."""
     problem = small_problem(networks={"widths": [4], "seeds": 2, "precision": "float64"})
     whole = train(problem, progress=False).dataset.output
-    monkeypatch.setattr("widelimit.networks.VALUES", 16)
+    monkeypatch.setattr("widelimit.course.VALUES", 16)
     pieces = train(problem, progress=False).dataset.output
     np.testing.assert_allclose(pieces, whole, atol=1e-14)

@@ -9,8 +9,8 @@ ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "words", "progress", "activations", "laws", "embedding", "network", "quadrature",
     "data", "formula", "population", "schedules", "training", "mistakes", "problem", "neurons",
     "meanfield", "system", "flow", "memory", "linearisation", "influence", "lyapunov", "descent",
-    "advice", "integration", "trajectory", "tracers", "refinement", "limit", "validity",
-    "fluctuations", "networks", "comparison", "planner", "papers", "runfolder", "report",
+    "course", "advice", "integration", "trajectory", "tracers", "refinement", "limit", "validity",
+    "fluctuations", "networks", "comparison", "bias", "planner", "papers", "runfolder", "report",
     "compilation", "cli",
 ]  # fmt: skip
 
@@ -19,6 +19,7 @@ FOLDER = Path(widelimit.__file__).parent
 
 def test_public_names():
     assert sorted(widelimit.__all__) == [
+        "Bias",
         "Comparison",
         "Diverged",
         "Fluctuations",
@@ -30,6 +31,7 @@ def test_public_names():
         "Trajectory",
         "WidelimitError",
         "compare",
+        "measure_bias",
         "plan_width",
         "predict_fluctuations",
         "render_report",
@@ -90,7 +92,7 @@ def test_predictions_train_no_networks():
             target for target in found - reached
             if (FOLDER / f"{target}.py").is_file()
         ]  # fmt: skip
-    assert {"limit", "networks", "descent"} & reached <= {"limit"}
+    assert {"limit", "networks", "descent", "course", "bias"} & reached <= {"limit"}
     assert "influence" in reached
 
 

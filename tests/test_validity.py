@@ -103,7 +103,7 @@ RESTLESS = LINEAR | {
             "readout": {"law": "atoms", "points": [0.6, 1.2]},
         }
     },
-    "networks": {"widths": [4, 4096], "seeds": 2, "method": "gd", "step": 0.02},
+    "networks": {"widths": [4, 256], "seeds": 2, "method": "gd", "step": 0.02},
 }  # fmt: skip
 
 
@@ -117,13 +117,13 @@ def test_commands_tell_until_when(tmp_path, capfd):
         limit = found.load()
     narrow, wide = limit.describes_until.values
     assert 0 <= narrow < 1 < wide == np.inf
-    assert f"until 4: t = {narrow:.3g}, 4096: the end" in said
+    assert f"until 4: t = {narrow:.3g}, 256: the end" in said
     assert limit.describes.dims == ("width", "time")
     assert limit.describes.values[0].tolist() == (limit.time.values < narrow).tolist()
     assert limit.describes.values[1].all()
     assert called(capfd, "run", path, "-o", run)[0] == 1
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert f"width 4: t = {narrow:.3g}, width 4096: the end" in page
+    assert f"width 4: t = {narrow:.3g}, width 256: the end" in page
     found = predict_fluctuations(Problem.from_dict(RESTLESS), progress=False)
     d, ends = found.dataset, found.dataset.clt_until.values
     assert ends[0] < ends[1]

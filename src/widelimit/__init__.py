@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from widelimit.bias import Bias as Bias
+    from widelimit.bias import measure_bias as measure_bias
     from widelimit.comparison import Comparison as Comparison
     from widelimit.comparison import compare as compare
     from widelimit.errors import Diverged as Diverged
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from widelimit.trajectory import Trajectory as Trajectory
 
 _HOMES = {
+    "Bias": "bias",
     "Comparison": "comparison",
     "Diverged": "errors",
     "Fluctuations": "fluctuations",
@@ -42,6 +45,7 @@ _HOMES = {
     "Trajectory": "trajectory",
     "WidelimitError": "errors",
     "compare": "comparison",
+    "measure_bias": "bias",
     "plan_width": "planner",
     "predict_fluctuations": "fluctuations",
     "render_report": "report",
@@ -50,6 +54,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Bias",
     "Comparison",
     "Diverged",
     "Fluctuations",
@@ -61,6 +66,7 @@ __all__ = [
     "Trajectory",
     "WidelimitError",
     "compare",
+    "measure_bias",
     "plan_width",
     "predict_fluctuations",
     "render_report",

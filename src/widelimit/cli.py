@@ -11,10 +11,11 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from widelimit.compilation import keep_compiled
 from widelimit.words import (
+    bias_lines,
     described_until,
     distance_lines,
     limit_scores,
@@ -135,6 +136,27 @@ def fluctuations(
     answer = _Answer("fluctuations", output, as_json)
     folder, read = _opened(problem, output, ("fluctuations",), overwrite, answer)
     return answer.after(lambda: _fluctuations(read, covariance, folder, answer))
+
+
+@app.command
+def bias(
+    problem: ProblemFile,
+    *,
+    output: Output,
+    pairs: Annotated[
+        int,
+        Parameter(validator=validators.Number(gte=2), help="Pairs of networks of each width."),
+    ] = 64,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> int:
+    """Measure how far the mean of networks is from the limit, with pairs that are trained for it.
+
+    Writes RUN/bias.nc.
+    """
+    answer = _Answer("bias", output, as_json)
+    folder, read = _opened(problem, output, ("bias",), overwrite, answer)
+    return answer.after(lambda: _bias(read, pairs, folder, answer))
 
 
 @app.command
@@ -285,10 +307,14 @@ def _read(path: Path, kinds: tuple[str, ...]) -> "Problem":
     from widelimit.problem import Problem
 
     problem = Problem.from_file(path)
-    if {"networks", "fluctuations"} & set(kinds) and problem.networks is None:
+    if {"networks", "fluctuations", "bias"} & set(kinds) and problem.networks is None:
         raise ProblemError(["networks: is missing; give at least networks.widths"], str(path))
     if {"limit", "fluctuations"} & set(kinds):
         problem.require_finite_data()
+    if "bias" in kinds:
+        from widelimit.bias import check_halves
+
+        check_halves(problem)
     if "limit" in kinds and problem.limit.memory is not None:
         from widelimit.limit import check_memory
 
@@ -372,6 +398,22 @@ def _fluctuations(
             if scatter.std == scatter.std
             else f"          width {name:>5}: none after t = {scatter.until:.3g}"
         )
+
+
+def _bias(problem: "Problem", pairs: int, folder: "RunFolder", answer: _Answer) -> None:
+    from widelimit.bias import measure_bias
+
+    started = time.perf_counter()
+    found = measure_bias(problem, pairs=pairs)
+    seconds = time.perf_counter() - started
+    folder.save_bias(found, seconds)
+    answer.warn(found.warnings)
+    lines = found.at_the_end()
+    answer.own["pairs"] = pairs
+    answer.own["bias_rms"] = {shape_name(line.widths): line.bias for line in lines}
+    answer.own["risk_shift"] = {shape_name(line.widths): line.risk for line in lines}
+    answer.lines += [f"mean of networks minus the limit at the end   [{seconds:.1f} s]"]
+    answer.lines += bias_lines(lines, pairs)
 
 
 def _width(problem: "Problem", rms: float, at: float | None, check: bool, answer: _Answer) -> None:

@@ -83,7 +83,7 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     rms = np.sqrt(squared.mean(axis=1))
     rms_se = _standard_error(squared) / np.maximum(2 * rms, np.finfo(float).tiny)
     spread, spread_se = _spread(values)
-    offset, offset_se = _offset(values, f.values)
+    apart, apart_se = offset(values, f.values)
     error = np.sqrt((limit.dataset["output_error"].values ** 2).mean(axis=(-2, -1)))
     growing = [n is None for n in networks.problem.network.finite_widths]
     shapes = d["widths"].values[:, growing]
@@ -96,8 +96,8 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
         rms_se=rms_se.T.tolist(),
         spread=spread.T.tolist(),
         spread_se=spread_se.T.tolist(),
-        offset=offset.T.tolist(),
-        offset_se=offset_se.T.tolist(),
+        offset=apart.T.tolist(),
+        offset_se=apart_se.T.tolist(),
         exponent=[fit if isinstance(fit, dict) else None for fit in fits],
         exponent_reason=[fit if isinstance(fit, str) else None for fit in fits],
         limit_error=error.tolist(),
@@ -133,10 +133,13 @@ def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return spread, error / np.maximum(2 * spread, np.finfo(float).tiny)
 
 
-def _offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """RMS of E_s f_s − f without the bias that averaging S noisy seeds adds to its square.
+def offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """RMS over outputs of E_s f_s − f, and its standard error, both `(width, time)`.
 
-    With distances δ_s = f_s − f: mean over x of (Σ_{s≠r} δ_s δ_r) / (S(S−1)) estimates the
+    `values (width, seed, time, input, channel)` are the f_s. The square is without the bias that
+    averaging S noisy seeds adds to it:
+
+    with distances δ_s = f_s − f: mean over x of (Σ_{s≠r} δ_s δ_r) / (S(S−1)) estimates the
     square without bias; its standard error is the jackknife's over seeds.
     """
     seeds = values.shape[1]
@@ -155,10 +158,10 @@ def _offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
     deviation = left_out - left_out.mean(axis=0)
     square_se = np.sqrt((seeds - 1) / seeds * (deviation**2).sum(axis=0))
-    offset = np.sqrt(np.maximum(whole, 0.0))
+    size = np.sqrt(np.maximum(whole, 0.0))
     # d√q = dq / 2√q where q is resolved; else √(its error) bounds what may hide below it.
-    return offset, np.where(
-        whole > square_se, square_se / (2 * np.maximum(offset, 1e-300)), np.sqrt(square_se)
+    return size, np.where(
+        whole > square_se, square_se / (2 * np.maximum(size, 1e-300)), np.sqrt(square_se)
     )
 
 

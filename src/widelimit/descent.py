@@ -2,7 +2,8 @@
 
     θ ← θ − ε ξ(kε) · multiplier · ∇_θ ℓ(f(x_k), y_k),   clock t = k ε
 
-All parameters move at once, from their old values. Steps run in compiled blocks.
+All parameters move at once, from their old values. Steps run in compiled blocks. A network draws
+its data from a stream with a key of its own, or from several streams that take turns.
 """
 
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from widelimit.neurons import Ensemble, Parameters, Rates
 from widelimit.population import Population
 
 BLOCK = 512
-"""Most steps in one compiled call."""
+"""Most steps of each stream of data in one compiled call."""
 
 
 class Fresh(NamedTuple):
@@ -77,12 +78,20 @@ class Sampling(NamedTuple):
 @eqx.filter_jit
 def draw(
     sampling: Sampling,
-    keys: Key[Array, " seeds"],
+    keys: Key[Array, "seeds streams"],
     weights: Float[Array, " points"],
     first: ArrayLike,
 ) -> Int[Array, "seeds steps batch"]:
-    """`sampling.rows` for many networks; compiled once for all widths."""
-    return jax.vmap(lambda key: sampling.rows(key, weights, first))(keys)
+    """`sampling.rows` for many networks, their streams in turn; compiled once for all widths.
+
+    `first` counts the steps of one stream.
+    """
+
+    def of_one(own: Key[Array, " streams"]) -> Int[Array, "steps batch"]:
+        rows = jax.vmap(lambda key: sampling.rows(key, weights, first))(own)
+        return jnp.swapaxes(rows, 0, 1).reshape(-1, sampling.size)
+
+    return jax.vmap(of_one)(keys)
 
 
 @eqx.filter_jit
@@ -91,14 +100,14 @@ def descend(
     rates: Rates,
     data: Batch | Fresh,
     ensembles: Ensemble,
-    own: Int[Array, "seeds steps batch"] | Key[Array, " seeds"] | None,
+    own: Int[Array, "seeds steps batch"] | Key[Array, "seeds streams"] | None,
     count: Array,
     step: Array,
     first: ArrayLike = 0,
 ) -> Ensemble:
     """`count` steps of size `step` = ε for a batch of networks.
 
-    `own` is what each network draws its data with: rows of the data set, or a key for fresh
+    `own` is what each network draws its data with: rows of the data set, or keys for fresh
     points; None where every step takes the whole data set. Steps are counted from `first` on:
     learning rates are ξ(kε).
     """
@@ -122,7 +131,8 @@ def _batch(
     """The data of step `first + k` of one network."""
     if isinstance(data, Fresh):
         assert own is not None
-        return data.batch(own, first + k, dtype)
+        step, streams = first + k, len(own)
+        return data.batch(own[step % streams], step // streams, dtype)
     return data if own is None else _picked(data, own[k])
 
 

@@ -178,19 +178,11 @@ def predict_fluctuations(
     True
     """
     problem.require_finite_data()
-    problem = _with_widths(problem, widths)
+    problem = problem.with_widths(widths)
     with jax.enable_x64(True):
         prediction = _Prediction(problem, tolerance, covariance, progress)
         with prediction.work.bar:
             return prediction.made()
-
-
-def _with_widths(problem: Problem, widths: Sequence[int | Sequence[int]] | None) -> Problem:
-    if widths is not None:
-        return problem.with_changes(networks={"widths": list(widths)})
-    if problem.networks is None:
-        raise ValueError("the problem has no [networks] section: give widths")
-    return problem
 
 
 class _Prediction:

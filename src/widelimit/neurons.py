@@ -7,6 +7,7 @@ them along and do not feel them.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -99,19 +100,19 @@ class Ensemble(eqx.Module):
         """The first neurons of each layer, their weights scaled to sum to 1."""
         if tuple(counts) == self.sizes:
             return self
-        chosen = self._cut([slice(n) for n in counts])
+        chosen = self.cut([slice(n) for n in counts])
         return Ensemble(tuple(w / w.sum() for w in chosen.weights), chosen.parameters)
 
     def last(self, counts: Sequence[int]) -> "Ensemble":
         """The last neurons of each layer, equal weights in place of their own (tracers' are 0)."""
-        chosen = self._cut([slice(m - n, m) for m, n in zip(self.sizes, counts, strict=True)])
+        chosen = self.cut([slice(m - n, m) for m, n in zip(self.sizes, counts, strict=True)])
         weights = tuple(
             np.full(n, 1 / n, w.dtype) for n, w in zip(counts, chosen.weights, strict=True)
         )
         return Ensemble(weights, chosen.parameters)
 
-    def _cut(self, cut: Sequence[slice]) -> "Ensemble":
-        """Some neurons of each layer, and the weights that join them."""
+    def cut(self, cut: Sequence[slice]) -> "Ensemble":
+        """Some neurons of each layer, with their weights, and what joins them."""
         p = self.parameters
         weights = tuple(w[c] for w, c in zip(self.weights, cut, strict=True))
         parameters = Parameters(
@@ -160,36 +161,95 @@ def sampled_network(
     frequencies: the same law of networks, at the cost of the atoms. `given` holds the labels of
     layers that are not to be drawn.
     """
-    marks = network.marks(inputs, channels)
     kinds = neuron_kinds(network, widths, inputs, channels)
-    sizes = held_sizes(kinds, widths)
+    drawn = _drawn(key, network, widths, 1, kinds, (inputs, channels), dtype, given)
+    return Ensemble(tuple(share[0] for share in drawn.shares), drawn.parameters), drawn.points
+
+
+def coupled_networks(
+    key: PRNGKeyArray,
+    network: Network,
+    widths: tuple[int, ...],
+    inputs: int,
+    channels: int,
+    dtype: DTypeLike,
+) -> tuple[tuple[Ensemble, Ensemble], Ensemble]:
+    """Two independent networks of these widths, and the one twice as wide that is both of them.
+
+    The wide network has the neurons of both, the weights that join neurons of one half are that
+    half's, and those between the halves are drawn in addition: every one of the three has the law
+    of a sampled network of its widths. A layer that is held as kinds of neurons has the same
+    kinds in all three, with the halves' frequencies and with their mean.
+    """
+    kinds = neuron_kinds(network, widths, inputs, channels)
+    drawn = _drawn(key, network, widths, 2, kinds, (inputs, channels), dtype, None)
+    first, second = (
+        Ensemble(tuple(share[half] for share in drawn.shares), drawn.parameters).cut(
+            [
+                slice(half * n, (half + 1) * n) if kind is None else slice(None)
+                for n, kind in zip(widths, kinds, strict=True)
+            ]
+        )
+        for half in range(2)
+    )
+    whole = Ensemble(tuple(share.mean(0) for share in drawn.shares), drawn.parameters)
+    return (first, second), whole
+
+
+class _Draw(NamedTuple):
+    """A network that is the union of several parts, drawn from the initial laws."""
+
+    parameters: Parameters
+    shares: tuple[Float[Array, "parts _"], ...]
+    """Per layer the neurons' weights in each part; their mean is that in the union."""
+    points: tuple[Numbers, ...]
+    """The neurons' labels."""
+
+
+def _drawn(
+    key: PRNGKeyArray,
+    network: Network,
+    widths: tuple[int, ...],
+    parts: int,
+    kinds: Sequence[Nodes | None],
+    dims: tuple[int, int],
+    dtype: DTypeLike,
+    given: Sequence[Numbers | None] | None,
+) -> _Draw:
+    """The union of `parts` networks of these widths; `kinds` are those of one of them."""
+    total, independent = tuple(parts * width for width in widths), list(network.independent)
+    sizes = held_sizes(kinds, total)
     normals_key, *kind_keys = jax.random.split(key, len(widths) + 1)
-    given = given or [None] * len(widths)
+    layers = list(zip(network.marks(*dims), kinds, given or [None] * len(widths), strict=True))
     shapes = [
         (width, coordinates(mark) if atoms is None and fixed is None else 0)
-        for mark, width, atoms, fixed in zip(marks, widths, kinds, given, strict=True)
+        for width, (mark, atoms, fixed) in zip(total, layers, strict=True)
     ]
-    drawn = list(network.independent)
-    z = _normals(normals_key, [*shapes, *((sizes[k], sizes[k + 1]) for k in drawn)], dtype)
-    edges = dict(zip(drawn, z[len(widths) :], strict=True))
-    points, weights = [], []
-    for layer, (mark, width, atoms, fixed) in enumerate(
-        zip(marks, widths, kinds, given, strict=True)
-    ):
+    z = _normals(normals_key, [*shapes, *((sizes[k], sizes[k + 1]) for k in independent)], dtype)
+    edges = dict(zip(independent, z[len(widths) :], strict=True))
+    points, shares = [], []
+    for layer, (mark, atoms, fixed) in enumerate(layers):
         if atoms is None:
             points.append(image(mark, z[layer]) if fixed is None else jnp.asarray(fixed, dtype))
-            weights.append(jnp.full(width, 1 / width, dtype))
+            own = jnp.eye(parts, dtype=dtype) / widths[layer]
+            shares.append(jnp.repeat(own, widths[layer], axis=1))
         else:
             points.append(jnp.asarray(atoms.points, dtype))
-            law = jnp.asarray(atoms.weights, dtype)
-            counts = jax.random.multinomial(kind_keys[layer], width, law, dtype=dtype)
-            weights.append(counts / width)
+            shares.append(_frequencies(kind_keys[layer], atoms, widths[layer], parts, dtype))
 
     def between(pair: int, law: Law) -> Numbers:
         return jnp.asarray(law.transform(edges[pair]))
 
-    parameters = _parameters(network, points, between, inputs, channels)
-    return Ensemble(tuple(weights), parameters), tuple(points)
+    parameters = _parameters(network, points, between, *dims)
+    return _Draw(parameters, tuple(shares), tuple(points))
+
+
+def _frequencies(
+    key: PRNGKeyArray, kinds: Nodes, width: int, parts: int, dtype: DTypeLike
+) -> Float[Array, "parts kinds"]:
+    """How often each kind occurs among `width` neurons, for independent layers."""
+    law, shape = jnp.asarray(kinds.weights, dtype), (parts, len(kinds.weights))
+    return jax.random.multinomial(key, width, law, shape=shape, dtype=dtype) / width
 
 
 def neuron_kinds(
@@ -221,6 +281,11 @@ def weight_noise(
 def held_sizes(kinds: Sequence[Nodes | None], widths: tuple[int, ...]) -> list[int]:
     """How many weighted neurons stand for each layer of a network."""
     return [n if k is None else len(k.weights) for n, k in zip(widths, kinds, strict=True)]
+
+
+def floats_held(sizes: Sequence[int], inputs: int, channels: int) -> int:
+    """How many weights join so many neurons a layer, inputs and outputs included."""
+    return sum(a * b for a, b in pairwise([inputs, *sizes, channels]))
 
 
 def _normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, int]], dtype: DTypeLike) -> list[Array]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -307,6 +307,17 @@ class Problem(BaseModel):
         for name, value in sections.items():
             raw[name] = {**raw.get(name, {}), **value} if isinstance(value, Mapping) else value
         return type(self).from_dict(raw, self._folder)
+
+    def with_widths(self, widths: Sequence[int | Sequence[int]] | None) -> "Problem":
+        """The problem with networks of these widths; None leaves those that it has.
+
+        Raises `ValueError` if there are none.
+        """
+        if widths is not None:
+            return self.with_changes(networks={"widths": list(widths)})
+        if self.networks is None:
+            raise ValueError("the problem has no [networks] section: give widths")
+        return self
 
     @property
     def dataset(self) -> Dataset:

@@ -13,14 +13,25 @@ from typing import Any
 
 import xarray as xr
 
+from widelimit.bias import Bias
 from widelimit.comparison import Comparison
 from widelimit.errors import RunFolderError
 from widelimit.fluctuations import Fluctuations
 from widelimit.problem import Problem
 from widelimit.trajectory import Trajectory
 
-FILES = {"limit": "limit.nc", "networks": "networks.nc", "fluctuations": "fluctuations.nc"}
-COMMANDS = {"limit": "solve", "networks": "train", "fluctuations": "fluctuations"}
+FILES = {
+    "limit": "limit.nc",
+    "networks": "networks.nc",
+    "fluctuations": "fluctuations.nc",
+    "bias": "bias.nc",
+}
+COMMANDS = {
+    "limit": "solve",
+    "networks": "train",
+    "fluctuations": "fluctuations",
+    "bias": "bias",
+}
 """Which command makes which result."""
 STATES = "states.nc"
 CLAIMS = "claims.json"
@@ -30,6 +41,7 @@ SECTIONS = {
     "limit": ("seed", "network", "data", "training", "limit", "observe"),
     "networks": ("seed", "network", "data", "training", "networks", "observe"),
     "fluctuations": ("seed", "network", "data", "training", "networks", "observe"),
+    "bias": ("seed", "network", "data", "training", "networks", "observe"),
 }
 """The parts of a problem that a result depends on."""
 
@@ -115,7 +127,11 @@ class RunFolder:
         """Write fluctuations.nc, the problem and the provenance."""
         self._save(found, "fluctuations", seconds)
 
-    def _save(self, result: Trajectory | Fluctuations, kind: str, seconds: float) -> None:
+    def save_bias(self, found: Bias, seconds: float) -> None:
+        """Write bias.nc, the problem and the provenance."""
+        self._save(found, "bias", seconds)
+
+    def _save(self, result: Trajectory | Fluctuations | Bias, kind: str, seconds: float) -> None:
         problem, attrs = result.problem, result.dataset.attrs
         digest = problem.digest(*SECTIONS[kind])
         dataset = result.dataset.assign_attrs(
@@ -145,6 +161,11 @@ class RunFolder:
         """Read predicted fluctuations back. Raises `RunFolderError` if they are not here."""
         dataset = self._dataset("fluctuations")
         return Fluctuations(self.problem(), dataset)
+
+    def load_bias(self) -> Bias:
+        """Read the measured bias back. Raises `RunFolderError` if it is not here."""
+        dataset = self._dataset("bias")
+        return Bias(self.problem(), dataset)
 
     def _dataset(self, kind: str) -> xr.Dataset:
         if not self.has(kind):

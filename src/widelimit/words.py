@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from widelimit.bias import Shift
     from widelimit.comparison import Comparison
     from widelimit.planner import Plan
     from widelimit.trajectory import Trajectory
@@ -48,6 +49,16 @@ def validity_lines(ends: dict[str, float | None]) -> list[str]:
         for name, until in ends.items()
     )
     return [f"          describes networks, by width, until {said}"]
+
+
+def bias_lines(lines: Sequence["Shift"], pairs: int) -> list[str]:
+    """The measured bias of outputs and risk by width."""
+    return [
+        f"          width {shape_name(line.widths):>5}: outputs {line.bias:.2g} ± "
+        f"{line.bias_se:.1g} (RMS over inputs, standard error), risk {line.risk:+.3g} ± "
+        f"{line.risk_error:.1g} (95 %); measured with {pairs} pairs"
+        for line in lines
+    ]
 
 
 def plan_lines(plan: "Plan") -> list[str]:

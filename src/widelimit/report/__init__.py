@@ -31,6 +31,7 @@ def render_report(folder: "RunFolder") -> str:
     networks = folder.load("networks") if folder.has("networks") else None
     comparison = compare(limit, networks) if networks is not None else None
     fluctuations = folder.load_fluctuations() if folder.has("fluctuations") else None
+    bias = folder.load_bias() if folder.has("bias") else None
     shown = [limit] if networks is None else [limit, networks]
     states = limit.states.copy()
     if networks is not None:
@@ -51,6 +52,7 @@ def render_report(folder: "RunFolder") -> str:
         network_rows=tables.network_rows(networks, comparison) if networks and comparison else [],
         fit_rows=tables.fit_rows(comparison) if comparison else [],
         scatter_rows=tables.scatter_rows(fluctuations, comparison) if fluctuations else [],
+        **(tables.bias_table(bias) if bias else {}),
         claims=[_claim(claim) for claim in claims],
         problem_file=limit.problem.to_toml(),
         provenance=folder.provenance(),

@@ -1,7 +1,10 @@
 """The tables of the report, as rows of text."""
 
+from typing import Any
+
 import numpy as np
 
+from widelimit.bias import Bias
 from widelimit.comparison import Comparison
 from widelimit.fluctuations import Fluctuations
 from widelimit.trajectory import Trajectory
@@ -30,6 +33,19 @@ def scatter_rows(fluctuations: Fluctuations, comparison: Comparison | None) -> l
             predicted = f"none after t = {scatter.until:.3g}"
         rows.append([shape_name(scatter.widths), predicted, found, scatter.sources()])
     return rows
+
+
+def bias_table(bias: Bias) -> dict[str, Any]:
+    """Measured shifts of the mean output and of the mean risk at the last time, by width."""
+    rows = [
+        [
+            shape_name(shift.widths),
+            f"{number(shift.bias)} ± {number(shift.bias_se, 1)}",
+            f"{shift.risk:+.3g} ± {shift.risk_error:.1g}",
+        ]
+        for shift in bias.at_the_end()
+    ]
+    return {"bias_rows": rows, "pairs": int(bias.dataset.attrs["pairs"])}
 
 
 def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
