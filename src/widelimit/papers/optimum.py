@@ -61,7 +61,8 @@ class Optimum:
     def covariance(self, time: float, noise: float) -> np.ndarray:
         """Cov O_t, `(input, input)`, for noise v/b (0 for gradient flow).
 
-        Σ' = −AΣ − ΣAᵀ + Q by Van Loan's block exponential.
+        Σ' = −AΣ − ΣAᵀ + Q by Van Loan's block exponential, which also holds growing modes: good
+        to rounding for times of some multiples of 1/|A| (|A| is about 1), not for late ones.
         """
         count = len(INPUTS)
         drift = np.zeros_like(self.kernel)
