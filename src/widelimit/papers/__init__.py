@@ -16,6 +16,7 @@ Effort = Literal["smoke", "quick", "full"]
 
 PAPERS = {
     "one-hidden-layer": "one hidden layer, law of large numbers (Sirignano & Spiliopoulos 2020)",
+    "central-limit": "fluctuations (Sirignano & Spiliopoulos 2020, CLT; Pham & Nguyen 2021)",
     "deep": "two and three hidden layers, limits in sequence (Sirignano & Spiliopoulos 2022)",
     "neuronal-embedding": "any depth, coupling by labels (Nguyen & Pham 2023; Pham & Nguyen 2021)",
     "landscape": "two layers, isotropic Gaussians (Mei, Montanari & Nguyen 2018)",
