@@ -38,7 +38,6 @@ import xarray as xr
 from jaxtyping import Array, Key
 from tqdm import tqdm
 
-from widelimit.comparison import offset
 from widelimit.course import Course, in_groups, network_keys
 from widelimit.errors import ProblemError
 from widelimit.networks import facts_of_training
@@ -46,7 +45,7 @@ from widelimit.neurons import Ensemble, coupled_networks, floats_held, held_size
 from widelimit.problem import Problem
 from widelimit.progress import progress_bar
 from widelimit.system import System
-from widelimit.trajectory import network_dataset, replicate_half_width
+from widelimit.trajectory import network_dataset, offset, replicate_half_width
 
 PAIRS = 64
 """How many pairs of networks are trained if nothing is said."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import stdtrit
 
-from widelimit.trajectory import Trajectory
+from widelimit.trajectory import Trajectory, offset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,38 +131,6 @@ def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     deviation = left_out - left_out.mean(axis=1, keepdims=True)
     error = np.sqrt((seeds - 1) / seeds * (deviation**2).sum(axis=1))
     return spread, error / np.maximum(2 * spread, np.finfo(float).tiny)
-
-
-def offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """RMS over outputs of E_s f_s − f, and its standard error, both `(width, time)`.
-
-    `values (width, seed, time, input, channel)` are the f_s. The square is without the bias that
-    averaging S noisy seeds adds to it:
-
-    with distances δ_s = f_s − f: mean over x of (Σ_{s≠r} δ_s δ_r) / (S(S−1)) estimates the
-    square without bias; its standard error is the jackknife's over seeds.
-    """
-    seeds = values.shape[1]
-    if seeds < 3:
-        shape = values.shape[0], values.shape[2]
-        return np.full(shape, np.nan), np.full(shape, np.nan)
-    delta = values - f
-    total, own = delta.sum(axis=1), (delta**2).mean(axis=(-2, -1))
-
-    def square(sum_: np.ndarray, own_sum: np.ndarray, count: int) -> np.ndarray:
-        return ((sum_**2).mean(axis=(-2, -1)) - own_sum) / (count * (count - 1))
-
-    whole = square(total, own.sum(axis=1), seeds)
-    left_out = np.stack(
-        [square(total - delta[:, s], own.sum(axis=1) - own[:, s], seeds - 1) for s in range(seeds)]
-    )
-    deviation = left_out - left_out.mean(axis=0)
-    square_se = np.sqrt((seeds - 1) / seeds * (deviation**2).sum(axis=0))
-    size = np.sqrt(np.maximum(whole, 0.0))
-    # d√q = dq / 2√q where q is resolved; else √(its error) bounds what may hide below it.
-    return size, np.where(
-        whole > square_se, square_se / (2 * np.maximum(size, 1e-300)), np.sqrt(square_se)
-    )
 
 
 def _fitted(

@@ -30,6 +30,7 @@ import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 from jaxtyping import Array
+from scipy.special import stdtrit
 
 from widelimit.flow import advance_one, follow
 from widelimit.integration import Integrator
@@ -38,7 +39,7 @@ from widelimit.network import Network
 from widelimit.neurons import Ensemble, weight_noise
 from widelimit.problem import Problem
 from widelimit.system import System, outputs
-from widelimit.trajectory import Trajectory, replicate_half_width
+from widelimit.trajectory import Trajectory, offset, replicate_half_width
 
 COPIES = 32
 """Of all kinds of neurons of a layer together there are at least so many copies, of each two."""
@@ -176,16 +177,18 @@ def _by_proportion(work: Integrator, shapes: Sequence[tuple[int, ...]]) -> xr.Da
 
 @dataclass(frozen=True)
 class _Samples:
-    """What replicates have shown for networks of one shape, `(replicate, time)` each.
+    """What replicates have shown for networks of one shape.
 
-    Mean squares over observed outputs of the limit, of what labels move and of what differences
-    move; and the mean square of the differences themselves.
+    Mean squares `(replicate, time)` of the limit's observed outputs, of what labels move them by,
+    and of the differences between copies; RMS `(time,)` of what differences move outputs by in the
+    mean over replicates, and its 95 % half-width.
     """
 
     signal: np.ndarray
     band: np.ndarray
-    departure: np.ndarray
     spread: np.ndarray
+    departure: np.ndarray
+    departure_error: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -215,8 +218,10 @@ class _Differences:
         base, _ = self.solved(False, False)
         labels, _ = self.solved(True, False)
         different, spread = (base, np.zeros(base.shape[:2])) if single else self.solved(False, True)
-        moved = mean_square(labels - base), mean_square(different - base)
-        return _Samples(mean_square(base), *moved, spread)
+        (departure,), (error,) = offset((different - base)[None], np.zeros(base.shape[1:]))
+        half_width = stdtrit(REPLICATES - 1, 0.975) * error
+        band = _mean_square(labels - base)
+        return _Samples(_mean_square(base), band, spread, departure, half_width)
 
     def solved(self, labels: bool, different: bool) -> tuple[np.ndarray, np.ndarray]:
         """Observed outputs `(replicate, time, input, channel)`, and the mean square differences."""
@@ -283,7 +288,7 @@ def _centred(rng: np.random.Generator, shape: tuple[int, ...], copies: int) -> n
     return centred.reshape(shape) * math.sqrt(copies / max(1, copies - 1))
 
 
-def mean_square(values: np.ndarray) -> np.ndarray:
+def _mean_square(values: np.ndarray) -> np.ndarray:
     """The mean square over observed inputs and channels (the last two axes)."""
     return (values**2).mean(axis=(-2, -1))
 
@@ -303,10 +308,13 @@ def _spread(system: System, ensemble: Ensemble, copies: tuple[int, ...]) -> Arra
 def _distances(samples: _Samples, times_wider: float, times: np.ndarray) -> xr.Dataset:
     """Distances of networks that are so many times narrower than those of the samples.
 
-    Mean squares of what labels move are ∝ 1/n, of what differences move ∝ 1/n².
+    What labels move falls like n^(-1/2), what differences move like 1/n.
     """
-    band, band_error = _root(samples.band * times_wider)
-    departure, departure_error = _root(samples.departure * times_wider**2)
+    band = np.sqrt(samples.band.mean(axis=0) * times_wider)
+    band_error = replicate_half_width(samples.band) * times_wider / (2 * np.where(band, band, 1.0))
+    departure, departure_error = (
+        found * times_wider for found in (samples.departure, samples.departure_error)
+    )
     signal = float(np.sqrt(samples.signal.mean(axis=0)).max())
     gain = np.sqrt(samples.spread / np.where(samples.spread[:, :1] > 0, samples.spread[:, :1], 1))
     series = {
@@ -334,9 +342,3 @@ def _crossing(times: np.ndarray, values: np.ndarray, level: ArrayLike) -> float:
         return math.inf
     k = reached[0]
     return float(np.interp(0.0, above[k - 1 : k + 1], times[k - 1 : k + 1]) if k else times[0])
-
-
-def _root(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Root of a mean over replicates `(replicate, time)`, and its 95 % half-width."""
-    root = np.sqrt(squares.mean(axis=0))
-    return root, replicate_half_width(squares) / (2 * np.where(root > 0, root, 1.0))
