@@ -274,3 +274,44 @@ def test_networks_scatter_as_predicted(depth, method):
         ratio = np.sqrt((measured.sel(time=t) ** 2).mean() / (at.output_std**2).mean()).item()
         print(f"\ndepth {depth}, {method}, t = {t}: {ratio:.3f} in {low:.3f} … {high:.3f}", end="")
         assert low < ratio < high
+
+
+def covered_problems():
+    """Twenty problems: three depths, two methods, three sets of data; two of digits."""
+    for seed in range(3):
+        for depth in (1, 2, 3):
+            for method in ("flow", "sgd"):
+                yield f"depth {depth}, {method}, data {seed}", small_problem(
+                    depth, data=table(points=16, seed=seed), training={"horizon": 1.5},
+                    observe={"times": [0.75, 1.5]},
+                    networks={"widths": [256], "seeds": 200, "method": method},
+                )  # fmt: skip
+    images = Problem.from_dict({
+        "network": {"activations": ["tanh"] * 2}, "data": {"source": "digits"},
+        "training": {"horizon": 2.0},
+    }).dataset.inputs[:5]  # fmt: skip
+    for method in ("flow", "sgd"):
+        yield f"digits, {method}", small_problem(
+            2, data={"source": "digits"}, training={"horizon": 2.0},
+            observe={"times": [2.0], "inputs": images.tolist()}, limit={"precision": "float32"},
+            networks={"widths": [256], "seeds": 40, "method": method, "precision": "float32"},
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_bands_cover_networks():
+    """Nominal 90 % bands cover 87 … 93 % of networks on average over problems, each at least 80 %.
+
+    Coverage of a problem is the mean over networks of the share of outputs inside.
+    """
+    found = []
+    for name, problem in covered_problems():
+        std = predict_fluctuations(problem, tolerance=0.05, progress=False).dataset.output_std
+        limit, networks = (run(problem, progress=False).dataset.output for run in (solve, train))
+        inside = np.abs(networks - limit) <= 1.645 * std
+        assert std.notnull().all()
+        found.append(float(inside.mean()))
+        print(f"\n{name}: {found[-1]:.1%}", end="", flush=True)
+    assert len(found) == 20
+    assert min(found) >= 0.8
+    assert 0.87 <= np.mean(found) <= 0.93

@@ -1,6 +1,7 @@
 """Until when the limit describes networks: closed forms, sampled networks, and what is refused."""
 
 import numpy as np
+import pytest
 import xarray as xr
 from scipy.integrate import solve_ivp
 
@@ -131,3 +132,39 @@ def test_commands_tell_until_when(tmp_path, capfd):
     assert refused[0].any()
     assert any("no standard deviations after" in warning for warning in found.warnings)
     assert (d.variance.notnull()).all()
+
+
+@pytest.mark.slow
+def test_networks_leave_digits_when_predicted():
+    """Three hidden layers on digits: networks of three widths leave within 15 % of t*.
+
+    A network has left when its RMS distance from the limit is `left`; the mean square over a few
+    networks is taken. (equations.md §6: laws N(0, 1), N(0.5, 1), N(1, 1), gradient flow.)
+    """
+    normal = {"law": "normal", "std": 1.0}
+    problem = Problem.from_dict({
+        "network": {
+            "activations": ["tanh"] * 3,
+            "initial": {
+                "input": normal, "hidden": normal | {"mean": 0.5}, "readout": normal | {"mean": 1},
+            },
+        },
+        "data": {"source": "digits"},
+        "training": {"horizon": 80.0},
+        "observe": {"times": list(np.arange(0.0, 80.5, 2.5))},
+        "limit": {"precision": "float32"},
+        "networks": {"widths": [64, 256, 1024], "method": "flow", "precision": "float32"},
+    })  # fmt: skip
+    found = predict_validity(problem, progress=False).dataset
+    limit = solve(problem, progress=False).dataset
+    for width, seeds in [(64, 8), (256, 4), (1024, 2)]:
+        asked = problem.with_changes(networks={"widths": [width], "seeds": seeds})
+        off = train(asked, progress=False).dataset.output.isel(width=0) - limit.output
+        rms = np.sqrt((off**2).mean(["seed", "input", "channel"]))
+        at = found.sel(width=width)
+        k = int(np.argmax(rms.values > float(at.left)))
+        (t0, t1), (r0, r1) = limit.time.values[k - 1 : k + 1], np.log(rms.values[k - 1 : k + 1])
+        left = t0 + (t1 - t0) * (np.log(float(at.left)) - r0) / (r1 - r0)
+        until = float(at.describes_until)
+        print(f"\nwidth {width}: networks leave at {left:.1f}, predicted {until:.1f}", end="")
+        assert abs(until / left - 1) < 0.15
