@@ -120,11 +120,13 @@ def test_progress_is_silent_without_a_terminal(finished_run):
 def test_fluctuations_and_a_width_are_predicted(tmp_path, capfd):
     path, run = tmp_path / "p.toml", tmp_path / "run"
     path.write_text(quick_problem(title="quick").to_toml(), encoding="utf-8")
-    status, out, _ = called(capfd, "fluctuations", path, "-o", run, "--json")
+    status, out, _ = called(capfd, "fluctuations", path, "-o", run, "--paths", 3, "--json")
     answer = json.loads(out)
     assert status == 0
     assert set(answer) >= HEAD
     with xr.open_dataset(run / "fluctuations.nc") as found:
+        assert found.path.dims == ("width", "sample", "time", "input", "channel")
+        assert found.sizes["sample"] == 3
         std = found.output_std.isel(time=-1)
         expected = np.sqrt((std**2).mean(["input", "channel"])).values
     assert list(answer["output_std"].values()) == pytest.approx(expected.tolist())

@@ -65,7 +65,7 @@ def test_text_of_the_problem_file_is_escaped(text):
 
 def test_a_script_in_the_data_of_the_page_cannot_close_its_element(folder, monkeypatch):
     titles = {"input": "</script><b>{}", "readout": "r"}
-    monkeypatch.setattr("widelimit.report.pictures._TITLES", titles)
+    monkeypatch.setattr("widelimit.report.laws._TITLES", titles)
     page = render_report(RunFolder(folder))
     assert "</script><b>" not in page
     assert page.count("</script>") == 1

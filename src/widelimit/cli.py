@@ -66,6 +66,9 @@ def fluctuations(
     covariance: Annotated[
         bool, Parameter(negative=(), help="Also covariances of all pairs of outputs.")
     ] = False,
+    paths: Annotated[
+        int, Parameter(help="Also so many sample paths.", validator=validators.Number(gte=0))
+    ] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> int:
@@ -75,7 +78,7 @@ def fluctuations(
     """
     answer = Answer("fluctuations", output, as_json)
     folder, read = stages.opened(problem, output, ("fluctuations",), overwrite, answer)
-    return answer.after(lambda: stages.fluctuations(read, covariance, folder, answer))
+    return answer.after(lambda: stages.fluctuations(read, covariance, paths, folder, answer))
 
 
 @app.command

@@ -9,6 +9,7 @@ which is solved for n. The step ε is 1/n or a number, as the problem says.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -17,6 +18,8 @@ from widelimit.fluctuations import factors, predict_fluctuations
 from widelimit.limit import solve
 from widelimit.networks import train
 from widelimit.problem import NetworkSettings, Problem
+from widelimit.validity import has_collapsed, predict_validity
+from widelimit.words import shape_name
 
 LARGEST_BATCH = 1024
 """Batches up to this size are looked at for one with which training costs less."""
@@ -97,7 +100,8 @@ def plan_width(
     possible = [choice for choice, _ in planned if choice is not None]
     choices = tuple(replace(c, work=c.work / possible[0].work) for c in possible)
     error = 2 * float(found.dataset.attrs["error"])
-    return Plan(rms, float(d.time), choices, planned[0][1], error, tuple(found.warnings))
+    notes = [*found.warnings, *_leaving(problem, choices, time)]
+    return Plan(rms, float(d.time), choices, planned[0][1], error, tuple(notes))
 
 
 def _asked(problem: Problem, rms: float, time: float) -> tuple[NetworkSettings, float]:
@@ -110,6 +114,18 @@ def _asked(problem: Problem, rms: float, time: float) -> tuple[NetworkSettings, 
         most = problem.training.horizon
         raise ValueError(f"time: found {time}; must be between 0 and the horizon {most:g}")
     return problem.networks, time
+
+
+def _leaving(problem: Problem, choices: Sequence[Choice], time: float) -> list[str]:
+    """A warning if the planned networks scatter by more than their labels say (t_CLT)."""
+    if not choices or not has_collapsed(problem):
+        return []
+    until = float(predict_validity(problem, [choices[0].widths], progress=False).dataset.clt_until)
+    return [] if until >= time else [
+        f"width {shape_name(choices[0].widths)} does not suffice: from t = {until:.3g} on "
+        "differences between neurons that are alike in the limit count for more than what is "
+        "planned with; limit.validity(widths) tells until when wider ones are described"
+    ]  # fmt: skip
 
 
 def check_plan(problem: Problem, plan: Plan, *, progress: bool | None = None) -> Comparison:

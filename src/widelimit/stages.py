@@ -133,12 +133,16 @@ def _described(problem: "Problem", limit: "Trajectory", folder: "RunFolder") -> 
     return found
 
 
-def fluctuations(problem: "Problem", covariance: bool, folder: "RunFolder", answer: Answer) -> None:
+def fluctuations(
+    problem: "Problem", covariance: bool, paths: int, folder: "RunFolder", answer: Answer
+) -> None:
     """Predict fluctuations; fluctuations.nc."""
     from widelimit.fluctuations import predict_fluctuations
 
     started = time.perf_counter()
     found = predict_fluctuations(problem, covariance=covariance)
+    if paths:
+        found.dataset["path"] = found.paths(paths)
     seconds = time.perf_counter() - started
     folder.save_fluctuations(found, seconds)
     answer.warn(found.warnings)

@@ -37,7 +37,7 @@ from widelimit.trajectory import Trajectory
 
 SIZES: dict[Effort, dict] = {
     "quick": {"widths": [8, 20, 50, 128], "seeds": 200},
-    "full": {"widths": [16, 32, 64, 128, 256], "seeds": 600},
+    "full": {"widths": [16, 32, 64, 128, 256], "seeds": 300},
 }
 
 STEPS: dict[Effort, list[float]] = {
