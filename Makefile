@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(BIN)/widelimit demo -o demo-run
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=10
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=25
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -m slow -s

@@ -9,8 +9,18 @@ import jax
 import numpy as np
 import pytest
 
-from widelimit import Problem
-from widelimit.cli import main
+from widelimit.compilation import keep_compiled
+
+# Workers, commands and later runs share compiled code: most of the suite's time is compiling.
+COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(COMPILED)
+keep_compiled()  # for commands; here a plugin has imported JAX before
+jax.config.update("jax_compilation_cache_dir", str(COMPILED))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+from widelimit import Problem  # noqa: E402
+from widelimit.cli import main  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "allow")
 
@@ -33,13 +43,6 @@ def small_problem(depth: int = 1, **sections) -> Problem:
         "networks": {"widths": [8, 16, 32], "seeds": 5},
     }
     return Problem.from_dict({**raw, **sections})
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiled_code(tmp_path_factory):
-    """Commands run by tests share compiled code, in a folder that no other session uses."""
-    folder = tmp_path_factory.getbasetemp().parent / "compiled"  # one for all workers
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
 
 
 @pytest.fixture
