@@ -235,7 +235,7 @@ def test_train_needs_networks():
         train(Problem.from_dict(raw))
 
 
-def exponent_at_the_end(depth, method, widths):
+def exponent_at_the_end(depth, method, widths, tolerance=1e-3):
     """Fitted exponent for four targets at 16 points.
 
     Hidden weights have law N(1, 0.5²). At depth L ≥ 3 corrections of relative order 1/n are large
@@ -251,22 +251,21 @@ def exponent_at_the_end(depth, method, widths):
         network={"activations": ["tanh"] * depth, "initial": hidden},
         data={"source": "table", "inputs": x.tolist(), "targets": np.stack(y, 1).tolist()},
         training={"horizon": 0.5},
-        limit={"tolerance": 1e-3},
+        limit={"tolerance": tolerance},
         networks={"widths": widths, "seeds": 100, "method": method},
         observe={"times": 2},
     )
     return compare(solve(problem, progress=False), train(problem, progress=False)).exponent[-1]
 
 
-@pytest.mark.parametrize("method", ["flow", "sgd"])
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize(("depth", "method"), [(1, "sgd"), (2, "flow"), (3, "sgd")])
 def test_networks_approach_the_limit_as_the_square_root(depth, method):
     """Exponent −1/2 ± 0.1 with 100 seeds (the fit scatters by 0.02 … 0.03; seeds are fixed).
 
-    Up to width 256, with two or three layers to 181, for speed: the slow test goes from 64 to 1,024
-    at every depth.
+    Up to width 256, with two or three layers to 181, and three of six cases, for speed: the slow
+    test goes from 64 to 1,024 in all of them.
     """
-    fit = exponent_at_the_end(depth, method, [32, 91, 256] if depth == 1 else [32, 76, 181])
+    fit = exponent_at_the_end(depth, method, [32, 91, 256] if depth == 1 else [32, 76, 181], 3e-3)
     assert abs(fit["value"] + 0.5) < 0.1
 
 

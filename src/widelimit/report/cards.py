@@ -71,6 +71,7 @@ def _validity(limit: Trajectory) -> Card:
         f"width {shape_name(shape)}: " + ("the end" if np.isinf(until) else f"t = {until:.3g}")
         for shape, until in zip(shapes, ends, strict=True)
     ]
-    first = min(ends)
-    value = "the end" if np.isinf(first) else f"t = {first:.3g}"
-    return {"name": "describes networks until", "value": value, "note": ", ".join(said)}
+    name, first = "describes networks until", min(ends)
+    if np.isinf(first):
+        return {"name": name, "value": "the end", "note": "at all widths"}
+    return {"name": name, "value": f"t = {first:.3g}", "note": ", ".join(said)}
