@@ -317,9 +317,11 @@ def test_many_networks_have_the_bias_that_is_measured(depth, std, method, seed):
     """Two data sets for each law and method, 28 problems; 1,500 networks of width 64 each.
 
     The risk's shift has the sign of E R_n − R wherever that exceeds 3 of its standard errors, and
-    the shifts of the risk and of the mean output along the residual f − y agree within 20 % and 4
-    standard errors of the difference (false alarm 6e-5 each at most).
+    the shifts of the risk and of the mean output along the residual f − y agree within 20 % or 4
+    standard errors of the difference (false alarm 6e-5 each at most). At depth 3 the terms of
+    order 1/n² are 15 … 40 % of the bias at width 64: 3,000 networks of width 128 there.
     """
+    width, count = (2 * WIDTH, 2 * NETWORKS) if depth == 3 else (WIDTH, NETWORKS)
     initial = {} if depth == 1 else {"hidden": {"law": "normal", "mean": 1.0, "std": float(std)}}
     problem = small_problem(
         depth,
@@ -328,7 +330,7 @@ def test_many_networks_have_the_bias_that_is_measured(depth, std, method, seed):
         observe={"times": [3.0]},
         training={"horizon": 3.0},
         limit={"tolerance": 3e-4},
-        networks={"widths": [WIDTH], "seeds": NETWORKS, "method": method},
+        networks={"widths": [width], "seeds": count, "method": method},
     )
     limit = solve(problem, progress=False).dataset.isel(time=0)
     networks = train(problem, progress=False).dataset.isel(time=0, width=0)
@@ -344,7 +346,7 @@ def test_many_networks_have_the_bias_that_is_measured(depth, std, method, seed):
         ),
     }  # fmt: skip
     for name, (ensemble, shift, error) in rows.items():
-        truth, se = float(ensemble.mean()), float(ensemble.std(ddof=1)) / np.sqrt(NETWORKS)
+        truth, se = float(ensemble.mean()), float(ensemble.std(ddof=1)) / np.sqrt(count)
         both = np.hypot(se, float(error) / 1.96)
         print(
             f"\n{depth} layers, std {std}, {method}, data {seed}: {name} {truth:+.5f} ± {se:.5f}, "
@@ -352,4 +354,4 @@ def test_many_networks_have_the_bias_that_is_measured(depth, std, method, seed):
         )  # fmt: skip
         if abs(truth) > 3 * se:
             assert np.sign(truth) == np.sign(float(shift))
-        assert abs(float(shift) - truth) < 0.2 * abs(truth) + 4 * both
+        assert abs(float(shift) - truth) < max(0.2 * abs(truth), 4 * both)
