@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from widelimit.activations import BOUNDED, named
+from widelimit.activations import Activation, is_bounded, is_kinked, named
 from widelimit.meanfield import output, tangent_kernel, velocity
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
@@ -63,19 +63,22 @@ def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[st
 
 
 def _outside_theorems(problem: Problem) -> list[str]:
+    """Activations that the theorems do not cover; functions of one's own are tried out."""
     chosen = dict.fromkeys(problem.network.activations)
-    unbounded = [a for a in chosen if isinstance(a, str) and a not in BOUNDED]
-    own = [
-        f"the activation {named(a)} is a function of your own: whether it is bounded and smooth, "
-        "as the theorems assume, is not checked"
-        for a in chosen
-        if not isinstance(a, str)
+    reasons = {a: _why_outside(a) for a in chosen}
+    return [
+        f"the activation {named(a)} is outside the theorems' assumptions (bounded and smooth): it "
+        f"{why}; the limit is computed, but its existence is not covered by them; tanh, erf or "
+        "sigmoid are"
+        for a, why in reasons.items()
+        if why
     ]
-    return own + [
-        f"the activation {name} is outside the theorems' assumptions (bounded and smooth): the "
-        "limit is computed, but its existence is not covered by them; tanh, erf or sigmoid are"
-        for name in unbounded
-    ]
+
+
+def _why_outside(activation: Activation) -> str:
+    """What a theorem would miss in an activation, or nothing."""
+    faults = ["is not bounded"] if not is_bounded(activation) else []
+    return " and ".join(faults + (["has a slope that jumps"] if is_kinked(activation) else []))
 
 
 def _collapse(problem: Problem, ensemble: Ensemble) -> list[str]:

@@ -4,12 +4,20 @@ import hashlib
 import warnings
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StrictBool,
+    model_validator,
+)
 
 from widelimit.laws import Count, Number, checked_rows, checked_weights
 
@@ -69,6 +77,8 @@ class Points:
 class Source(BaseModel):
     """Where data come from: a source says what its rows are, `load` checks and splits them.
 
+    `classes` says that targets are one column of class labels, numbers or text: they become one-hot
+    rows, the channels being the labels in sorted order.
     `samples` says that the data are a sample of so many points: predicted fluctuations then have
     the source "data". Rows that are given are taken for the population itself (plug-in estimate).
     """
@@ -77,6 +87,7 @@ class Source(BaseModel):
 
     holdout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     samples: Count | None = None
+    classes: StrictBool = False
 
     def rows(self, folder: Path, seed: int) -> Points:
         """All rows of the source, before the holdout is taken; ValueError says what is wrong.
@@ -92,6 +103,8 @@ class Source(BaseModel):
         named) or cannot be read.
         """
         rows = self.rows(folder, seed)
+        if self.classes:
+            rows = _one_hot(rows)
         count = len(rows.inputs)
         if len(rows.targets) != count:
             raise ValueError(
@@ -126,6 +139,28 @@ class Source(BaseModel):
         )
 
 
+def _one_hot(rows: Points) -> Points:
+    """Rows whose targets are one column of class labels, with one column a class instead."""
+    labels, numeric = rows.targets, _real(rows.targets)
+    if labels.shape[1] != 1:
+        raise ValueError(
+            f"classes: found {labels.shape[1]} columns of targets; class labels are one column"
+        )
+    missing = np.flatnonzero([label != label or label in ("", None) for label in labels[:, 0]])
+    if len(missing):
+        raise ValueError(
+            f"classes: found no label in {rows.row_name} {missing[0] + rows.first_row}; remove the "
+            "row or fill it in"
+        )
+    classes, which = np.unique(
+        labels[:, 0] if numeric else labels[:, 0].astype(str), return_inverse=True
+    )
+    if len(classes) < 2:
+        raise ValueError(f"classes: found the class {classes[0]} alone; there must be two at least")
+    names = tuple(f"{label:g}" if numeric else str(label) for label in classes)
+    return replace(rows, targets=np.eye(len(classes))[which], channels=names)
+
+
 def _numbers(value: Any) -> Any:
     """A list of numbers or of equally long rows of numbers (arrays welcome) as nested tuples."""
     rows = value.tolist() if isinstance(value, np.ndarray) else value
@@ -138,13 +173,30 @@ Rows = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_numbers)]
 """Rows of numbers; a flat list means rows of one entry."""
 
 
+def _numbers_or_labels(value: Any) -> Any:
+    """Rows of numbers, or a list of words."""
+    labels = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(labels, list | tuple) and labels and all(isinstance(v, str) for v in labels):
+        return tuple((label,) for label in labels)
+    return _numbers(value)
+
+
 class Table(Source):
-    """The numbers themselves, in the problem file or as arrays."""
+    """The numbers themselves, in the problem file or as arrays; targets may be class labels."""
 
     source: Literal["table"] = "table"
     inputs: Rows
-    targets: Rows
+    targets: Annotated[tuple[tuple[float | str, ...], ...], BeforeValidator(_numbers_or_labels)]
     weights: tuple[Number, ...] | None = None
+
+    @model_validator(mode="after")
+    def _words_are_classes(self) -> "Table":
+        if isinstance(self.targets[0][0], str) and not self.classes:
+            raise ValueError(
+                f"targets: found {self.targets[0][0]!r}, which is not a number; for class labels "
+                "write classes = true"
+            )
+        return self
 
     def rows(self, folder: Path, seed: int) -> Points:
         """The table as it stands."""
@@ -179,6 +231,9 @@ class Csv(Source):
         if missing:
             known = ", ".join(map(str, frame.columns))
             raise ValueError(f"targets: no column {missing[0]!r} in {path.name}; it has {known}")
+        if self.classes:
+            labels = frame[list(self.targets)].to_numpy()
+            frame = frame.assign(**dict.fromkeys(self.targets, 0.0))
         columns = {name: pd.to_numeric(frame[name], errors="coerce") for name in frame.columns}
         numbers = pd.DataFrame(columns)
         broken = np.argwhere((numbers.isna() & frame.notna()).to_numpy())
@@ -193,7 +248,7 @@ class Csv(Source):
             raise ValueError(f"targets: they are all columns of {path.name}; no inputs are left")
         return Points(
             numbers.loc[:, others].to_numpy(float),
-            numbers.loc[:, list(self.targets)].to_numpy(float),
+            labels if self.classes else numbers.loc[:, list(self.targets)].to_numpy(float),
             None,
             self.targets,
             "data row",
@@ -291,11 +346,7 @@ class OpenML(Source):
             return Points(inputs / largest, numbers, None, _count_up(numbers))
         if targets.ndim > 1:
             raise ValueError(f"name: {self.name!r} has several columns of class labels as targets")
-        missing = np.flatnonzero([label is None or label != label for label in targets])
-        if len(missing):
-            raise ValueError(f"name: {self.name!r} has no label in row {missing[0]}")
-        classes, which = np.unique(targets.astype(str), return_inverse=True)
-        return Points(inputs / largest, np.eye(len(classes))[which], None, tuple(map(str, classes)))
+        return _one_hot(Points(inputs / largest, targets[:, None], None, ("class",)))
 
     def _fetched(self) -> Any:
         """Inputs and targets as scikit-learn hands them out."""

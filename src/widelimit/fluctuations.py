@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from widelimit.activations import KINKED, named
+from widelimit.activations import is_kinked, named
 from widelimit.advice import examine
 from widelimit.influence import MISSED, Influence, Spread
 from widelimit.integration import Integrator
@@ -331,10 +331,9 @@ class _Prediction:
         settings, notes = self.problem.networks, [*examine(self.problem), *self.notes]
         assert settings is not None
         notes += [
-            f"the activation {name} has no second derivative everywhere, and fluctuations are "
-            "linearised along the limit: take standard deviations as a guide"
-            for name in dict.fromkeys(map(named, self.problem.network.activations))
-            if name in KINKED
+            f"{what} has no second derivative everywhere, and fluctuations are linearised along "
+            "the limit: take standard deviations as a guide"
+            for what in _kinked(self.problem)
         ]
         sizes = [rule.size(n) for rule, n in zip(self.rules, counts, strict=True)]
         if error > self.tolerance:
@@ -357,6 +356,14 @@ class _Prediction:
             "met": int(error <= self.tolerance),
             "warnings": json.dumps(list(dict.fromkeys(notes))),
         }
+
+
+def _kinked(problem: Problem) -> list[str]:
+    """What in a problem has a first derivative that jumps."""
+    chosen = dict.fromkeys(problem.network.activations)
+    found = [f"the activation {named(a)}" for a in chosen if is_kinked(a)]
+    loss = problem.training.loss
+    return found if loss.smooth else [*found, f"the loss {loss.loss!r}"]
 
 
 def _extrapolated(dataset: xr.Dataset) -> list[str]:

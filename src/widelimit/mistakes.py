@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-DISCRIMINATORS = ("law", "family", "source", "schedule")
+DISCRIMINATORS = ("law", "family", "source", "schedule", "loss")
 
 
 def in_words(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> list[str]:

@@ -26,6 +26,7 @@ from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Rows, Table
 from widelimit.embedding import Given
 from widelimit.errors import ProblemError
 from widelimit.laws import Count, Number, not_a_number
+from widelimit.losses import Own
 from widelimit.mistakes import in_words, shown
 from widelimit.network import Network
 from widelimit.population import OBSERVED, Population
@@ -381,18 +382,22 @@ class Problem(BaseModel):
     def _refuse_functions(self) -> None:
         """Raise `ProblemError` for what only Python can hold."""
         network = self.network
-        places = [f"activations[{k}]" for k, a in enumerate(network.activations) if callable(a)]
+        places = [
+            f"network.activations[{k}]" for k, a in enumerate(network.activations) if callable(a)
+        ]
         places += [
-            f"initial.hidden[{k}].function"
+            f"network.initial.hidden[{k}].function"
             for k, law in enumerate(network.initial.hidden)
             if isinstance(law, Given)
         ]
+        if isinstance(self.training.loss, Own):
+            places.append("training.loss")
         if places:
             said = (
                 "a function of one's own cannot be written to a file; keep the problem in Python "
                 "(solve, train and compare take it)"
             )
-            raise ProblemError([f"network.{place}: {said}" for place in places], self.title)
+            raise ProblemError([f"{place}: {said}" for place in places], self.title)
 
     def digest(self, *sections: str) -> str:
         """SHA-256 of some sections (of the data: their numbers), to tell results apart."""
@@ -450,6 +455,8 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
         found += network.mismatches(data.inputs.shape[1], data.targets.shape[1])
     if network is not None and training is not None:
         found += training.learning_rates.mismatches(network.depth)
+    if training is not None and data is not None:
+        found += training.loss.mismatches(data.targets)
     if network is not None and parts.get("networks") is not None:
         found += parts["networks"].mismatches(network, data)
     if network is not None and data is not None and parts.get("limit") is not None and not found:

@@ -13,7 +13,6 @@ from widelimit.meanfield import Batch, Equations, output
 from widelimit.neurons import Ensemble, Rates
 from widelimit.problem import Problem
 from widelimit.schedules import Rate
-from widelimit.training import LOSSES
 
 
 class Motion(NamedTuple):
@@ -52,7 +51,7 @@ class System(eqx.Module):
             for (name, piece), stop in zip(pieces.items(), stops, strict=True)
         )
         return cls(
-            Equations(network.activation_functions, LOSSES[problem.training.loss]),
+            Equations(network.activation_functions, problem.training.loss),
             rates(problem, dtype),
             Batch(*(jnp.asarray(a, dtype) for a in (data.inputs, data.targets, data.weights))),
             jnp.asarray(np.concatenate(list(pieces.values())), dtype),

@@ -4,23 +4,13 @@ Clock: after k steps of size ε the mean-field time is `t = k ε`; a parameter m
 `ε · ξ · multiplier · gradient`, the multiplier being the number of parameters it is averaged with.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from widelimit.laws import Number
+from widelimit.losses import Loss, Squared
 from widelimit.schedules import Constant, Schedule
-
-
-def squared(output: Float[Array, " channel"], target: Float[Array, " channel"]) -> Float[Array, ""]:
-    """ℓ(f, y) = ½|f − y|², summed over outputs."""
-    return 0.5 * jnp.sum((output - target) ** 2)
-
-
-LOSSES: dict[str, Callable] = {"squared": squared}
 
 
 def _tuple_of_rates(value: Any) -> Any:
@@ -78,13 +68,6 @@ class Training(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    loss: str = "squared"
+    loss: Loss = Squared()
     horizon: Annotated[Number, Field(gt=0)]
     learning_rates: LearningRates = LearningRates()
-
-    @field_validator("loss")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in LOSSES:
-            raise ValueError(f"found {name!r}; the known losses are {', '.join(sorted(LOSSES))}")
-        return name

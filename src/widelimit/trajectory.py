@@ -18,10 +18,10 @@ from jaxtyping import Array
 from scipy.special import stdtrit
 
 from widelimit.data import Dataset
+from widelimit.losses import Logistic, Loss
 from widelimit.neurons import Ensemble, Numbers
 from widelimit.problem import Problem
 from widelimit.system import System
-from widelimit.training import LOSSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -143,12 +143,12 @@ def limit_trajectory(
             targets, weights,
         )  # fmt: skip
         variables[f"{prefix}risk"], variables[f"{prefix}risk_error"] = (("time", s) for s in score)
-    if data.one_hot:
-        scored = [_accuracy(mean[:, v], t, w) for v, t, w in parts.values()]
-        doubt = [_doubt(mean[:, v], error[:, v], w) for v, _, w in parts.values()]
+    if _has_classes(problem):
+        scored = [_accuracy(_scores(mean[:, v]), _scores(t - 0.5), w) for v, t, w in parts.values()]
+        doubt = [_doubt(_scores(mean[:, v]), error[:, v], w) for v, _, w in parts.values()]
         variables["accuracy"] = (("time", "part"), np.stack(scored, axis=-1))
         variables["accuracy_error"] = (("time", "part"), np.stack(doubt, axis=-1))
-    coordinates = _coordinates(data, problem.times, len(parts))
+    coordinates = _coordinates(problem, len(parts))
     attrs = {"kind": "limit", "title": problem.title, **facts, "warnings": json.dumps(list(notes))}
     dataset = xr.Dataset(variables, coordinates, attrs)
     tree = xr.DataTree.from_dict({"limit": neurons_over_time(problem.times, states)})
@@ -171,11 +171,13 @@ def network_dataset(
         variables[f"{prefix}risk"] = (dims, (losses @ weights)[None])
         if data.fresh:
             variables["risk_error"] = (dims, _sampling_error(losses)[None])
-    if data.one_hot:
-        scored = [_accuracy(values[:, :, v], t, w) for v, t, w in parts.values()]
+    if _has_classes(problem):
+        scored = [
+            _accuracy(_scores(values[:, :, v]), _scores(t - 0.5), w) for v, t, w in parts.values()
+        ]
         variables["accuracy"] = ((*dims, "part"), np.stack(scored, axis=-1)[None])
     variables["widths"] = (("width", "layer"), [list(widths)])
-    coordinates = _coordinates(data, problem.times, len(parts)) | {
+    coordinates = _coordinates(problem, len(parts)) | {
         "width": [problem.network.growing_width(widths)],
         "seed": np.arange(len(values)),
         "layer": np.arange(1, len(widths) + 1),
@@ -193,9 +195,21 @@ def _parts(data: Dataset, system: System) -> dict[str, tuple[slice, np.ndarray, 
     return parts
 
 
-def _coordinates(data: Dataset, times: np.ndarray, parts: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"time": times, "channel": list(data.channels)}
-    return found | ({"part": ["train", "holdout"][:parts]} if data.one_hot else {})
+def _coordinates(problem: Problem, parts: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"time": problem.times, "channel": list(problem.dataset.channels)}
+    return found | ({"part": ["train", "holdout"][:parts]} if _has_classes(problem) else {})
+
+
+def _has_classes(problem: Problem) -> bool:
+    """Whether targets are classes: one-hot rows, or 0 and 1 under the logistic loss."""
+    targets = problem.dataset.targets
+    two = isinstance(problem.training.loss, Logistic) and targets.shape[1] == 1
+    return problem.dataset.one_hot or (two and bool(np.isin(targets, (0, 1)).all()))
+
+
+def _scores(outputs: np.ndarray) -> np.ndarray:
+    """One score a class: a single output f stands for the scores −f and f of classes 0 and 1."""
+    return np.concatenate([-outputs, outputs], axis=-1) if outputs.shape[-1] == 1 else outputs
 
 
 def rms_over_outputs(values: xr.DataArray) -> xr.DataArray:
@@ -253,10 +267,10 @@ def _sampling_error(losses: np.ndarray) -> np.ndarray:
     return stdtrit(count - 1, 0.975) * np.std(losses, axis=-1, ddof=1) / math.sqrt(count)
 
 
-def _losses(loss: str, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def _losses(loss: Loss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """ℓ at every point; leading axes of `outputs (…, point, channel)` are kept."""
     flat = outputs.reshape(-1, *outputs.shape[-2:])
-    found = _values_and_slopes(LOSSES[loss], flat, targets)[0]
+    found = _values_and_slopes(loss, flat, targets)[0]
     return np.asarray(found, float).reshape(outputs.shape[:-1])
 
 
@@ -267,7 +281,7 @@ def _values_and_slopes(loss: Callable, outputs: Numbers, targets: Numbers) -> tu
 
 
 def _risk_with_error(
-    loss: str,
+    loss: Loss,
     values: np.ndarray,
     half_width: np.ndarray,
     time_error: np.ndarray,
@@ -281,7 +295,7 @@ def _risk_with_error(
     """
     mean = values.mean(axis=0)
     rows = np.concatenate([mean, mean + half_width, mean - half_width])
-    found = _values_and_slopes(LOSSES[loss], rows, targets)
+    found = _values_and_slopes(loss, rows, targets)
     at_mean, above, below = np.split(np.asarray(found[0], float), 3)
     slope = np.asarray(found[1], float)[: len(mean)]
     along = np.einsum("rtxc,txc,x->rt", values - mean, slope, weights)

@@ -9,10 +9,11 @@ neurons that are alike in the limit receive slightly different signals, forward 
 
 Their mean over the layer stays, but the differences can grow: then networks leave the limit after
 a time that grows like ln n (equations.md §6). Here a few copies of such neurons are carried along
-with the limit, started as different as neurons of very wide networks. That moves the outputs by
-q_t(x)/n; the sampled labels move them by s_t(x) n^(-1/2) (§4), which needs no copies. Hence
+with the limit, started as different as in networks of width n. That moves the outputs by d_n(t, x),
+which is q_t(x)/n until the copies have left; the sampled labels move them by s_t(x) n^(-1/2) (§4),
+which needs no copies. Hence
 
-    rms²(n, t) = s_t²/n + q_t²/n²,  t_CLT(n): q/n = s n^(-1/2),  t*(n): rms = ½ · largest RMS output
+    rms²(n, t) = s_t²/n + d_n²,  t_CLT(n): d_n = s n^(-1/2),  t*(n): rms = ½ · largest RMS output
 
 No network is trained here.
 """
@@ -44,15 +45,15 @@ from widelimit.trajectory import Trajectory, offset, replicate_half_width
 COPIES = 32
 """Of all kinds of neurons of a layer together there are at least so many copies, of each two."""
 
-REPLICATES = 5
-"""Independent nodes and differences, with three solves each: they tell the errors."""
+SOLVES = 16
+"""At most so many solves of the limit's size, for all widths of like proportions."""
+
+SCALES = 3
+"""At most so many widths are started as different as their networks are; between them the
+departure is interpolated (a straight line in logarithms)."""
 
 TIMES = 49
 """Equally spaced times at which distances are known; between them they grow exponentially."""
-
-WIDER = 4
-"""Copies differ as in networks so many times wider than the widest that is asked about: their
-effect on the outputs is then quadratic until all of these have left."""
 
 STEP_TOLERANCE = 1e-5
 
@@ -68,7 +69,7 @@ class Validity:
     """How far networks are from the limit to leading order, and until when it describes them.
 
     `dataset`: by `(width, validity_time)` the RMS over observed outputs of what sampled labels do,
-    `band` = s/√n, and of what differences between like neurons do, `departure` = q/n; by
+    `band` = s/√n, and of what differences between like neurons do, `departure`;
     the `gain` of these differences since time 0 and their `growth_rate` λ (per unit of mean-field
     time); by `width` the times `clt_until` (t_CLT) and `describes_until` (t*),
     infinite where the horizon comes first, with bounds `…_low`, `…_high` (95 %); `left` is the
@@ -107,7 +108,7 @@ def predict_validity(
     """Until when the limit of `problem` describes networks of the given widths.
 
     Widths are those of `problem.networks` (if it has none, `WIDTHS`) unless they are given. It
-    takes fifteen solves for each proportion of the layers' widths. Raises `Diverged`, and
+    takes at most `SOLVES` solves for each proportion of the layers' widths. Raises `Diverged`, and
     `ProblemError` if the data are a whole population.
 
     >>> from widelimit.problem import Problem
@@ -158,32 +159,35 @@ def has_collapsed(problem: Problem) -> bool:
 
 def _by_proportion(work: Integrator, shapes: Sequence[tuple[int, ...]]) -> xr.Dataset:
     """The distances of all widths; networks with like proportions share their solves."""
-    largest: dict[tuple[float, ...], tuple[int, ...]] = {}
+    alike: dict[tuple[float, ...], list[tuple[int, ...]]] = {}
     for shape in sorted(shapes):
-        largest[tuple(n / shape[0] for n in shape)] = shape
-    samples = {
-        ratios: _Differences.of(work, tuple(WIDER * n for n in shape)).samples()
-        for ratios, shape in largest.items()
-    }
-    each = []
-    for shape in shapes:
-        ratios = tuple(n / shape[0] for n in shape)
-        times_wider = WIDER * largest[ratios][0] / shape[0]
-        each.append(_distances(samples[ratios], times_wider, work.problem.times))
-    joined = xr.concat(each, "width", data_vars="all")
+        alike.setdefault(tuple(n / shape[0] for n in shape), []).append(shape)
+    found = {}
+    for own in alike.values():
+        samples = _Differences.of(work, _scales(own)).samples()
+        found |= {shape: _distances(samples, shape[0], work.problem.times) for shape in own}
+    joined = xr.concat([found[shape] for shape in shapes], "width", data_vars="all")
     assert isinstance(joined, xr.Dataset)
     return joined.assign_coords(validity_time=work.problem.times)
 
 
+def _scales(shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Of increasing shapes the first, the last, and some between them."""
+    places = np.linspace(0, len(shapes) - 1, min(SCALES, len(shapes)))
+    return [shapes[place] for place in places.round().astype(int)]
+
+
 @dataclass(frozen=True)
 class _Samples:
-    """What replicates have shown for networks of one shape.
+    """What replicates have shown for networks of like proportions, `widths` being those solved.
 
-    Mean squares `(replicate, time)` of the limit's observed outputs, of what labels move them by,
-    and of the differences between copies; RMS `(time,)` of what differences move outputs by in the
-    mean over replicates, and its 95 % half-width.
+    Mean squares of the limit's observed outputs and of what the labels of the narrowest networks
+    move them by, both `(replicate, time)`, and of differences between copies `(scale, replicate,
+    time)`; RMS `(scale, time)` of what differences move outputs by in the mean over replicates,
+    and its 95 % half-width.
     """
 
+    widths: np.ndarray
     signal: np.ndarray
     band: np.ndarray
     spread: np.ndarray
@@ -193,15 +197,15 @@ class _Samples:
 
 @dataclass(frozen=True)
 class _Differences:
-    """Copies of the neurons that are alike, different as in networks of the widths `shape`."""
+    """Copies of the neurons that are alike, different as in networks of the widths `shapes`."""
 
     work: Integrator
-    shape: tuple[int, ...]
+    shapes: Sequence[tuple[int, ...]]
     copies: tuple[int, ...]
     counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, work: Integrator, shape: tuple[int, ...]) -> "_Differences":
+    def of(cls, work: Integrator, shapes: Sequence[tuple[int, ...]]) -> "_Differences":
         """Copies in each layer that weights without labels reach: two of each node, or more."""
         rules = [choices[0] for choices in work.candidates]
         reached = random_layers(work.problem.network)
@@ -209,23 +213,41 @@ class _Differences:
             max(2, math.ceil(COPIES / rule.size(rule.start))) if layer in reached else 1
             for layer, rule in enumerate(rules)
         )
-        return cls(work, shape, copies, tuple(rule.start for rule in rules))
+        return cls(work, shapes, copies, tuple(rule.start for rule in rules))
+
+    @property
+    def alone(self) -> bool:
+        """Whether no neurons are alike: there are no copies."""
+        return max(self.copies) == 1
+
+    @property
+    def replicates(self) -> int:
+        """Independent nodes and differences that the solves suffice for."""
+        return SOLVES // (2 + (0 if self.alone else len(self.shapes)))
 
     def samples(self) -> _Samples:
-        """Three solves a replicate: the limit, with other labels, and with differences."""
-        single = max(self.copies) == 1
-        self.work.bar.total = self.work.bar.n + REPLICATES * (2 if single else 3)
-        base, _ = self.solved(False, False)
-        labels, _ = self.solved(True, False)
-        different, spread = (base, np.zeros(base.shape[:2])) if single else self.solved(False, True)
-        (departure,), (error,) = offset((different - base)[None], np.zeros(base.shape[1:]))
-        half_width = stdtrit(REPLICATES - 1, 0.975) * error
-        band = _mean_square(labels - base)
-        return _Samples(_mean_square(base), band, spread, departure, half_width)
+        """In each replicate the limit, other labels, and differences of each width."""
+        solves = 2 if self.alone else 2 + len(self.shapes)
+        self.work.bar.total = self.work.bar.n + self.replicates * solves
+        base, _ = self.solved()
+        labels, _ = self.solved(labels=True)
+        found = [
+            (base, np.zeros(base.shape[:2])) if self.alone else self.solved(different=shape)
+            for shape in self.shapes
+        ]
+        moved = np.stack([values - base for values, _ in found])
+        departure, error = offset(moved, np.zeros(base.shape[1:]))
+        return _Samples(
+            np.array([shape[0] for shape in self.shapes]),
+            _mean_square(base), _mean_square(labels - base), np.stack([s for _, s in found]),
+            departure, stdtrit(self.replicates - 1, 0.975) * error,
+        )  # fmt: skip
 
-    def solved(self, labels: bool, different: bool) -> tuple[np.ndarray, np.ndarray]:
+    def solved(
+        self, labels: bool = False, different: tuple[int, ...] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Observed outputs `(replicate, time, input, channel)`, and the mean square differences."""
-        starts = [self.start(run, labels, different) for run in range(REPLICATES)]
+        starts = [self.start(run, labels, different) for run in range(self.replicates)]
         found = self.work.side_by_side(starts[0].sizes, STEP_TOLERANCE, self.path, starts)
         values, spreads = zip(*found, strict=True)
         return np.stack(values), np.stack(spreads)
@@ -242,7 +264,7 @@ class _Differences:
         work.bar.update()
         return np.stack(values), np.array(spreads)
 
-    def start(self, run: int, labels: bool, different: bool) -> Ensemble:
+    def start(self, run: int, labels: bool, different: tuple[int, ...] | None) -> Ensemble:
         """The limit at time zero, or what sampling does to its labels or to its copies."""
         rules = [choices[0] for choices in self.work.candidates]
         ensemble = self.work.placed(rules, self.counts, [run] * len(rules))
@@ -250,7 +272,7 @@ class _Differences:
         if labels:
             ensemble = Ensemble(self.sampled(rng, ensemble.weights), ensemble.parameters)
         ensemble = ensemble.replicated(self.copies)
-        return self.perturbed(rng, ensemble) if different else ensemble
+        return ensemble if different is None else self.perturbed(rng, ensemble, different)
 
     def sampled(self, rng: np.random.Generator, weights: Sequence[Any]) -> tuple[np.ndarray, ...]:
         """Weights of neurons as samples of so many neurons have them, but for finite layers."""
@@ -258,10 +280,12 @@ class _Differences:
         laws = [np.asarray(p) for p in weights]
         return tuple(
             p if fixed else (p + weight_noise(rng, p, 1)[0] / math.sqrt(n)).astype(p.dtype)
-            for p, n, fixed in zip(laws, self.shape, finite, strict=True)
+            for p, n, fixed in zip(laws, self.shapes[0], finite, strict=True)
         )
 
-    def perturbed(self, rng: np.random.Generator, ensemble: Ensemble) -> Ensemble:
+    def perturbed(
+        self, rng: np.random.Generator, ensemble: Ensemble, shape: tuple[int, ...]
+    ) -> Ensemble:
         """Copies that differ by Gaussian weights from and to their neighbouring layers.
 
         A weight between nodes of weights p and q stands for many: differences of variance σ²/(n p)
@@ -270,7 +294,7 @@ class _Differences:
         hidden = list(ensemble.parameters.hidden)
         for pair, law in self.work.problem.network.independent.items():
             w, (a, b) = hidden[pair], self.copies[pair : pair + 2]
-            (p, q), (n, m) = ensemble.weights[pair : pair + 2], self.shape[pair : pair + 2]
+            (p, q), (n, m) = ensemble.weights[pair : pair + 2], shape[pair : pair + 2]
             forward = _centred(rng, w.shape, b) / np.sqrt(n * np.asarray(p))[:, None]
             backward = _centred(rng, w.shape[::-1], a).T / np.sqrt(m * np.asarray(q))
             hidden[pair] = (w + law.deviation() * (forward + backward)).astype(w.dtype)
@@ -305,18 +329,19 @@ def _spread(system: System, ensemble: Ensemble, copies: tuple[int, ...]) -> Arra
     return total
 
 
-def _distances(samples: _Samples, times_wider: float, times: np.ndarray) -> xr.Dataset:
-    """Distances of networks that are so many times narrower than those of the samples.
-
-    What labels move falls like n^(-1/2), what differences move like 1/n.
-    """
-    band = np.sqrt(samples.band.mean(axis=0) * times_wider)
-    band_error = replicate_half_width(samples.band) * times_wider / (2 * np.where(band, band, 1.0))
+def _distances(samples: _Samples, width: int, times: np.ndarray) -> xr.Dataset:
+    """Distances of networks of one width: what labels move falls like n^(-1/2)."""
+    narrower = samples.widths[0] / width
+    band = np.sqrt(samples.band.mean(axis=0) * narrower)
+    band_error = replicate_half_width(samples.band) * narrower / (2 * np.where(band, band, 1.0))
+    at = np.interp(np.log(width), np.log(samples.widths), np.arange(len(samples.widths)))
     departure, departure_error = (
-        found * times_wider for found in (samples.departure, samples.departure_error)
+        np.exp(_between(np.log(np.maximum(found, np.finfo(float).tiny)), at))
+        for found in (samples.departure, samples.departure_error)
     )
     signal = float(np.sqrt(samples.signal.mean(axis=0)).max())
-    gain = np.sqrt(samples.spread / np.where(samples.spread[:, :1] > 0, samples.spread[:, :1], 1))
+    first = samples.spread[..., :1]
+    gain = _between(np.sqrt(samples.spread / np.where(first > 0, first, 1)), at)
     series = {
         "band": band, "band_error": band_error, "departure": departure,
         "departure_error": departure_error, "gain": gain.mean(axis=0),
@@ -331,6 +356,13 @@ def _distances(samples: _Samples, times_wider: float, times: np.ndarray) -> xr.D
         ends[f"clt_until{bound}"] = _crossing(times, q, s)
         ends[f"describes_until{bound}"] = _crossing(times, np.hypot(s, q), LEFT * signal)
     return found.assign(left=LEFT * signal, **ends)
+
+
+def _between(values: np.ndarray, at: float) -> np.ndarray:
+    """Values at a place between two entries of the first axis, in a straight line."""
+    low = int(at)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (at - low) * (values[high] - values[low])
 
 
 def _crossing(times: np.ndarray, values: np.ndarray, level: ArrayLike) -> float:
