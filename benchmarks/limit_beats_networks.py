@@ -145,8 +145,7 @@ class Contest:
 
         def path(times: np.ndarray) -> np.ndarray:
             steps = follow(
-                advance_many, method_for(tolerance), system.equations, system.rates, system.batch,
-                batch, times, tolerance, "a network",
+                advance_many, method_for(tolerance), system, batch, times, tolerance, "a network",
             )  # fmt: skip
             observed = system.view("observed")
             return np.stack([np.asarray(read(system, e))[:, observed] for e in steps], axis=1)

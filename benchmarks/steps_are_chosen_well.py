@@ -18,7 +18,6 @@ from timing import best
 
 from widelimit.flow import _norm, method_for
 from widelimit.integration import Integrator
-from widelimit.meanfield import velocity
 from widelimit.neurons import Ensemble
 from widelimit.system import System, outputs
 
@@ -52,7 +51,7 @@ def _end(method, equations, system, start, horizon, tolerance):
 
     def field(t, state, args):
         now = Ensemble(weights, jax.tree.unflatten(layout, _cast(state, stage)))
-        speeds = jax.tree.leaves(velocity(equations, system.rates, now, system.batch))
+        speeds = jax.tree.leaves(system.dynamics.velocity(equations, now, system.batch)[0])
         return [v.astype(s.dtype) for v, s in zip(speeds, state, strict=True)]
 
     found = diffrax.diffeqsolve(

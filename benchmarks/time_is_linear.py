@@ -42,7 +42,7 @@ def seconds(nodes: int, points: int) -> float:
 
     def run() -> jax.Array:
         return advance_one(
-            method_for(1e-2), system.equations, system.rates, system.batch, start, *times
+            method_for(1e-2), system.equations, system.dynamics, system.batch, start, *times
         ).steps
 
     return best(run, 3)

@@ -12,7 +12,7 @@ from table import Row, lines
 from timing import best
 
 from widelimit import Problem
-from widelimit.meanfield import velocity
+from widelimit.dynamics import Dynamics
 from widelimit.memory import Memory
 from widelimit.neurons import limit_ensemble
 from widelimit.quadrature import Nodes
@@ -39,8 +39,8 @@ def share(precision: str) -> tuple[float, float]:
             for size, entries in zip(SIZES, DIMS, strict=True)
         ]
         start = limit_ensemble(problem.network, nodes, *DIMS, dtype)
-        step = eqx.filter_jit(velocity)
-        seconds = best(lambda: step(system.equations, system.rates, start, system.batch))
+        step = eqx.filter_jit(Dynamics.velocity)
+        seconds = best(lambda: step(system.dynamics, system.equations, start, system.batch))
         products = 3 * memory.edges(SIZES) - DIMS[0] * SIZES[0]
         square = jnp.asarray(rng.normal(size=(SQUARE, SQUARE)), dtype)
         product = jax.jit(lambda a: a @ a)

@@ -3,6 +3,7 @@
 import json
 import time
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import reference
 from conftest import small_problem, table
 from widelimit import Diverged, ProblemError, solve, train
+from widelimit.advice import examine
 from widelimit.integration import Integrator
 
 NARROW = {"law": "normal", "mean": 1.0, "std": 0.5}
@@ -318,11 +320,14 @@ def test_solves_in_single_precision():
 
 def test_one_compilation_for_all_replicates(monkeypatch):
     """Shapes alone decide: replicates, times and tolerances share one compiled step."""
-    from widelimit import flow
+    from widelimit import flow, integration
 
     traces = []
-    original = flow.velocity
-    monkeypatch.setattr(flow, "velocity", lambda *a: traces.append(1) or original(*a))
+    original = flow.advance
+    monkeypatch.setattr(
+        flow, "advance_one", eqx.filter_jit(lambda *a: traces.append(1) or original(*a))
+    )
+    monkeypatch.setattr(integration, "advance_one", flow.advance_one)
     problem = small_problem(data=table(points=7), observe={"times": 5})
     with jax.enable_x64(True):
         work = Integrator.of(problem, jnp.float64, False)
@@ -399,7 +404,9 @@ def test_an_activation_of_ones_own():
     )
     found, expected = (solve(p, progress=False) for p in (own, plain))
     np.testing.assert_allclose(found.dataset.output, expected.dataset.output, atol=1e-4)
-    assert "_half_tanh is a function of your own" in found.warnings[0]
+    assert found.warnings == []  # it was tried out: bounded and smooth
+    outside = small_problem(network={"activations": [jnp.abs]})
+    assert "is not bounded and has a slope that jumps" in examine(outside)[0]
     assert own.network.words() == "1 hidden layer (_half_tanh), without biases"
     with pytest.raises(ProblemError, match=r"network.activations\[0\]: a function of one's own"):
         own.to_toml()

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit.flow import advance_one, follow, method_for
-from widelimit.meanfield import gradient, output, risk, tangent_kernel, velocity
+from widelimit.meanfield import gradient, output, risk, tangent_kernel
 from widelimit.neurons import Ensemble, Parameters, sampled_network
 from widelimit.system import System
 
@@ -58,12 +58,14 @@ def _weighted_square(ensemble, tree):
 def test_dissipation(biased):
     """dR/dt = −Σ_layers ξ_l E|G_l|² along the flow, by a directional derivative."""
     system, ensemble = biased
-    speed = velocity(system.equations, system.rates, ensemble, system.batch)
+    speed = system.dynamics.velocity(system.equations, ensemble, system.batch)[0]
     _, slope = jax.jvp(
         lambda q: _risk(system, Ensemble(ensemble.weights, q)), (ensemble.parameters,), (speed,)
     )
     squares = _weighted_square(ensemble, gradient(system.equations, ensemble, system.batch))
-    pairs = zip(jax.tree.leaves(system.rates.at(0.0)), jax.tree.leaves(squares), strict=True)
+    pairs = zip(
+        jax.tree.leaves(system.dynamics.rates.at(0.0)), jax.tree.leaves(squares), strict=True
+    )
     expected = -sum(rate * square for rate, square in pairs)
     assert float(slope) == pytest.approx(float(expected), rel=1e-12)
 
@@ -72,13 +74,13 @@ def test_tangent_kernel(biased):
     """∂_t f(x) = −E_{x'}[K(x, x') ∇ℓ(x')]."""
     system, ensemble = biased
     inputs = system.batch.inputs
-    speed = velocity(system.equations, system.rates, ensemble, system.batch)
+    speed = system.dynamics.velocity(system.equations, ensemble, system.batch)[0]
     f, moved = jax.jvp(
         lambda q: output(system.equations, Ensemble(ensemble.weights, q), inputs),
         (ensemble.parameters,),
         (speed,),
     )
-    kernel = tangent_kernel(system.equations, system.rates, ensemble, inputs)
+    kernel = tangent_kernel(system.equations, system.dynamics.rates, ensemble, inputs)
     residual = (f - system.batch.targets) * system.batch.weights[:, None]
     np.testing.assert_allclose(moved, -jnp.einsum("xcyk,yk->xc", kernel, residual), rtol=1e-11)
 
@@ -120,7 +122,7 @@ def test_differentiable_by_neuron_weights(biased):
     def speed_sum(step):
         weights = tuple(w + step * d for w, d in zip(ensemble.weights, direction, strict=True))
         moved = Ensemble(weights, ensemble.parameters)
-        tree = velocity(system.equations, system.rates, moved, system.batch)
+        tree = system.dynamics.velocity(system.equations, moved, system.batch)[0]
         return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))
 
     slope = jax.grad(speed_sum)(0.0)

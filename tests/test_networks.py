@@ -9,7 +9,6 @@ from conftest import small_problem, table
 from widelimit import Diverged, compare, solve, train
 from widelimit.course import network_keys
 from widelimit.descent import BLOCK, Sampling, descend
-from widelimit.meanfield import velocity
 from widelimit.neurons import Ensemble, sampled_network
 from widelimit.system import System
 
@@ -53,7 +52,7 @@ def test_updates_are_multiplier_times_autograd(depth, biased):
             return 0.5 * jnp.mean(jnp.sum((f - system.batch.targets) ** 2, axis=1))
 
         slope = jax.grad(loss)(plain)
-        move = velocity(system.equations, system.rates, ensemble, system.batch)
+        move = system.dynamics.velocity(system.equations, ensemble, system.batch)[0]
         pairs = [(move.input, widths[0] * slope["W"][0])]
         pairs += [
             (m, a * b * s)
@@ -93,7 +92,7 @@ def test_sgd_is_the_plain_loop():
             plain["A"] = plain["A"] - step * 6 * g["A"]
         many = jax.tree.map(lambda leaf: leaf[None], start)
         end = descend(
-            system.equations, system.rates, system.batch, many, rows[None],
+            system.equations, system.dynamics, system.batch, many, rows[None],
             jnp.asarray(200), jnp.asarray(step),
         ).parameters  # fmt: skip
         np.testing.assert_allclose(end.hidden[0][0], plain["W"][1], rtol=1e-9)
@@ -115,7 +114,7 @@ def test_replicating_and_permuting_neurons_changes_nothing():
         rows = Sampling("independent", 1, True).rows(jax.random.key(5), system.batch.weights, 0)
         ends = [
             descend(
-                system.equations, system.rates, system.batch,
+                system.equations, system.dynamics, system.batch,
                 jax.tree.map(lambda leaf: leaf[None], e), rows[None], jnp.asarray(50),
                 jnp.asarray(0.1),
             )

@@ -71,11 +71,12 @@ def test_defaults_are_those_of_the_contract():
                 "readout": {"law": "normal", "mean": 1.0, "std": 1.0},
             },
         },
-        "data": {**raw["data"], "targets": [[0.0], [1.0], [2.0]], "holdout": 0.0},
+        "data": {**raw["data"], "targets": [[0.0], [1.0], [2.0]], "holdout": 0.0, "classes": False},
         "training": {
             "loss": "squared",
             "horizon": 2.0,
             "learning_rates": {"input": 1.0, "hidden": [1.0], "readout": 1.0},
+            "label_noise": 0.0,
         },
         "limit": {"tolerance": 1e-2, "max_nodes": 16_384, "precision": "float64"},
         "networks": {
@@ -213,8 +214,12 @@ WRONG_TYPE = [
 ]
 
 UNKNOWN_NAME = [
-    ("network.activations", ["tanh", "step"], ["found 'step'", "relu, sigmoid, sin", "tanh"]),
-    ("network.initial.input.law", "gauss", ["found 'gauss'", "'normal', 'uniform', 'atoms'"]),
+    ("network.activations", ["tanh", "step"], ["found 'step'", "relu, sigmoid, silu, sin", "tanh"]),
+    (
+        "network.initial.input.law",
+        "gauss",
+        ["found 'gauss'", "'normal', 'uniform', 'truncated normal'"],
+    ),
     ("network.initial.hidden", [{"law": "nrmal"}], ["hidden[0].law", "did you mean 'normal'"]),
     ("network.initial.readout", {"mean": 1.0}, ["readout.law: is missing", "'normal', 'uniform'"]),
     ("training.loss", "hinge", ["found 'hinge'", "the known losses are squared"]),
@@ -266,14 +271,14 @@ ATOM_LAWS = [
     ("network.initial.input", law([0.0, 1.0], [0.5, 0.50001]), ["weights", "sum to 1.00001"]),
     ("network.initial.input", law([0.0, 1.0], [1.0]), ["weights", "1 weights for 2 points"]),
     ("network.initial.input", law([0.0, 1.0], [1.5, -0.5]), ["weights", "-0.5", "negative"]),
-    ("network.initial.input", law([[0.0] * 3]), ["input.points", "3 entries", "ask for 2"]),
-    ("network.initial.readout", law([[0.0] * 2]), ["readout.points", "2 entries", "ask for 1"]),
+    ("network.initial.input", law([[0.0] * 3]), ["initial.input", "3 entries", "ask for 2"]),
+    ("network.initial.readout", law([[0.0] * 2]), ["initial.readout", "2 entries", "ask for 1"]),
     ("network.initial.input", law([[0.0, 1.0], [2.0]]), ["points", "point 1 has 1 entries"]),
     ("network.initial.input", law([0.0, [1.0]]), ["points", "mixes numbers and vectors"]),
     ("network.initial.input", law([]), ["points", "non-empty"]),
     ("network.initial.input", law([0.0, float("inf")]), ["points", "point 1 holds inf"]),
     ("network.initial.input", law([10**400]), ["points", "point 0", "too large"]),
-    ("network.initial.hidden", law([[1.0, 2.0]]), ["hidden[0].points", "vectors", "use numbers"]),
+    ("network.initial.hidden", law([[1.0, 2.0]]), ["hidden[0]", "a law of vectors", "is a number"]),
     ("network.initial.input", {"law": "normal", "std": -1.0}, ["input.std", "found -1.0"]),
     ("network.initial.input", {"law": "uniform", "low": 2.0, "high": 1.0}, ["low = 2.0", "swap"]),
     ("network.initial.neuron", law([[1.0, 2.0, 3.0]]), ["neuron", "one hidden layer"]),
@@ -327,7 +332,10 @@ def test_mistake_is_told_with_place_finding_and_hint(place, value, said):
     [
         (("network.initial.hidden", {"law": "normal"}), "network.initial.hidden: there are no"),
         (("training.learning_rates.hidden", 1.0), "training.learning_rates.hidden: there are no"),
-        (("network.initial.neuron", law([[1.0, 2.0]])), "neuron.points: found points with 2"),
+        (
+            ("network.initial.neuron", law([[1.0, 2.0]])),
+            "initial.neuron: is a law of vectors with 2",
+        ),
         (("network.initial.neuron", law([1.0])), "neuron.points: needs vectors of 3"),
         (("network.initial.neuron", {"law": "normal"}), "neuron.law: found 'normal'"),
         (
@@ -387,7 +395,7 @@ def test_sections_are_held_against_each_other_although_another_is_wrong():
         )
     )
     places = [sentence.split(":")[0] for sentence in found]
-    assert places == ["training.horizon", "network.initial.input.points", "networks.widths"]
+    assert places == ["training.horizon", "network.initial.input", "networks.widths"]
 
 
 def test_what_is_required():
@@ -591,7 +599,7 @@ def test_openml_scales_pixels_and_writes_labels_as_one_hot(monkeypatch):
     assert data.targets.tolist() == [[0, 1], [1, 0], [0, 1]]
     assert data.channels == ("1", "7")
     assert problem.as_dict()["data"] == {
-        "source": "openml", "name": "mnist_784", "version": 1, "holdout": 0.0
+        "source": "openml", "name": "mnist_784", "version": 1, "holdout": 0.0, "classes": False
     }  # fmt: skip
 
 
@@ -628,7 +636,7 @@ def test_openml_out_of_reach_is_told(monkeypatch, answer, said):
         (csr_array(np.eye(2)), np.ones(2), "not a table of numbers"),
         (np.array([["red"], ["blue"]]), np.ones(2), "not a table of numbers"),
         (np.eye(2), np.array([["a", "b"], ["c", "d"]]), "several columns of class labels"),
-        (np.eye(2), np.array(["a", None], dtype=object), "has no label in row 1"),
+        (np.eye(2), np.array(["a", None], dtype=object), "found no label in row 1"),
         (np.array([[1.0], [np.nan]]), np.ones(2), "found NaN or infinity in row 1"),
     ],
 )

@@ -7,11 +7,11 @@ import widelimit
 
 ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "words", "progress", "activations", "laws", "embedding", "network", "quadrature",
-    "data", "formula", "population", "schedules", "training", "mistakes", "problem", "neurons",
-    "meanfield", "system", "flow", "memory", "linearisation", "influence", "lyapunov", "descent",
-    "course", "advice", "integration", "trajectory", "tracers", "refinement", "limit", "validity",
-    "fluctuations", "networks", "comparison", "bias", "planner", "papers", "runfolder", "report",
-    "compilation", "answer", "stages", "cli",
+    "data", "formula", "population", "schedules", "losses", "rules", "training", "mistakes",
+    "problem", "neurons", "meanfield", "dynamics", "system", "flow", "memory", "linearisation",
+    "influence", "lyapunov", "descent", "course", "advice", "integration", "trajectory", "tracers",
+    "refinement", "limit", "validity", "fluctuations", "networks", "comparison", "bias", "planner",
+    "papers", "runfolder", "report", "compilation", "answer", "stages", "cli",
 ]  # fmt: skip
 
 FOLDER = Path(widelimit.__file__).parent

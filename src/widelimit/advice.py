@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from widelimit.activations import Activation, is_bounded, is_kinked, named
-from widelimit.meanfield import output, tangent_kernel, velocity
+from widelimit.meanfield import output, tangent_kernel
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
 from widelimit.quadrature import layer_rules
@@ -50,7 +50,7 @@ def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[st
     fastest, steepest = map(float, _initial_motion(system, ensemble))
     if fastest > STILL * max(1.0, steepest):
         return []
-    if all(float(rate) == 0 for rate in jax.tree.leaves(system.rates.at_their_highest())):
+    if all(float(rate) == 0 for rate in jax.tree.leaves(system.dynamics.rates.at_their_highest())):
         return ["the limit cannot move: all learning rates are 0; give one a positive value"]
     if steepest <= STILL:
         return ["the limit does not move: it starts at a minimum of the loss on all data"]
@@ -128,8 +128,9 @@ def _large_step(problem: Problem, system: System, ensemble: Ensemble) -> list[st
 @eqx.filter_jit
 def _initial_motion(system: System, ensemble: Ensemble) -> tuple[Array, Array]:
     """The largest velocity of any parameter, and the largest slope of the loss."""
-    rates = system.rates.at_their_highest()
-    speed = velocity(system.equations, rates, ensemble, system.batch)
+    rates = system.dynamics.rates.at_their_highest().at(0.0)
+    forces = system.dynamics.forces(system.equations, ensemble, system.batch)
+    speed = jax.tree.map(lambda rate, force: rate * force, rates, forces)
     f = output(system.equations, ensemble, system.batch.inputs)
     slope = jax.vmap(jax.grad(system.equations.loss))(f, system.batch.targets)
     fastest = jnp.max(jnp.stack([jnp.max(jnp.abs(v)) for v in jax.tree.leaves(speed)]))
@@ -141,7 +142,7 @@ def _stiffness(system: System, ensemble: Ensemble, single: bool) -> Array:
     """max_x K(x, x) for steps on a single sample, the largest eigenvalue of K under π else."""
     total = len(system.batch.inputs)
     chosen = np.random.default_rng(0).permutation(total)[:KERNEL_POINTS]
-    rates, inputs = system.rates.at_their_highest(), system.batch.inputs[chosen]
+    rates, inputs = system.dynamics.rates.at_their_highest(), system.batch.inputs[chosen]
     kernel = tangent_kernel(system.equations, rates, ensemble, inputs)
     if single:
         return jnp.max(jnp.einsum("xcxc->xc", kernel))

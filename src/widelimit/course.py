@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 from tqdm import tqdm
 
-from widelimit.descent import BLOCK, Fresh, Sampling, descend, draw
+from widelimit.descent import BLOCK, Fresh, Sampling, descend, draw, draw_label_noise
 from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow, method_for
 from widelimit.neurons import Ensemble
@@ -104,6 +104,7 @@ class Course:
         if an output stops being finite.
         """
         held = initial.weights[0].shape[0] * sum(initial.sizes)
+        initial = self.system.dynamics.started(initial)
         looked = self.system.in_pieces(max(1, VALUES // held))
         by_flow = self.settings.method == "flow"
         path = self._flow(initial) if by_flow else self._descent(initial, data_keys, bar)
@@ -129,16 +130,20 @@ class Course:
         data = system.batch if population is None else Fresh(population, settings.batch)
         own = None if population is None else data_keys
         ensembles, done, step = initial, 0, jnp.asarray(self.step, system.inputs.dtype)
+        std = jnp.asarray(self.problem.training.label_noise**0.5, step.dtype)
+        channels, noise = system.batch.targets.shape[1], None
         for time in self.problem.times:
             target = self.parts * round(time / (self.parts * self.step))
             while done < target:
                 count = min(self.parts * BLOCK, target - done)
+                first = jnp.asarray(done // self.parts)
                 if settings.method == "sgd" and population is None:
-                    first = jnp.asarray(done // self.parts)
                     own = draw(sampling, data_keys, system.batch.weights, first)
+                if self.problem.training.label_noise > 0:
+                    noise = draw_label_noise(sampling, data_keys, std, channels, first)
                 ensembles = descend(
-                    system.equations, system.rates, data, ensembles, own, jnp.asarray(count),
-                    step, jnp.asarray(done),
+                    system.equations, system.dynamics, data, ensembles, own, jnp.asarray(count),
+                    step, jnp.asarray(done), noise,
                 )  # fmt: skip
                 done += count
                 bar.set_postfix_str(f" step {done}", refresh=False)

@@ -1,6 +1,6 @@
 """Stochastic and full-batch gradient descent on sampled networks, many seeds at once.
 
-    θ ← θ − ε ξ(kε) · multiplier · ∇_θ ℓ(f(x_k), y_k),   clock t = k ε
+    θ ← θ − ε ξ(kε) · multiplier · ∇_θ ℓ(f(x_k), y_k),   clock t = k ε  (other rules: `rules`)
 
 All parameters move at once, from their old values. Steps run in compiled blocks. A network draws
 its data from a stream with a key of its own, or from several streams that take turns.
@@ -14,12 +14,17 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
-from widelimit.meanfield import Batch, Equations, velocity
-from widelimit.neurons import Ensemble, Parameters, Rates
+from widelimit.dynamics import Dynamics
+from widelimit.meanfield import Batch, Equations
+from widelimit.neurons import Ensemble, State
 from widelimit.population import Population
 
 BLOCK = 512
 """Most steps of each stream of data in one compiled call."""
+
+
+LABELS = 2**30
+"""Folded into the key of a step, this gives that of the noise of its labels."""
 
 
 class Fresh(NamedTuple):
@@ -95,34 +100,57 @@ def draw(
 
 
 @eqx.filter_jit
+def draw_label_noise(
+    sampling: Sampling,
+    keys: Key[Array, "seeds streams"],
+    std: Array,
+    channels: int,
+    first: ArrayLike,
+) -> Float[Array, "seeds steps batch channels"]:
+    """Normal noise for the targets of the steps that `draw` draws rows for."""
+    steps = jnp.asarray(first) + jnp.arange(BLOCK)
+
+    def of_step(key: PRNGKeyArray, step: Array) -> Array:
+        own = jax.random.fold_in(jax.random.fold_in(key, step), LABELS)
+        return std * jax.random.normal(own, (sampling.size, channels), std.dtype)
+
+    def of_one(own: Key[Array, " streams"]) -> Array:
+        found = jax.vmap(lambda key: jax.vmap(lambda step: of_step(key, step))(steps))(own)
+        return jnp.swapaxes(found, 0, 1).reshape(-1, *found.shape[2:])
+
+    return jax.vmap(of_one)(keys)
+
+
+@eqx.filter_jit
 def descend(
     equations: Equations,
-    rates: Rates,
+    dynamics: Dynamics,
     data: Batch | Fresh,
     ensembles: Ensemble,
     own: Int[Array, "seeds steps batch"] | Key[Array, "seeds streams"] | None,
     count: Array,
     step: Array,
     first: ArrayLike = 0,
+    noise: Float[Array, "seeds steps batch channels"] | None = None,
 ) -> Ensemble:
     """`count` steps of size `step` = ε for a batch of networks.
 
     `own` is what each network draws its data with: rows of the data set, or keys for fresh
-    points; None where every step takes the whole data set. Steps are counted from `first` on:
+    points; None where every step takes the whole data set; `noise` is added to targets. Steps are
+    counted from `first` on:
     learning rates are ξ(kε).
     """
 
-    def one_network(ensemble: Ensemble, own: Array | None) -> Ensemble:
-        def move(k: Array, parameters: Parameters) -> Parameters:
-            batch = _batch(data, own, k, first, parameters.input.dtype)
-            now = Ensemble(ensemble.weights, parameters)
-            speed = velocity(equations, rates, now, batch, (first + k) * step)
-            return jax.tree.map(lambda theta, v: theta + step * v, parameters, speed)
+    def one_network(ensemble: Ensemble, own: Array | None, noise: Array | None) -> Ensemble:
+        def move(k: Array, state: State) -> State:
+            batch = _batch(data, own, k, first, step.dtype)
+            if noise is not None:
+                batch = Batch(batch.inputs, batch.targets + noise[k], batch.weights)
+            return dynamics.step(equations, ensemble.at(state), batch, (first + k) * step, step)
 
-        end = jax.lax.fori_loop(0, count, move, ensemble.parameters)
-        return Ensemble(ensemble.weights, end)
+        return ensemble.at(jax.lax.fori_loop(0, count, move, ensemble.state))
 
-    return jax.vmap(one_network)(ensembles, own)
+    return jax.vmap(one_network)(ensembles, own, noise)
 
 
 def _batch(

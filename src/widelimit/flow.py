@@ -1,6 +1,6 @@
 """Particle gradient flow: an ensemble carried through mean-field time.
 
-    dθ/dt = −ξ(t) G(θ, ensemble),  the limit ε → 0 of SGD with clock t = k ε
+    dθ/dt = −ξ(t) G(θ, ensemble),  the limit ε → 0 of SGD with clock t = k ε (other rules: `rules`)
 
 It serves limits and networks alike; only the ensemble differs. Time stepping is diffrax's.
 """
@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from widelimit.dynamics import Dynamics
 from widelimit.errors import Diverged
-from widelimit.meanfield import Batch, Equations, velocity
-from widelimit.neurons import Ensemble, Rates
+from widelimit.meanfield import Batch, Equations
+from widelimit.neurons import Ensemble
 from widelimit.system import System
 
 MAX_STEPS = 100_000
@@ -92,7 +93,7 @@ def _norm(errors: list[Array]) -> Float[Array, ""]:
 def advance(
     solver: diffrax.AbstractERK,
     equations: Equations,
-    rates: Rates,
+    dynamics: Dynamics,
     batch: Batch,
     ensemble: Ensemble,
     start: Array,
@@ -104,15 +105,15 @@ def advance(
 
     # The state is the bare list of arrays: diffrax's loop mistakes the empty tuple of
     # hidden-to-hidden weights at depth 1 for a leaf.
-    state, layout = jax.tree.flatten(ensemble.parameters)
+    state, layout = jax.tree.flatten(ensemble.state)
 
     def field(t: Any, state: list[Array]) -> list[Array]:
-        now = Ensemble(ensemble.weights, jax.tree.unflatten(layout, state))
-        return jax.tree.leaves(velocity(equations, rates, now, batch, t))
+        now = ensemble.at(jax.tree.unflatten(layout, state))
+        return jax.tree.leaves(dynamics.velocity(equations, now, batch, t))
 
     controller = diffrax.PIDController(tolerance, tolerance, norm=_norm)
     end, steps, completed = integrate(field, solver, (start, stop), first_step, state, controller)
-    reached = Ensemble(ensemble.weights, jax.tree.unflatten(layout, end))
+    reached = ensemble.at(jax.tree.unflatten(layout, end))
     return Advance(reached, steps, completed)
 
 
@@ -145,7 +146,7 @@ def follow(
             result = step(
                 solver,
                 system.equations,
-                system.rates,
+                system.dynamics,
                 system.batch,
                 ensemble,
                 np.asarray(now, dtype),

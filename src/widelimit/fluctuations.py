@@ -25,7 +25,8 @@ import xarray as xr
 
 from widelimit.activations import is_kinked, named
 from widelimit.advice import examine
-from widelimit.influence import MISSED, Influence, Spread
+from widelimit.errors import ProblemError
+from widelimit.influence import Influence, Spread
 from widelimit.integration import Integrator
 from widelimit.lyapunov import MOST_PARAMETERS, lyapunov
 from widelimit.problem import Problem
@@ -44,10 +45,16 @@ TOLERANCE = 0.02
 """Relative error of standard deviations that is asked for if nothing else is."""
 
 MOST_DOUBLINGS = 5
-"""Nodes are at most so many factors of two more than rules start with, and at least one."""
+"""Nodes are at most so many factors of two more than rules start with."""
 
 INTERVALS = 64
 """Sample paths see the noise of SGD as constant on so many intervals of the training."""
+
+MISSED = 1e-2
+"""Outputs' directions may leave out this share of the tolerance (of their squared cotangents)."""
+
+COARSEST = 5e-3
+"""Standard deviations are computed in single precision only if this much error is allowed."""
 
 STEP_TOLERANCE = 1e-4
 EXACT_STEP_TOLERANCE = 1e-9
@@ -124,7 +131,7 @@ class Fluctuations:
         Theorem 1.5; Pham & Nguyen 2021). Sample s of all widths comes from the same noise.
         Raises `Diverged`.
         """
-        with jax.enable_x64(True):
+        with jax.enable_x64(self.dataset.attrs["precision"] == "float64"):
             units = _Prediction(self.problem, 1.0, False, False).paths(
                 np.atleast_1d(self.dataset.attrs["points"]).tolist(), count, seed
             )
@@ -162,7 +169,7 @@ def predict_fluctuations(
     other_input, other_channel)`.
 
     Raises `ValueError` if there are no widths, `Diverged` if the limit leaves the finite numbers,
-    `ProblemError` if the data are a whole population.
+    `ProblemError` if the data are a whole population or the noise of training is not understood.
 
     >>> from widelimit.problem import Problem
     >>> problem = Problem.from_dict({
@@ -179,10 +186,31 @@ def predict_fluctuations(
     """
     problem.require_finite_data()
     problem = problem.with_widths(widths)
-    with jax.enable_x64(True):
+    refuse_unknown_noise(problem)
+    with jax.enable_x64(in_double(problem, tolerance)):
         prediction = _Prediction(problem, tolerance, covariance, progress)
         with prediction.work.bar:
             return prediction.made()
+
+
+def refuse_unknown_noise(problem: Problem) -> None:
+    """Raise `ProblemError` where the noise of training is not that of a linear rule."""
+    settings, training = problem.networks, problem.training
+    if settings is not None and settings.method == "sgd" and not training.rule.linear:
+        raise ProblemError([
+            "training.adam: the noise of its steps is squared and divided by, and its fluctuations "
+            "are not derived; predict those of networks.method = 'gd' or 'flow', or of descent"
+        ], problem.title)  # fmt: skip
+    if training.label_noise > 0:
+        raise ProblemError([
+            "training.label_noise: its fluctuations are not built yet; leave it out, or measure "
+            "them with networks"
+        ], problem.title)  # fmt: skip
+
+
+def in_double(problem: Problem, tolerance: float) -> bool:
+    """Whether to compute in double precision: single if the limit is, and if that is enough."""
+    return problem.limit.precision == "float64" or tolerance < COARSEST
 
 
 class _Prediction:
@@ -190,7 +218,7 @@ class _Prediction:
 
     def __init__(self, problem: Problem, tolerance: float, covariance: bool, progress: bool | None):
         self.problem, self.tolerance, self.covariance = problem, tolerance, covariance
-        self.work = Integrator.of(problem, jnp.float64, progress)
+        self.work = Integrator.of(problem, jnp.zeros(()).dtype, progress)  # x64 is on or off
         self.work.bar.set_description_str("fluctuations")
         self.rules = [choices[0] for choices in self.work.candidates]
         self.exact = all(isinstance(rule, Exact) for rule in self.rules)
@@ -198,7 +226,7 @@ class _Prediction:
 
     def made(self) -> Fluctuations:
         """Refine until the standard deviations are accurate enough, or sizes are used up."""
-        doublings = 1
+        doublings = 0
         while True:
             counts = [
                 rule.start if isinstance(rule, Exact) else rule.start * 2**doublings
@@ -307,7 +335,7 @@ class _Prediction:
         influence = Influence.of(system, initial, times, tolerance, halved)
         if way == "forward":
             return influence.forward(self.with_data)
-        missed = 0.0 if self.exact else MISSED
+        missed = 0.0 if self.exact else MISSED * self.tolerance
         return [influence.spread(k, missed) for k in range(len(times))]
 
     def paths(self, counts: Sequence[int], count: int, seed: int) -> xr.DataArray:
@@ -345,7 +373,7 @@ class _Prediction:
             "kind": "fluctuations",
             "title": self.problem.title,
             "way": self.way(sizes),
-            "precision": "float64",
+            "precision": self.work.system.inputs.dtype.name,
             "method": settings.method,
             "step": str(settings.step),
             "nodes": sizes,

@@ -200,7 +200,7 @@ class Influence:
             few = size >= count
             chosen = np.eye(count) if few else rng.normal(size=(size, count))
             vectors = self._back(k, self._covectors(chosen))
-            rows = metric.rows(vectors)
+            rows = metric.rows(vectors).astype(float)
             energy, axes = np.linalg.eigh(rows @ rows.T)
             share = np.cumsum(energy) / max(energy.sum(), np.finfo(float).tiny)
             if few or share[size // 4] <= missed:
@@ -254,7 +254,7 @@ class _Metric:
             biases=None if parameters.biases is None else tuple(p),
             output_bias=None if parameters.output_bias is None else np.ones(1),
         )
-        return cls(tuple(p), jax.tree.leaves(products))
+        return cls(tuple(p), jax.tree.leaves(products) * (1 + len(ensemble.memory)))
 
     def rows(self, vectors: Cotangents) -> Float[np.ndarray, "vector entry"]:
         """Cotangents as rows whose scalar products are those of this metric."""

@@ -199,7 +199,8 @@ class Integrator:
                 for n, own in zip(nodes, labels, strict=True)
             ]
         network, dtype = self.problem.network, self.system.inputs.dtype
-        return limit_ensemble(network, nodes, *self.memory.dims, dtype)
+        start = limit_ensemble(network, nodes, *self.memory.dims, dtype)
+        return self.system.dynamics.started(start)
 
     def kept(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """How many of each layer's neurons are kept over time."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
@@ -25,6 +26,8 @@ Count = Annotated[int, Strict(), Field(ge=1)]
 """A whole number from 1 on."""
 
 Entries = Float[Array | np.ndarray, "*shape"]
+Normals = Float[Array | np.ndarray, "... normals"]
+Vectors = Float[Array | np.ndarray, "... entries"]
 
 WEIGHT_SUM_TOLERANCE = 1e-6
 
@@ -55,6 +58,11 @@ def ndtr(z: Entries) -> Entries:
     return scipy.special.ndtr(z) if isinstance(z, np.ndarray) else special.ndtr(z)
 
 
+def ndtri(p: Entries) -> Entries:
+    """The inverse of `ndtr`."""
+    return scipy.special.ndtri(p) if isinstance(p, np.ndarray) else special.ndtri(p)
+
+
 def not_a_number(entry: Any) -> str | None:
     """What is wrong with an entry of a table of numbers, or None."""
     if isinstance(entry, bool) or not isinstance(entry, int | float):
@@ -81,13 +89,28 @@ def checked_rows(value: Sequence[Any], noun: str) -> list[Sequence[Any]]:
     return rows
 
 
+def number_or_vector(value: Any) -> Any:
+    """A number, or a vector; pydantic's own union messages are unreadable."""
+    entries = value if isinstance(value, list | tuple) else [value]
+    rows = checked_rows(entries, "entry")
+    if len(rows) == 0 or len(rows[0]) != 1 or not np.isfinite(rows).all():
+        raise ValueError(f"found {value!r}; must be a finite number, or a list of them")
+    found = tuple(float(row[0]) for row in rows)
+    return found if entries is value else found[0]
+
+
 class _Law(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @property
     def vector_size(self) -> int | None:
-        """Length of the vectors this law draws as a whole; None for a law of single entries."""
+        """Length of the vectors this law draws as a whole; None if it serves any length."""
         return None
+
+    @property
+    def joint(self) -> bool:
+        """Whether it is the law of a whole vector, not of each of its entries."""
+        return self.vector_size is not None
 
     def coordinates(self, size: int) -> int:
         """How many standard normals make `size` entries."""
@@ -152,8 +175,143 @@ class Uniform(_Law):
         return (np.array([[self.low]]), np.ones(1)) if self.low == self.high else None
 
 
+class TruncatedNormal(_Law):
+    """`mean + std·G`, G standard normal under the condition |G| ≤ cut (not rescaled)."""
+
+    law: Literal["truncated normal"] = "truncated normal"
+    mean: Number = 0.0
+    std: Annotated[Number, Field(ge=0)] = 1.0
+    cut: Annotated[Number, Field(gt=0)] = 2.0
+
+    def expectation(self) -> float:
+        """The mean of one entry."""
+        return self.mean
+
+    def deviation(self) -> float:
+        """The standard deviation of one entry: Var G = 1 − 2 c φ(c)/(2Φ(c) − 1)."""
+        density = math.exp(-0.5 * self.cut**2) / math.sqrt(2 * math.pi)
+        return self.std * math.sqrt(1 - 2 * self.cut * density / math.erf(self.cut / math.sqrt(2)))
+
+    def transform(self, z: Entries) -> Entries:
+        """Entries with this law from standard normals, shape kept."""
+        inside = math.erf(self.cut / math.sqrt(2))
+        return self.mean + self.std * ndtri(0.5 + inside * (ndtr(z) - 0.5))
+
+
+class Sphere(_Law):
+    """The whole vector is uniform on the sphere |w| = radius."""
+
+    law: Literal["sphere"] = "sphere"
+    radius: Annotated[Number, Field(gt=0)] = 1.0
+
+    @property
+    def joint(self) -> bool:
+        """Always, for vectors of any length."""
+        return True
+
+    def transform(self, z: Entries) -> Entries:
+        """`(..., d)` normals to `(..., d)` vectors."""
+        return self.radius * z / ((z**2).sum(axis=-1, keepdims=True) ** 0.5)
+
+
+class Component(BaseModel):
+    """One normal law of a mixture, equally likely unless each has a weight."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: Number | None = None
+    mean: Annotated[float | tuple[float, ...], BeforeValidator(number_or_vector)] = 0.0
+    std: Annotated[Number, Field(gt=0)] = 1.0
+
+
+HALVINGS = 60
+"""Bisections for a quantile of a mixture: more would not change a double."""
+
+
+class Mixture(_Law):
+    """A mixture of normal laws N(mean, std²): of each entry, or of whole vectors N(mean, std² I).
+
+    It is the law of vectors when means are vectors.
+    """
+
+    law: Literal["mixture"] = "mixture"
+    components: Annotated[tuple[Component, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Mixture":
+        sizes = {len(c.mean) if isinstance(c.mean, tuple) else None for c in self.components}
+        if len(sizes) > 1:
+            raise ValueError(
+                "components: their means must all be numbers, or vectors of one length"
+            )
+        given = [c.weight is not None for c in self.components]
+        if any(given) and not all(given):
+            raise ValueError(
+                f"components[{given.index(False)}].weight: is missing; give one to every "
+                "component, or none"
+            )
+        self._weights()
+        return self
+
+    def _weights(self) -> np.ndarray:
+        given = [c.weight for c in self.components if c.weight is not None]
+        try:
+            return np.array(checked_weights(given or None, len(self.components)))
+        except ValueError as error:
+            raise ValueError(f"components: {str(error).removeprefix('weights: ')}") from None
+
+    def _means_and_stds(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([c.mean for c in self.components]), np.array(
+            [c.std for c in self.components]
+        )
+
+    @property
+    def vector_size(self) -> int | None:
+        """Length of vector means; None for numbers."""
+        first = self.components[0].mean
+        return len(first) if isinstance(first, tuple) else None
+
+    def coordinates(self, size: int) -> int:
+        """One per entry; vectors take one more, which chooses the component."""
+        return size if self.vector_size is None else size + 1
+
+    def expectation(self) -> float:
+        """The mean of one entry (means that are numbers)."""
+        return float(self._weights() @ self._means_and_stds()[0])
+
+    def deviation(self) -> float:
+        """The standard deviation of one entry (means that are numbers)."""
+        means, stds = self._means_and_stds()
+        return math.sqrt(float(self._weights() @ (stds**2 + (means - self.expectation()) ** 2)))
+
+    def transform(self, z: Normals) -> Vectors:
+        """Entries from normals, shape kept; `(..., d + 1)` normals to `(..., d)` vectors."""
+        arrays = np if isinstance(z, np.ndarray) else jnp
+        means, stds = (arrays.asarray(a, z.dtype) for a in self._means_and_stds())
+        if self.vector_size is not None:
+            edges = arrays.asarray(np.cumsum(self._weights())[:-1], z.dtype)
+            chosen = arrays.searchsorted(edges, ndtr(z[..., 0]), side="right")
+            return means[chosen] + stds[chosen][..., None] * z[..., 1:]
+        weights, levels = arrays.asarray(self._weights(), z.dtype), ndtr(z)
+
+        def halved(_: Any, ends: tuple[Entries, Entries]) -> tuple[Entries, Entries]:
+            low, high = ends
+            middle = 0.5 * (low + high)
+            below = ndtr((middle[..., None] - means) / stds) @ weights < levels
+            return arrays.where(below, middle, low), arrays.where(below, high, middle)
+
+        far = 12 * float(self._means_and_stds()[1].max())  # 1e-32 is beyond
+        low, high = (arrays.zeros_like(z) + end for end in (means.min() - far, means.max() + far))
+        if arrays is jnp:
+            return jax.lax.fori_loop(0, HALVINGS, halved, (low, high))[0]
+        for _ in range(HALVINGS):
+            low, high = halved(None, (low, high))
+        return low
+
+
 def _points(value: Any) -> Any:
     """All numbers, or all vectors of one length; pydantic's own union messages are unreadable."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(value, list | tuple) or len(value) == 0:
         raise ValueError("points must be a non-empty list of numbers or of equally long vectors")
     if len({isinstance(point, list | tuple) for point in value}) > 1:
@@ -196,9 +354,7 @@ class Atoms(_Law):
         squares = (np.asarray(self.points) - self.expectation()) ** 2
         return math.sqrt(float(np.dot(squares, np.asarray(self.weights))))
 
-    def transform(
-        self, z: Float[Array | np.ndarray, "... normals"]
-    ) -> Float[Array | np.ndarray, "... entries"]:
+    def transform(self, z: Normals) -> Vectors:
         """The quantile map: `(..., k)` normals to `(..., k)` entries or to `(..., d)` vectors."""
         points, weights = self.atoms()
         cumulative = jnp.asarray(np.cumsum(weights)[:-1], z.dtype)
@@ -213,5 +369,39 @@ class Atoms(_Law):
         )
 
 
-Law = Annotated[Normal | Uniform | Atoms, Field(discriminator="law")]
+Single = Annotated[Normal | Uniform | TruncatedNormal | Mixture | Atoms, Field(discriminator="law")]
+"""Laws that may be those of each entry."""
+
+
+class Product(_Law):
+    """The entries of a vector are independent, each with a law of its own."""
+
+    law: Literal["product"] = "product"
+    factors: Annotated[tuple[Single, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _of_entries(self) -> "Product":
+        for place, factor in enumerate(self.factors):
+            if factor.joint:
+                raise ValueError(
+                    f"factors[{place}]: is a law of vectors; each entry has a number's"
+                )
+        return self
+
+    @property
+    def vector_size(self) -> int:
+        """One entry a factor."""
+        return len(self.factors)
+
+    def transform(self, z: Entries) -> Entries:
+        """`(..., d)` normals to `(..., d)` vectors."""
+        arrays = np if isinstance(z, np.ndarray) else jnp
+        columns = [f.transform(z[..., k : k + 1]) for k, f in enumerate(self.factors)]
+        return arrays.concatenate([arrays.asarray(c) for c in columns], axis=-1)
+
+
+Law = Annotated[
+    Normal | Uniform | TruncatedNormal | Mixture | Sphere | Product | Atoms,
+    Field(discriminator="law"),
+]
 """Any law, told apart by its key `law`."""

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 
 from widelimit.errors import Diverged
 from widelimit.flow import DIVERGENCE_CAUSE, integrate, method_for
-from widelimit.meanfield import Batch, output, risk, velocity
+from widelimit.meanfield import Batch, output, risk
 from widelimit.neurons import Ensemble
 from widelimit.quadrature import Numbers
 from widelimit.system import Motion, System
@@ -87,9 +87,9 @@ def _field(motion: Motion, layout: Any) -> Callable[..., Leaves]:
     """F(p, θ, π, t), its parameters as a list of arrays."""
 
     def velocity_of(weights: Any, leaves: Leaves, pi: Array, t: ArrayLike) -> Leaves:
-        ensemble = Ensemble(weights, jax.tree.unflatten(layout, leaves))
+        ensemble = Ensemble(weights, *jax.tree.unflatten(layout, leaves))
         batch = Batch(motion.batch.inputs, motion.batch.targets, pi)
-        return jax.tree.leaves(velocity(motion.equations, motion.rates, ensemble, batch, t))
+        return jax.tree.leaves(motion.dynamics.velocity(motion.equations, ensemble, batch, t))
 
     return velocity_of
 
@@ -110,10 +110,10 @@ def readings(system: System, ensemble: Ensemble) -> Float[Array, " readings"]:
 
 def _reading(system: System, ensemble: Ensemble) -> tuple[Callable[..., Array], tuple[Any, Leaves]]:
     """The readings as a function of weights and parameters, and where these are now."""
-    state, layout = jax.tree.flatten(ensemble.parameters)
+    state, layout = jax.tree.flatten(ensemble.state)
 
     def seen(weights: Any, leaves: Leaves) -> Array:
-        return readings(system, Ensemble(weights, jax.tree.unflatten(layout, leaves)))
+        return readings(system, Ensemble(weights, *jax.tree.unflatten(layout, leaves)))
 
     return seen, (ensemble.weights, state)
 
@@ -173,7 +173,7 @@ def _travelled(
 ) -> tuple[Ensemble, Piece, Array]:
     """The ensemble at the end of a span of time, what leads there, and whether it went well."""
     start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
-    state, layout = jax.tree.flatten(ensemble.parameters)
+    state, layout = jax.tree.flatten(ensemble.state)
     field = _field(motion, layout)
 
     def slope(t: Any, leaves: Leaves) -> Leaves:
@@ -186,7 +186,7 @@ def _travelled(
     )  # fmt: skip
     slopes = jax.lax.map(lambda now: slope(*now), (times, at))
     curve = diffrax.CubicInterpolation(ts=times, coeffs=_cubics(times, at, slopes))
-    end = Ensemble(ensemble.weights, jax.tree.unflatten(layout, [leaf[-1] for leaf in at]))
+    end = ensemble.at(jax.tree.unflatten(layout, [leaf[-1] for leaf in at]))
     weights = tuple(jnp.asarray(p) for p in ensemble.weights)
     piece = Piece(method, weights, curve, layout, start, stop, steps, accuracy)
     return end, piece, completed
@@ -284,7 +284,7 @@ def pull(motion: Motion, piece: Piece, cotangents: Cotangents) -> Cotangents:
 def still(ensemble: Ensemble, weights: Sequence[Array]) -> Tangents:
     """Changes of the neurons' weights that have not moved any parameter yet."""
     count = len(weights[0])
-    leaves = [jnp.zeros((count, *leaf.shape)) for leaf in jax.tree.leaves(ensemble.parameters)]
+    leaves = [jnp.zeros((count, *leaf.shape)) for leaf in jax.tree.leaves(ensemble.state)]
     return Tangents(tuple(weights), leaves)
 
 

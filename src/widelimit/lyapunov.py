@@ -24,8 +24,8 @@ from widelimit.errors import Diverged
 from widelimit.flow import DIVERGENCE_CAUSE, integrate, method_for
 from widelimit.influence import Spread
 from widelimit.linearisation import covariance, readings
-from widelimit.meanfield import Batch, velocity
-from widelimit.neurons import Ensemble, Parameters
+from widelimit.meanfield import Batch
+from widelimit.neurons import Ensemble
 from widelimit.system import Motion, System, outputs
 
 MOST_PARAMETERS = 200
@@ -39,7 +39,7 @@ def lyapunov(
     system: System, initial: Ensemble, times: np.ndarray, tolerance: float
 ) -> list[Spread]:
     """Fluctuations at `times`, for unit noise, with step error `tolerance`. Raises `Diverged`."""
-    theta, _ = ravel_pytree(initial.parameters)
+    theta, _ = ravel_pytree(initial.state)
     weights = sum(initial.sizes) + len(system.batch.weights)
     state = [theta, jnp.zeros((len(theta), weights)), jnp.zeros((len(theta), len(theta)))]
     found, now = [], 0.0
@@ -66,9 +66,9 @@ def _carried(
     pi = motion.batch.weights
 
     def speed(theta: Array, p: Any, pi: Array, t: ArrayLike) -> Array:
-        ensemble = Ensemble(p, _unravelled(initial, theta))
+        ensemble = _unravelled(initial, theta).weighted(p)
         batch = Batch(motion.batch.inputs, motion.batch.targets, pi)
-        return ravel_pytree(velocity(motion.equations, motion.rates, ensemble, batch, t))[0]
+        return ravel_pytree(motion.dynamics.velocity(motion.equations, ensemble, batch, t))[0]
 
     def field(t: Any, state: State) -> State:
         theta, sensitivity, scatter = state
@@ -91,8 +91,8 @@ def _carried(
     return end, completed
 
 
-def _unravelled(initial: Ensemble, theta: Array) -> Parameters:
-    return ravel_pytree(initial.parameters)[1](theta)
+def _unravelled(initial: Ensemble, theta: Array) -> Ensemble:
+    return initial.at(ravel_pytree(initial.state)[1](theta))
 
 
 @eqx.filter_jit
@@ -101,7 +101,7 @@ def _readings_along(system: System, initial: Ensemble, state: State) -> tuple[Ar
     theta, sensitivity, _ = state
 
     def read(theta: Array, p: Any) -> Array:
-        return readings(system, Ensemble(p, _unravelled(initial, theta)))
+        return readings(system, _unravelled(initial, theta).weighted(p))
 
     by_theta, by_neurons = jax.jacfwd(read, (0, 1))(theta, initial.weights)
     own = jnp.concatenate(by_neurons, axis=1)
@@ -117,7 +117,7 @@ def _spread(system: System, initial: Ensemble, state: State) -> Spread:
         for own, law in zip(np.split(by_weights, stops[:-1], axis=1), laws, strict=True)
     ]
     whole = np.stack([*found[:-1], by_theta @ np.asarray(state[2]) @ by_theta.T, found[-1]])
-    ensemble = Ensemble(initial.weights, _unravelled(initial, state[0]))
+    ensemble = _unravelled(initial, state[0])
     seen = np.asarray(outputs(system, ensemble))[system.view("observed")].ravel()
     nothing = np.zeros(len(whole))
     return Spread(np.eye(len(seen)), whole[:, :-1, :-1], whole[:, -1, -1], nothing, seen)

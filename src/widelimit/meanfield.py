@@ -96,8 +96,20 @@ def risk(equations: Equations, outputs: Outputs, batch: Batch) -> Float[Array, "
 
 def gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
     """The mean-field gradient: every parameter's gradient of R times what it is averaged with."""
+    return _over_pieces(_gradient, equations, ensemble, batch)
+
+
+def gradient_squares(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
+    """E_π[G_z²], G_z being the mean-field gradient at the data point z alone."""
+    return _over_pieces(_squares, equations, ensemble, batch)
+
+
+def _over_pieces(
+    part: Callable[..., Parameters], equations: Equations, ensemble: Ensemble, batch: Batch
+) -> Parameters:
+    """The sum of `part` over pieces of the data that memory bears."""
     if equations.points is None or len(batch.inputs) <= equations.points:
-        return _gradient(equations, ensemble, batch)
+        return part(equations, ensemble, batch)
     pieces = (
         _cut(batch.inputs, equations.points, "edge"),
         _cut(batch.targets, equations.points, "edge"),
@@ -105,7 +117,7 @@ def gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Paramete
     )
 
     def add(total: Parameters, piece: tuple[Array, Array, Array]) -> tuple[Parameters, None]:
-        return jax.tree.map(jnp.add, total, _gradient(equations, ensemble, Batch(*piece))), None
+        return jax.tree.map(jnp.add, total, part(equations, ensemble, Batch(*piece))), None
 
     start = jax.tree.map(jnp.zeros_like, ensemble.parameters)
     return jax.lax.scan(add, start, pieces)[0]
@@ -123,27 +135,32 @@ def _gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Paramet
     f, layers = _forward(equations, ensemble, batch.inputs)
     slope = jax.vmap(jax.grad(equations.loss))(f, batch.targets) * batch.weights[:, None]
     deltas = _sensitivities(ensemble, layers, slope)
+    values = [batch.inputs, *(layer.values for layer in layers)]
+    return _products(ensemble, values, [*deltas, slope])
+
+
+def _squares(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
+    """At one point a weight's gradient is a product of two factors, and so is its square."""
+    f, layers = _forward(equations, ensemble, batch.inputs)
+    slope = jax.vmap(jax.grad(equations.loss))(f, batch.targets)
+    deltas = _sensitivities(ensemble, layers, slope)
+    values = [batch.inputs, *(layer.values for layer in layers)]
+    weighted = [delta**2 * batch.weights[:, None] for delta in (*deltas, slope)]
+    return _products(ensemble, [value**2 for value in values], weighted)
+
+
+def _products(ensemble: Ensemble, values: list[Array], deltas: list[Array]) -> Parameters:
+    """Sums over data of what comes into a layer times what comes back to it."""
+    first, *between, last = (v.T @ d for v, d in zip(values, deltas, strict=True))
+    sums = [delta.sum(0) for delta in deltas]
+    biased = ensemble.parameters.biases is not None
     return Parameters(
-        input=deltas[0].T @ batch.inputs,
-        hidden=tuple(
-            before.values.T @ delta for before, delta in zip(layers, deltas[1:], strict=False)
-        ),
-        readout=layers[-1].values.T @ slope,
-        biases=None if ensemble.parameters.biases is None else tuple(d.sum(0) for d in deltas),
-        output_bias=None if ensemble.parameters.output_bias is None else slope.sum(0),
+        input=first.T,
+        hidden=tuple(between),
+        readout=last,
+        biases=tuple(sums[:-1]) if biased else None,
+        output_bias=None if ensemble.parameters.output_bias is None else sums[-1],
     )
-
-
-def velocity(
-    equations: Equations,
-    rates: Rates,
-    ensemble: Ensemble,
-    batch: Batch,
-    time: ArrayLike = 0.0,
-) -> Parameters:
-    """∂_t of every parameter under particle gradient flow: −ξ(t) G."""
-    slope = gradient(equations, ensemble, batch)
-    return jax.tree.map(lambda rate, g: -rate * g, rates.at(time), slope)
 
 
 def tangent_kernel(

@@ -25,10 +25,15 @@ from pydantic import (
 
 from widelimit.activations import ACTIVATIONS, Activation, named
 from widelimit.embedding import Embedding
-from widelimit.laws import Atoms, Law, Normal, Uniform
+from widelimit.laws import Atoms, Law, Mixture, Normal, Single, TruncatedNormal, Uniform
 
 HiddenLaw = Annotated[
-    Normal | Uniform | Atoms | Annotated[Embedding, Field(discriminator="family")],
+    Normal
+    | Uniform
+    | TruncatedNormal
+    | Mixture
+    | Atoms
+    | Annotated[Embedding, Field(discriminator="family")],
     Field(discriminator="law"),
 ]
 """Hidden-to-hidden weights: independent with a law, or a function of two neurons' labels."""
@@ -148,9 +153,11 @@ class Network(BaseModel):
             raise ValueError(f"initial.bias: found {len(laws.bias)} laws, needs {depth}")
         for name in ("hidden", "bias"):
             for place, law in enumerate(getattr(laws, name)):
-                if isinstance(law, Atoms) and law.vector_size is not None:
-                    where = f"initial.{name}[{place}].points"
-                    raise ValueError(f"{where}: found vectors; use numbers")
+                if not isinstance(law, Embedding) and law.joint:
+                    raise ValueError(
+                        f"initial.{name}[{place}]: is a law of vectors; each of these parameters "
+                        "is a number"
+                    )
         for place, pair in enumerate(pairwise(laws.hidden)):
             if isinstance(pair[1], Embedding) and not isinstance(pair[0], Embedding):
                 raise ValueError(
@@ -229,7 +236,7 @@ class Network(BaseModel):
         return None, None
 
     @property
-    def independent(self) -> dict[int, Law]:
+    def independent(self) -> dict[int, Single]:
         """Laws of the weights between layers pair + 1 and pair + 2 that belong to no label."""
         return {
             pair: law
@@ -250,7 +257,7 @@ class Network(BaseModel):
             size = block.law.vector_size
             if size is not None and size != block.size:
                 found.append(
-                    f"network.initial.{block.name}.points: found points with {size} entries; the "
+                    f"network.initial.{block.name}: is a law of vectors with {size} entries; the "
                     f"data ({inputs} inputs, {outputs} outputs) ask for {block.size}"
                 )
             if block.name == "neuron" and size is None and block.size != 1:

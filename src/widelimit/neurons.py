@@ -17,7 +17,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from widelimit.embedding import Embedding
-from widelimit.laws import Law
+from widelimit.laws import Single
 from widelimit.network import Block, Network
 from widelimit.quadrature import (
     ATOM_LIMIT,
@@ -39,6 +39,33 @@ class Parameters(eqx.Module):
     readout: Numbers  # (n_L, channels)
     biases: tuple[Numbers, ...] | None  # (n_l,) for l = 1 … L
     output_bias: Numbers | None  # (channels,)
+
+    def replicated(self, copies: Sequence[int]) -> "Parameters":
+        """Those of so many copies of every neuron of each layer, side by side."""
+        hidden = tuple(
+            np.repeat(np.repeat(w, a, 0), b, 1)
+            for w, (a, b) in zip(self.hidden, pairwise(copies), strict=True)
+        )
+        biases = self.biases
+        return Parameters(
+            input=np.repeat(self.input, copies[0], 0),
+            hidden=hidden,
+            readout=np.repeat(self.readout, copies[-1], 0),
+            biases=biases and tuple(np.repeat(b, k) for b, k in zip(biases, copies, strict=True)),
+            output_bias=self.output_bias,
+        )
+
+    def cut(self, cut: Sequence[slice]) -> "Parameters":
+        """Those of some neurons of each layer."""
+        hidden = tuple(w[a, b] for w, (a, b) in zip(self.hidden, pairwise(cut), strict=True))
+        biases = self.biases
+        return Parameters(
+            input=self.input[cut[0]],
+            hidden=hidden,
+            readout=self.readout[cut[-1]],
+            biases=biases and tuple(b[c] for b, c in zip(biases, cut, strict=True)),
+            output_bias=self.output_bias,
+        )
 
 
 class Rates(eqx.Module):
@@ -67,41 +94,50 @@ class Rates(eqx.Module):
         )
 
 
+State = tuple[Parameters, tuple[Parameters, ...]]
+"""What moves: the parameters, and what the learning rule remembers."""
+
+
 class Ensemble(eqx.Module):
-    """Neurons with weights: `weights[l]` `(neuron,)` with sum 1, and their parameters."""
+    """Neurons with weights: `weights[l]` `(neuron,)` with sum 1, and their parameters.
+
+    `memory` is what the learning rule carries along, arrays like those of the parameters.
+    """
 
     weights: tuple[Float[Numbers, "*batch _"], ...]
     parameters: Parameters
+    memory: tuple[Parameters, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many neurons each layer holds."""
         return tuple(w.shape[-1] for w in self.weights)
 
+    @property
+    def state(self) -> State:
+        """What moves; the weights stay."""
+        return self.parameters, self.memory
+
+    def at(self, state: State) -> "Ensemble":
+        """The same neurons in another state."""
+        return Ensemble(self.weights, *state)
+
+    def weighted(self, weights: tuple[Numbers, ...]) -> "Ensemble":
+        """The same neurons with other weights."""
+        return Ensemble(weights, *self.state)
+
     def replicated(self, copies: Sequence[int]) -> "Ensemble":
         """So many copies of every neuron of each layer, side by side, which share its weight."""
-        p, pairs = self.parameters, list(pairwise(copies))
-        parameters = Parameters(
-            input=np.repeat(p.input, copies[0], 0),
-            hidden=tuple(
-                np.repeat(np.repeat(w, a, 0), b, 1)
-                for w, (a, b) in zip(p.hidden, pairs, strict=True)
-            ),
-            readout=np.repeat(p.readout, copies[-1], 0),
-            biases=None
-            if p.biases is None
-            else tuple(np.repeat(b, k) for b, k in zip(p.biases, copies, strict=True)),
-            output_bias=p.output_bias,
-        )
         weights = (np.repeat(w, k) / k for w, k in zip(self.weights, copies, strict=True))
-        return Ensemble(tuple(weights), parameters)
+        memory = tuple(kept.replicated(copies) for kept in self.memory)
+        return Ensemble(tuple(weights), self.parameters.replicated(copies), memory)
 
     def first(self, counts: Sequence[int]) -> "Ensemble":
         """The first neurons of each layer, their weights scaled to sum to 1."""
         if tuple(counts) == self.sizes:
             return self
         chosen = self.cut([slice(n) for n in counts])
-        return Ensemble(tuple(w / w.sum() for w in chosen.weights), chosen.parameters)
+        return chosen.weighted(tuple(w / w.sum() for w in chosen.weights))
 
     def last(self, counts: Sequence[int]) -> "Ensemble":
         """The last neurons of each layer, equal weights in place of their own (tracers' are 0)."""
@@ -109,22 +145,13 @@ class Ensemble(eqx.Module):
         weights = tuple(
             np.full(n, 1 / n, w.dtype) for n, w in zip(counts, chosen.weights, strict=True)
         )
-        return Ensemble(weights, chosen.parameters)
+        return chosen.weighted(weights)
 
     def cut(self, cut: Sequence[slice]) -> "Ensemble":
         """Some neurons of each layer, with their weights, and what joins them."""
-        p = self.parameters
         weights = tuple(w[c] for w, c in zip(self.weights, cut, strict=True))
-        parameters = Parameters(
-            input=p.input[cut[0]],
-            hidden=tuple(w[a, b] for w, (a, b) in zip(p.hidden, pairwise(cut), strict=True)),
-            readout=p.readout[cut[-1]],
-            biases=None
-            if p.biases is None
-            else tuple(b[c] for b, c in zip(p.biases, cut, strict=True)),
-            output_bias=p.output_bias,
-        )
-        return Ensemble(weights, parameters)
+        memory = tuple(kept.cut(cut) for kept in self.memory)
+        return Ensemble(weights, self.parameters.cut(cut), memory)
 
 
 def limit_ensemble(
@@ -138,7 +165,7 @@ def limit_ensemble(
     points = [layer.points.astype(dtype) for layer in nodes]
     sizes = [len(layer.weights) for layer in nodes]
 
-    def between(pair: int, law: Law) -> Numbers:
+    def between(pair: int, law: Single) -> Numbers:
         return np.full((sizes[pair], sizes[pair + 1]), law.expectation(), dtype)
 
     weights = tuple(layer.weights.astype(dtype) for layer in nodes)
@@ -237,7 +264,7 @@ def _drawn(
             points.append(jnp.asarray(atoms.points, dtype))
             shares.append(_frequencies(kind_keys[layer], atoms, widths[layer], parts, dtype))
 
-    def between(pair: int, law: Law) -> Numbers:
+    def between(pair: int, law: Single) -> Numbers:
         return jnp.asarray(law.transform(edges[pair]))
 
     parameters = _parameters(network, points, between, *dims)
@@ -301,7 +328,7 @@ def _normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, int]], dtype: DTypeL
 def _parameters(
     network: Network,
     points: Sequence[Numbers],
-    between: Callable[[int, Law], Numbers],
+    between: Callable[[int, Single], Numbers],
     inputs: int,
     channels: int,
 ) -> Parameters:

@@ -6,7 +6,7 @@ that one map serves samples and, later, quadrature nodes of the population.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from widelimit import formula
 from widelimit.data import Dataset, Points, Source
-from widelimit.laws import Count, Number, checked_rows, checked_weights, ndtr
+from widelimit.laws import Count, Number, checked_weights, ndtr, number_or_vector
 
 EVALUATION = 4096
 """Points that measure the risk where training draws fresh points: drawn once, by the seed."""
@@ -88,16 +88,6 @@ class Sphere(_Inputs):
         return radius * z / jnp.linalg.norm(z, axis=1, keepdims=True)
 
 
-def _mean(value: Any) -> Any:
-    """A number, or a vector; pydantic's own union messages are unreadable."""
-    entries = value if isinstance(value, list | tuple) else [value]
-    rows = checked_rows(entries, "entry")
-    if len(rows) == 0 or len(rows[0]) != 1 or not np.isfinite(rows).all():
-        raise ValueError(f"found {value!r}; must be a finite number, or a list of them")
-    found = tuple(float(row[0]) for row in rows)
-    return found if entries is value else found[0]
-
-
 class Component(BaseModel):
     """One normal law of a mixture: x ~ N(mean, std² I), with the target that goes with it.
 
@@ -108,7 +98,7 @@ class Component(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weight: Number | None = None
-    mean: Annotated[float | tuple[float, ...], BeforeValidator(_mean)] = 0.0
+    mean: Annotated[float | tuple[float, ...], BeforeValidator(number_or_vector)] = 0.0
     std: Annotated[Number, Field(ge=0)] = 1.0
     target: Number | None = None
 

@@ -187,6 +187,28 @@ class NetworkSettings(BaseModel):
                 )
         return found
 
+    def unfit_for(self, training: Training) -> list[str]:
+        """Methods and batches that are not what the learning rule is about."""
+        found = []
+        if training.label_noise > 0 and self.method != "sgd":
+            found.append(
+                f"networks.method: found {self.method!r}; training.label_noise is drawn at every "
+                "step of 'sgd'"
+            )
+        if training.adam is not None:
+            own = self.batch if self.method == "sgd" else "all"
+            if own != training.adam.batch:
+                found.append(
+                    f"training.adam.batch: found {training.adam.batch!r}; networks use {own!r}, "
+                    "and the limit depends on it: make them equal"
+                )
+            if self.method == "sgd" and self.draw != "independent":
+                found.append(
+                    f"networks.draw: found {self.draw!r}; the limit of Adam is known for points "
+                    "drawn independently"
+                )
+        return found
+
     def _without_finite_data(self) -> list[str]:
         """What fresh points do not allow."""
         given = "give data.samples = n to train on n points of the population"
@@ -362,9 +384,9 @@ class Problem(BaseModel):
         raw = self.model_dump(mode="python", exclude_none=True, exclude={"networks": {"widths"}})
         raw["network"]["initial"] = {k: v for k, v in raw["network"]["initial"].items() if v != ()}
         raw["data"] = {"source": raw["data"].pop("source"), **raw["data"]}
-        rates = raw["training"]["learning_rates"]
         if self.network.depth == 1:
-            del rates["hidden"]
+            for kinds in ("learning_rates", "weight_decay"):
+                raw["training"].get(kinds, {}).pop("hidden", None)
         if self.networks is not None:
             widths = [w[0] if len(w) == 1 else list(w) for w in self.networks.widths]
             raw["networks"] = {"widths": widths, **raw["networks"]}
@@ -454,9 +476,11 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
     if network is not None and data is not None:
         found += network.mismatches(data.inputs.shape[1], data.targets.shape[1])
     if network is not None and training is not None:
-        found += training.learning_rates.mismatches(network.depth)
+        found += training.mismatches(network.depth)
     if training is not None and data is not None:
         found += training.loss.mismatches(data.targets)
+    if training is not None and parts.get("networks") is not None:
+        found += parts["networks"].unfit_for(training)
     if network is not None and parts.get("networks") is not None:
         found += parts["networks"].mismatches(network, data)
     if network is not None and data is not None and parts.get("limit") is not None and not found:

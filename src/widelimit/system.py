@@ -9,17 +9,20 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from widelimit.dynamics import Dynamics
 from widelimit.meanfield import Batch, Equations, output
+from widelimit.network import Network
 from widelimit.neurons import Ensemble, Rates
 from widelimit.problem import Problem
 from widelimit.schedules import Rate
+from widelimit.training import PerKind
 
 
 class Motion(NamedTuple):
     """What moves an ensemble, whatever is looked at: one compilation for all observed inputs."""
 
     equations: Equations
-    rates: Rates
+    dynamics: Dynamics
     batch: Batch
 
 
@@ -31,7 +34,7 @@ class System(eqx.Module):
     """
 
     equations: Equations = eqx.field(static=True)
-    rates: Rates
+    dynamics: Dynamics
     batch: Batch
     inputs: Float[Array, "points inputs"]
     views: tuple[tuple[str, int, int], ...] = eqx.field(static=True)
@@ -52,7 +55,7 @@ class System(eqx.Module):
         )
         return cls(
             Equations(network.activation_functions, problem.training.loss),
-            rates(problem, dtype),
+            Dynamics(*_rates(problem, dtype), rule=problem.training.rule),
             Batch(*(jnp.asarray(a, dtype) for a in (data.inputs, data.targets, data.weights))),
             jnp.asarray(np.concatenate(list(pieces.values())), dtype),
             views,
@@ -61,7 +64,7 @@ class System(eqx.Module):
     @property
     def motion(self) -> Motion:
         """The system without the inputs at which outputs are wanted."""
-        return Motion(self.equations, self.rates, self.batch)
+        return Motion(self.equations, self.dynamics, self.batch)
 
     @property
     def observed_outputs(self) -> int:
@@ -84,9 +87,15 @@ def outputs(system: System, ensemble: Ensemble) -> Float[Array, "points channels
     return output(system.equations, ensemble, system.inputs)
 
 
-def rates(problem: Problem, dtype: DTypeLike) -> Rates:
-    """ξ(t) of every kind of parameter, in the layout of the parameters."""
-    network, chosen = problem.network, problem.training.learning_rates
+def _rates(problem: Problem, dtype: DTypeLike) -> tuple[Rates, Rates | None]:
+    """ξ(t) and the weight decay λ(t) of every kind of parameter, in their layout."""
+    training = problem.training
+    rates = _in_layout(problem.network, training.learning_rates, dtype)
+    decay = training.weight_decay
+    return rates, None if decay is None else _in_layout(problem.network, decay, dtype)
+
+
+def _in_layout(network: Network, chosen: PerKind, dtype: DTypeLike) -> Rates:
     *biases, last = chosen.bias_rates(network.depth)
     hidden = chosen.hidden_rates(network.depth)
     return Rates(

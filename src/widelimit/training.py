@@ -6,10 +6,11 @@ Clock: after k steps of size ε the mean-field time is `t = k ε`; a parameter m
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from widelimit.laws import Number
 from widelimit.losses import Loss, Squared
+from widelimit.rules import Adam, HeavyBall, Rule
 from widelimit.schedules import Constant, Schedule
 
 
@@ -20,27 +21,27 @@ def _tuple_of_rates(value: Any) -> Any:
 Rates = Annotated[tuple[Schedule, ...], BeforeValidator(_tuple_of_rates)]
 
 
-class LearningRates(BaseModel):
-    """ξ(t) ≥ 0 for each kind of parameter, a number or a schedule; 0 freezes it.
+class PerKind(BaseModel):
+    """A number ≥ 0, or a schedule of them, for each kind of parameter.
 
-    `input` moves W_1 and b_1, `hidden` W_l and b_l (one number, or L−1 of them), `readout` A and
-    the output bias. `bias`, when given, moves the biases instead: one number for all of them and
+    `input` is that of W_1 and b_1, `hidden` of W_l and b_l (one, or L−1 of them), `readout` of A
+    and the output bias. `bias`, when given, is that of the biases instead: one for all of them and
     the output bias, or a list of L (b_1 … b_L), or of L+1 (and the output bias).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: Schedule = Constant(value=1.0)
-    hidden: Rates = (Constant(value=1.0),)
-    readout: Schedule = Constant(value=1.0)
+    input: Schedule
+    hidden: Rates
+    readout: Schedule
     bias: Rates | None = None
 
     def hidden_rates(self, depth: int) -> tuple[Schedule, ...]:
-        """ξ_2 … ξ_L."""
+        """Those of W_2 … W_L."""
         return self.hidden * (depth - 1) if len(self.hidden) == 1 else self.hidden
 
     def bias_rates(self, depth: int) -> tuple[Schedule, ...]:
-        """Rates of b_1 … b_L and of the output bias."""
+        """Those of b_1 … b_L and of the output bias."""
         own = (self.input, *self.hidden_rates(depth), self.readout)
         if self.bias is None:
             return own
@@ -48,10 +49,9 @@ class LearningRates(BaseModel):
             return self.bias * (depth + 1)
         return (*self.bias, *own[len(self.bias) :])
 
-    def mismatches(self, depth: int) -> list[str]:
+    def mismatches(self, depth: int, place: str) -> list[str]:
         """Lists whose length is not what the depth asks for, each with its place."""
         found = []
-        place = "training.learning_rates"
         if "hidden" in self.model_fields_set and depth == 1:
             found.append(f"{place}.hidden: there are no hidden-to-hidden weights at depth 1")
         elif len(self.hidden) not in (1, depth - 1) and depth > 1:
@@ -63,11 +63,80 @@ class LearningRates(BaseModel):
         return found
 
 
+class LearningRates(PerKind):
+    """ξ(t) for each kind of parameter; 0 freezes it."""
+
+    input: Schedule = Constant(value=1.0)
+    hidden: Rates = (Constant(value=1.0),)
+    readout: Schedule = Constant(value=1.0)
+
+
+class WeightDecay(PerKind):
+    """λ(t) for each kind of parameter: training minimises R + ½ Σ λ E|θ|²."""
+
+    input: Schedule = Constant(value=0.0)
+    hidden: Rates = (Constant(value=0.0),)
+    readout: Schedule = Constant(value=0.0)
+
+
+def _decay(value: Any) -> Any:
+    """A table, or one number for all parameters."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        one = Constant(value=value)
+        return WeightDecay.model_construct(
+            {"input", "readout"}, input=one, hidden=(one,), readout=one
+        )
+    if isinstance(value, dict | WeightDecay):
+        return value
+    raise ValueError(f"found {value!r}; must be a number from 0 on, or a table")
+
+
+def _momentum(value: Any) -> Any:
+    """A table with the friction: a bare number would be taken for β."""
+    if isinstance(value, dict | HeavyBall):
+        return value
+    raise ValueError(
+        f"found {value!r}; give {{ friction = γ }}: the momentum of a step is 1 − γ ε. A fixed "
+        "momentum β is, as ε → 0, plain descent with learning rates ξ/(1 − β)"
+    )
+
+
 class Training(BaseModel):
-    """Loss, horizon (mean-field time) and learning rates (`[training]`)."""
+    """Loss, horizon (mean-field time), learning rates, and the rule (`[training]`).
+
+    `momentum` asks for the heavy ball and `adam` for Adam in place of descent, see `rules`;
+    `label_noise` is the variance of normal noise, fresh at every step, that is added to targets.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     loss: Loss = Squared()
     horizon: Annotated[Number, Field(gt=0)]
     learning_rates: LearningRates = LearningRates()
+    weight_decay: Annotated[WeightDecay, BeforeValidator(_decay)] | None = None
+    momentum: Annotated[HeavyBall, BeforeValidator(_momentum)] | None = None
+    adam: Adam | None = None
+    label_noise: Annotated[Number, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "Training":
+        if self.momentum is not None and self.adam is not None:
+            raise ValueError("adam: found beside momentum; Adam has its own, so leave one out")
+        if self.label_noise > 0 and not isinstance(self.loss, Squared):
+            raise ValueError(
+                f"label_noise: the limit stays the same only for the loss 'squared', found "
+                f"{self.loss.loss!r}: put noise of another kind into the data"
+            )
+        return self
+
+    @property
+    def rule(self) -> Rule:
+        """What is done with gradients."""
+        return self.momentum or self.adam or Rule()
+
+    def mismatches(self, depth: int) -> list[str]:
+        """Rates that do not fit the depth, each with its place."""
+        found = self.learning_rates.mismatches(depth, "training.learning_rates")
+        if self.weight_decay is not None:
+            found += self.weight_decay.mismatches(depth, "training.weight_decay")
+        return found

@@ -270,7 +270,7 @@ class _Differences:
         ensemble = self.work.placed(rules, self.counts, [run] * len(rules))
         rng = np.random.default_rng([self.work.problem.seed, run])
         if labels:
-            ensemble = Ensemble(self.sampled(rng, ensemble.weights), ensemble.parameters)
+            ensemble = ensemble.weighted(self.sampled(rng, ensemble.weights))
         ensemble = ensemble.replicated(self.copies)
         return ensemble if different is None else self.perturbed(rng, ensemble, different)
 
@@ -299,7 +299,7 @@ class _Differences:
             backward = _centred(rng, w.shape[::-1], a).T / np.sqrt(m * np.asarray(q))
             hidden[pair] = (w + law.deviation() * (forward + backward)).astype(w.dtype)
         parameters = dataclasses.replace(ensemble.parameters, hidden=tuple(hidden))
-        return Ensemble(ensemble.weights, parameters)
+        return ensemble.at((parameters, ensemble.memory))
 
 
 def _centred(rng: np.random.Generator, shape: tuple[int, ...], copies: int) -> np.ndarray:

@@ -1,0 +1,100 @@
+"""How an ensemble moves: the mean-field gradient put through a learning rule.
+
+The same rule gives the limit's velocity and the step of networks; see `rules` for both.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from widelimit.meanfield import Batch, Equations, gradient, gradient_squares
+from widelimit.neurons import Ensemble, Parameters, Rates, State
+from widelimit.rules import Adam, Push, Rule
+
+
+class Dynamics(eqx.Module):
+    """Learning rates ξ(t), weight decay λ(t) (None: there is none), and the rule."""
+
+    rates: Rates
+    decay: Rates | None = None
+    rule: Rule = eqx.field(static=True, default=Rule())
+
+    def forces(
+        self, equations: Equations, ensemble: Ensemble, batch: Batch, time: ArrayLike = 0.0
+    ) -> Parameters:
+        """G + λθ: what moves the parameters, whatever the rule makes of it."""
+        slope = gradient(equations, ensemble, batch)
+        if self.decay is None:
+            return slope
+        theta, now = ensemble.parameters, self.decay.at(time)
+        return jax.tree.map(lambda g, decay, own: g + decay * own, slope, now, theta)
+
+    def started(self, ensemble: Ensemble) -> Ensemble:
+        """The ensemble with the memory that the rule asks for, all zero."""
+        if self.rule.memories == 0:
+            return ensemble
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), ensemble.parameters)
+        return ensemble.at((ensemble.parameters, (zeros,) * self.rule.memories))
+
+    def velocity(
+        self, equations: Equations, ensemble: Ensemble, batch: Batch, time: ArrayLike = 0.0
+    ) -> State:
+        """∂_t of the state in the limit ε → 0 at a batch's law."""
+        squares = None
+        slope = gradient(equations, ensemble, batch)
+        if isinstance(self.rule, Adam):
+            squares = _of_batches(self.rule, slope, equations, ensemble, batch)
+        return self._by_array(
+            lambda theta, push, memory: self.rule.speed(push, memory),
+            ensemble,
+            slope,
+            squares,
+            time,
+        )
+
+    def step(
+        self, equations: Equations, ensemble: Ensemble, batch: Batch, time: ArrayLike, size: Array
+    ) -> State:
+        """The state after one step of size ε on a batch."""
+        slope = gradient(equations, ensemble, batch)
+        squares = jax.tree.map(jnp.square, slope) if self.rule.needs_squares else None
+        return self._by_array(
+            lambda theta, push, memory: self.rule.step(size, theta, push, memory),
+            ensemble, slope, squares, time,
+        )  # fmt: skip
+
+    def _by_array(
+        self, move: Any, ensemble: Ensemble, slope: Parameters, squares: Any, time: ArrayLike
+    ) -> State:
+        """A rule put to every array of parameters and to what is remembered of it."""
+        theta, layout = jax.tree.flatten(ensemble.parameters)
+        gradients = layout.flatten_up_to(slope)
+        second: list[Any] = [0.0] * len(theta) if squares is None else layout.flatten_up_to(squares)
+        rates = layout.flatten_up_to(self.rates.at(time))
+        decays: list[Any] = [0.0] * len(theta)
+        if self.decay is not None:
+            now = layout.flatten_up_to(self.decay.at(time))
+            decays = [decay * own for decay, own in zip(now, theta, strict=True)]
+        kept = zip(*(layout.flatten_up_to(m) for m in ensemble.memory), strict=True)
+        memory = list(kept) or [()] * len(theta)
+        pushes = map(Push, gradients, second, decays, rates)
+        moved = [move(*each) for each in zip(theta, pushes, memory, strict=True)]
+        parameters = layout.unflatten([own for own, _ in moved])
+        columns = zip(*(rest for _, rest in moved), strict=True)
+        return parameters, tuple(layout.unflatten(list(column)) for column in columns)
+
+
+def _of_batches(
+    rule: Adam, slope: Parameters, equations: Equations, ensemble: Ensemble, batch: Batch
+) -> Parameters:
+    """E of squared gradients of batches that are drawn independently: G² + Var_z(G_z)/b."""
+    if rule.batch == "all":
+        return jax.tree.map(jnp.square, slope)
+    single = gradient_squares(equations, ensemble, batch)
+    share = 1 / rule.batch
+    return jax.tree.map(lambda g, s: (1 - share) * g**2 + share * s, slope, single)
