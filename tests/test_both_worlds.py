@@ -50,6 +50,7 @@ ITEMS = {
     ),
     "adam, batch 4": of_rule({"batch": 4}, adam={"batch": 4, "delta": 0.1}),
     "label noise": of_rule(label_noise=0.1),
+    "scale": {"network": {"activations": ["tanh"] * 2, "scale": 3.0}},
     **{name: of_activation(name) for name in ("leaky relu", "gelu", "silu", "cos", "softplus")},
 }
 

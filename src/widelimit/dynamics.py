@@ -51,6 +51,7 @@ class Dynamics(eqx.Module):
             squares = _of_batches(self.rule, slope, equations, ensemble, batch)
         return self._by_array(
             lambda theta, push, memory: self.rule.speed(push, memory),
+            equations,
             ensemble,
             slope,
             squares,
@@ -65,17 +66,20 @@ class Dynamics(eqx.Module):
         squares = jax.tree.map(jnp.square, slope) if self.rule.needs_squares else None
         return self._by_array(
             lambda theta, push, memory: self.rule.step(size, theta, push, memory),
-            ensemble, slope, squares, time,
+            equations, ensemble, slope, squares, time,
         )  # fmt: skip
 
     def _by_array(
-        self, move: Any, ensemble: Ensemble, slope: Parameters, squares: Any, time: ArrayLike
-    ) -> State:
+        self, move: Any, equations: Equations, ensemble: Ensemble, slope: Parameters,
+        squares: Any, time: ArrayLike,
+    ) -> State:  # fmt: skip
         """A rule put to every array of parameters and to what is remembered of it."""
         theta, layout = jax.tree.flatten(ensemble.parameters)
         gradients = layout.flatten_up_to(slope)
         second: list[Any] = [0.0] * len(theta) if squares is None else layout.flatten_up_to(squares)
         rates = layout.flatten_up_to(self.rates.at(time))
+        if equations.scale != 1:
+            rates = [rate / equations.scale**2 for rate in rates]
         decays: list[Any] = [0.0] * len(theta)
         if self.decay is not None:
             now = layout.flatten_up_to(self.decay.at(time))

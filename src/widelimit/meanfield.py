@@ -1,13 +1,13 @@
 """The equations: forward pass and mean-field gradient of an ensemble of weighted neurons.
 
     z_1 = W_1·x + b_1,  z_l(c) = E_{c'}[W_l(c', c) φ_{l-1}(z_{l-1}(c'))] + b_l(c),
-    f = E_c[A(c) φ_L(z_L(c))] + a_0
+    f = κ (E_c[A(c) φ_L(z_L(c))] + a_0)
     Δ_L(c) = ∇ℓ·A(c) φ_L'(z_L(c)),  Δ_{l-1}(c') = E_c[Δ_l(c) W_l(c', c)] φ_{l-1}'(z_{l-1}(c'))
     G_1 = E_π[Δ_1 xᵀ],  G_l = E_π[Δ_l(c) φ_{l-1}(z_{l-1}(c'))],  G_b = E_π[Δ_l],  G_A = E_π[∇ℓ φ_L]
 
-(Nguyen & Pham 2023, §2.2; E over neurons uses their weights.) Gradients are never divided by
-neuron weights, so tracers (weight zero) move correctly, and everything can be differentiated by
-the weights.
+(Nguyen & Pham 2023, §2.2, where κ = 1; here ∇ℓ is multiplied by κ; E over neurons uses their
+weights.) Gradients are never divided by neuron weights, so tracers (weight zero) move correctly,
+and everything can be differentiated by the weights.
 """
 
 from collections.abc import Callable
@@ -38,6 +38,8 @@ class Equations(NamedTuple):
 
     activations: tuple[Callable, ...]
     loss: Callable
+    scale: float = 1.0
+    """κ: outputs are κ times the average over neurons, and all learning rates are divided by κ²."""
     points: int | None = None
     """How many data points are handled at once, to bound memory (None: all)."""
 
@@ -60,7 +62,14 @@ def _forward(equations: Equations, ensemble: Ensemble, x: Inputs) -> tuple[Outpu
             z = z + parameters.biases[index]
         layers.append(_Layer(*jax.vjp(activation, z)))
     f = layers[-1].values @ (p[-1][:, None] * parameters.readout)
-    return (f if parameters.output_bias is None else f + parameters.output_bias), layers
+    f = f if parameters.output_bias is None else f + parameters.output_bias
+    return (f if equations.scale == 1 else equations.scale * f), layers
+
+
+def _slope(equations: Equations, f: Outputs, targets: Outputs) -> Outputs:
+    """∇ℓ by the average over neurons, of which f is κ times as much."""
+    slope = jax.vmap(jax.grad(equations.loss))(f, targets)
+    return slope if equations.scale == 1 else equations.scale * slope
 
 
 def _sensitivities(ensemble: Ensemble, layers: list[_Layer], cotangent: Outputs) -> list[Array]:
@@ -133,7 +142,7 @@ def _cut(rows: Array, points: int, filler: str) -> Array:
 
 def _gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
     f, layers = _forward(equations, ensemble, batch.inputs)
-    slope = jax.vmap(jax.grad(equations.loss))(f, batch.targets) * batch.weights[:, None]
+    slope = _slope(equations, f, batch.targets) * batch.weights[:, None]
     deltas = _sensitivities(ensemble, layers, slope)
     values = [batch.inputs, *(layer.values for layer in layers)]
     return _products(ensemble, values, [*deltas, slope])
@@ -142,7 +151,7 @@ def _gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Paramet
 def _squares(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
     """At one point a weight's gradient is a product of two factors, and so is its square."""
     f, layers = _forward(equations, ensemble, batch.inputs)
-    slope = jax.vmap(jax.grad(equations.loss))(f, batch.targets)
+    slope = _slope(equations, f, batch.targets)
     deltas = _sensitivities(ensemble, layers, slope)
     values = [batch.inputs, *(layer.values for layer in layers)]
     weighted = [delta**2 * batch.weights[:, None] for delta in (*deltas, slope)]
@@ -169,7 +178,8 @@ def tangent_kernel(
     """K_t(x, x') of the ensemble, learning rates inside: ∂_t f(x) = −E_{x'}[K(x, x') ∇ℓ(x')].
 
     K = Σ_l ξ_l E[Δ_l(x)Δ_l(x')] (E[φ_{l-1}(x) φ_{l-1}(x')] + 1 if biased) + ξ_A E[φ_L φ_L'] + ξ_0
-    with Δ_l for unit cotangents of the outputs, and x·x' in place of the average at l = 1.
+    with Δ_l for unit cotangents of the outputs, and x·x' in place of the average at l = 1. κ is
+    not in it: gradients have κ², learning rates 1/κ².
     """
     now = rates.at(time)
     f, layers = _forward(equations, ensemble, x)

@@ -25,7 +25,7 @@ from pydantic import (
 
 from widelimit.activations import ACTIVATIONS, Activation, named
 from widelimit.embedding import Embedding
-from widelimit.laws import Atoms, Law, Mixture, Normal, Single, TruncatedNormal, Uniform
+from widelimit.laws import Atoms, Law, Mixture, Normal, Number, Single, TruncatedNormal, Uniform
 
 HiddenLaw = Annotated[
     Normal
@@ -92,6 +92,8 @@ def _ensembles(value: Any) -> Any:
 class Network(BaseModel):
     """A fully connected network, described by its laws (`[network]`).
 
+    `scale` is κ: outputs are κ times the average over neurons, learning rates are divided by κ².
+    The mean field has κ = 1, and as κ grows training becomes regression with the tangent kernel K_0.
     `ensembles` says of each layer whether it is taken to its limit or has a finite width (None:
     all are in the limit). Neurons of finite layers are drawn once, by the problem's seed, and are
     the same ones in the limit and in all networks.
@@ -104,6 +106,7 @@ class Network(BaseModel):
     ]
     biases: StrictBool = False
     output_bias: StrictBool = False
+    scale: Annotated[Number, Field(gt=0)] = 1.0
     initial: Initial = Initial()
     ensembles: Annotated[tuple[Literal["limit"] | int, ...] | None, BeforeValidator(_ensembles)] = (
         None

@@ -54,7 +54,7 @@ class System(eqx.Module):
             for (name, piece), stop in zip(pieces.items(), stops, strict=True)
         )
         return cls(
-            Equations(network.activation_functions, problem.training.loss),
+            Equations(network.activation_functions, problem.training.loss, network.scale),
             Dynamics(*_rates(problem, dtype), rule=problem.training.rule),
             Batch(*(jnp.asarray(a, dtype) for a in (data.inputs, data.targets, data.weights))),
             jnp.asarray(np.concatenate(list(pieces.values())), dtype),
