@@ -93,7 +93,7 @@ class Network(BaseModel):
     """A fully connected network, described by its laws (`[network]`).
 
     `scale` is κ: outputs are κ times the average over neurons, learning rates are divided by κ².
-    The mean field has κ = 1, and as κ grows training becomes regression with the tangent kernel K_0.
+    The mean field has κ = 1; as κ grows training becomes regression with the tangent kernel K_0.
     `ensembles` says of each layer whether it is taken to its limit or has a finite width (None:
     all are in the limit). Neurons of finite layers are drawn once, by the problem's seed, and are
     the same ones in the limit and in all networks.
