@@ -11,7 +11,7 @@ ROOMS = [  # an import may only point to an earlier room, or inside its own
     "problem", "neurons", "meanfield", "dynamics", "system", "flow", "memory", "linearisation",
     "influence", "lyapunov", "descent", "course", "advice", "integration", "trajectory", "tracers",
     "refinement", "limit", "validity", "fluctuations", "networks", "comparison", "bias", "planner",
-    "papers", "runfolder", "report", "compilation", "answer", "stages", "cli",
+    "papers", "runfolder", "report", "parametrisation", "compilation", "answer", "stages", "cli",
 ]  # fmt: skip
 
 FOLDER = Path(widelimit.__file__).parent

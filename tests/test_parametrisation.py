@@ -1,0 +1,107 @@
+"""One finite network in four parametrisations: the same outputs, step by step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from conftest import small_problem, table
+from widelimit import train
+from widelimit.parametrisation import EXPONENTS, KINDS, factors, sections
+
+WIDTH, RATE, STEPS = 16, 0.05, 5
+
+
+def outputs(weights, name, x):
+    """f of a network with weights w in a parametrisation, tanh in both hidden layers."""
+    a = {kind: WIDTH ** -EXPONENTS[name][kind].multiplier for kind in KINDS}
+    h = jnp.tanh(x @ (a["input"] * weights["input"]))
+    return jnp.tanh(h @ (a["hidden"] * weights["hidden"])) @ (a["readout"] * weights["readout"])
+
+
+def trained(weights, rates, name, x, y):
+    """Outputs after every step of gradient descent on all data, by jax.grad."""
+
+    def risk(w):
+        return 0.5 * jnp.mean((outputs(w, name, x) - y) ** 2)
+
+    found = [outputs(weights, name, x)]
+    for _ in range(STEPS):
+        slope = jax.grad(risk)(weights)
+        weights = {k: weights[k] - rates[k] * slope[k] for k in KINDS}
+        found.append(outputs(weights, name, x))
+    return np.stack(found)
+
+
+def standard_network():
+    """Weights, rates, inputs and targets of a network as a framework starts it."""
+    rng = np.random.default_rng(0)
+    shapes = {"input": (2, WIDTH), "hidden": (WIDTH, WIDTH), "readout": (WIDTH,)}
+    sizes = {"input": 1.0, "hidden": WIDTH**-0.5, "readout": WIDTH**-0.5}
+    weights = {k: sizes[k] * rng.normal(size=shapes[k]) for k in KINDS}
+    x = np.array(table()["inputs"])
+    return weights, dict.fromkeys(KINDS, RATE), x, np.array(table()["targets"])
+
+
+@pytest.mark.parametrize("name", ["ntk", "mup", "mean field"])
+def test_converted_networks_have_the_same_outputs(name):
+    """Weights and rates times their factors: equal to rounding after every step."""
+    with jax.enable_x64(True):
+        weights, rates, x, y = standard_network()
+        expected = trained(weights, rates, "standard", x, y)
+        change = factors("standard", name, WIDTH)
+        moved = {k: change[k][0] * weights[k] for k in KINDS}
+        there = {k: change[k][1] * rates[k] for k in KINDS}
+        np.testing.assert_allclose(trained(moved, there, name, x, y), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["standard", "ntk", "mup", "mean field"])
+def test_sections_describe_that_network(name):
+    """A network drawn by the library, taken over into `name`, is trained alike by a plain loop."""
+    found = sections(name, WIDTH, 2, rate=RATE)
+    problem = small_problem(
+        2, network={"activations": ["tanh"] * 2, "initial": found["initial"]},
+        training={"horizon": STEPS / WIDTH, "learning_rates": found["learning_rates"]},
+        networks=found["networks"] | {"seeds": 1, "method": "gd", "precision": "float64"},
+        observe={"times": STEPS + 1},
+    )  # fmt: skip
+    networks = train(problem, progress=False)
+    state = networks.states[f"width_{WIDTH}_{WIDTH}"].to_dataset().isel(time=0)
+    ours = {"input": state.input.values.T, "hidden": state.hidden_2.values,
+            "readout": state.readout.values[:, 0]}  # fmt: skip
+    change = factors("mean field", name, WIDTH)
+    exponents = EXPONENTS[name]
+    rates = {k: RATE * WIDTH ** -exponents[k].rate for k in KINDS}
+    with jax.enable_x64(True):
+        weights = {k: jnp.asarray(change[k][0] * ours[k]) for k in KINDS}
+        x, y = problem.dataset.inputs, problem.dataset.targets[:, 0]
+        expected = trained(weights, rates, name, x, y)
+    np.testing.assert_allclose(
+        networks.dataset.output.values[0, 0, :, :, 0], expected, rtol=1e-9, atol=1e-12
+    )
+    for kind in KINDS:
+        size = found["initial"][kind]["std"] * change[kind][0]
+        assert size == pytest.approx(WIDTH ** -exponents[kind].start)
+
+
+def test_mup_is_the_mean_field_with_one_hidden_layer_alone():
+    """There both give the same sections; with two, pre-activations of mup's second layer scatter.
+
+    Their spread over the layer stays of order 1 in mup and falls like n^(−1/2) in the mean field.
+    """
+    one = [sections(name, 64, 1) for name in ("mup", "mean field")]
+    assert one[0] == one[1]
+
+    def spread(name, width):
+        found = sections(name, width, 2)
+        problem = small_problem(
+            2, network={"activations": ["tanh"] * 2, "initial": found["initial"]},
+            networks={"widths": [width], "seeds": 1}, observe={"times": [0.0]},
+        )  # fmt: skip
+        state = train(problem, progress=False).states[f"width_{width}_{width}"].isel(time=0)
+        h = np.tanh(problem.dataset.inputs @ state["input"].values.T)
+        return (h @ state["hidden_2"].values / width).std(axis=1).mean()
+
+    ratios = {name: spread(name, 256) / spread(name, 16) for name in ("mup", "mean field")}
+    assert abs(ratios["mup"] - 1) < 0.4
+    assert abs(ratios["mean field"] - 0.25) < 0.1
