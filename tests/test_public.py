@@ -8,10 +8,11 @@ import widelimit
 ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "words", "progress", "activations", "laws", "embedding", "network", "quadrature",
     "data", "formula", "population", "schedules", "losses", "rules", "training", "mistakes",
-    "problem", "neurons", "meanfield", "dynamics", "system", "flow", "memory", "linearisation",
-    "influence", "lyapunov", "descent", "course", "advice", "integration", "trajectory", "tracers",
-    "refinement", "limit", "validity", "fluctuations", "networks", "comparison", "bias", "planner",
-    "papers", "runfolder", "report", "parametrisation", "compilation", "answer", "stages", "cli",
+    "settings", "problem", "sweeps", "neurons", "meanfield", "dynamics", "system", "flow", "memory",
+    "linearisation", "influence", "lyapunov", "descent", "course", "advice", "integration",
+    "trajectory", "tracers", "refinement", "limit", "validity", "fluctuations", "networks",
+    "comparison", "bias", "planner", "papers", "runfolder", "report", "parametrisation",
+    "compilation", "answer", "stages", "cli",
 ]  # fmt: skip
 
 FOLDER = Path(widelimit.__file__).parent
@@ -36,6 +37,7 @@ def test_public_names():
         "predict_fluctuations",
         "render_report",
         "solve",
+        "sweep",
         "train",
     ]
     assert dir(widelimit) == sorted(widelimit.__all__)

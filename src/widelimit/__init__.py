@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from widelimit.problem import Problem as Problem
     from widelimit.report import render_report as render_report
     from widelimit.runfolder import RunFolder as RunFolder
+    from widelimit.sweeps import sweep as sweep
     from widelimit.trajectory import Trajectory as Trajectory
 
 _HOMES = {
@@ -50,6 +51,7 @@ _HOMES = {
     "predict_fluctuations": "fluctuations",
     "render_report": "report",
     "solve": "limit",
+    "sweep": "sweeps",
     "train": "networks",
 }
 
@@ -71,6 +73,7 @@ __all__ = [
     "predict_fluctuations",
     "render_report",
     "solve",
+    "sweep",
     "train",
 ]
 

@@ -148,6 +148,17 @@ def run(
 
 
 @app.command
+def sweep(
+    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Solve, train and compare every problem of a family ([sweep]); writes RUN/sweep.nc."""
+    from widelimit.problem import Problem
+
+    answer, read = Answer("sweep", output, as_json), Problem.from_file(problem)
+    return answer.after(lambda: stages.sweep(read, output, overwrite, answer))
+
+
+@app.command
 def demo(
     *, output: Output = Path("widelimit-demo"), overwrite: Overwrite = False, as_json: Json = False
 ) -> int:

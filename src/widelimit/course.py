@@ -20,7 +20,8 @@ from widelimit.descent import BLOCK, Fresh, Sampling, descend, draw, draw_label_
 from widelimit.errors import Diverged
 from widelimit.flow import advance_many, follow, method_for
 from widelimit.neurons import Ensemble
-from widelimit.problem import NetworkSettings, Problem
+from widelimit.problem import Problem
+from widelimit.settings import NetworkSettings
 from widelimit.system import System, outputs
 
 GROUP_BYTES = 2**26

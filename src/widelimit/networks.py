@@ -18,9 +18,10 @@ from jaxtyping import Array, Key
 from widelimit.advice import examine
 from widelimit.course import Course, in_groups, network_keys
 from widelimit.neurons import Ensemble, floats_held, held_sizes, neuron_kinds, sampled_network
-from widelimit.problem import NetworkSettings, Problem
+from widelimit.problem import Problem
 from widelimit.progress import progress_bar
 from widelimit.quadrature import finite_layers
+from widelimit.settings import NetworkSettings
 from widelimit.system import System
 from widelimit.trajectory import Trajectory, network_dataset, neurons_over_time
 

@@ -17,7 +17,8 @@ from widelimit.comparison import Comparison, compare
 from widelimit.fluctuations import factors, predict_fluctuations
 from widelimit.limit import solve
 from widelimit.networks import train
-from widelimit.problem import NetworkSettings, Problem
+from widelimit.problem import Problem
+from widelimit.settings import NetworkSettings
 from widelimit.validity import has_collapsed, predict_validity
 from widelimit.words import shape_name
 

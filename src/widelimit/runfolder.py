@@ -183,6 +183,16 @@ class RunFolder:
             ) from None
         return dataset
 
+    def prepare_sweep(self) -> None:
+        """Make the folder ready for a family: each problem has a folder of its own in it."""
+        self._make()
+
+    def save_sweep(self, groups: dict[str, xr.Dataset]) -> Path:
+        """Results of a family, one group for each kind; sweep.nc."""
+        tree = xr.DataTree.from_dict(groups)
+        self._write("sweep.nc", lambda p: tree.to_netcdf(p, engine="h5netcdf"))
+        return self.path / "sweep.nc"
+
     def save_comparison(self, comparison: Comparison) -> None:
         """Write comparison.json."""
         self._write_json("comparison.json", comparison.as_dict())

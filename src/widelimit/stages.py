@@ -66,6 +66,7 @@ def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
     from widelimit.problem import Problem
 
     problem = Problem.from_file(path)
+    problem.require_single()
     if {"networks", "fluctuations", "bias"} & set(kinds) and problem.networks is None:
         raise ProblemError(["networks: is missing; give at least networks.widths"], str(path))
     if {"limit", "fluctuations"} & set(kinds):
@@ -227,6 +228,36 @@ def train(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     for row in range(d.sizes["width"]):
         scores = network_scores(networks, row)
         answer.lines.append(f"          width {d['width'].values[row]:>5}: {scores}")
+
+
+def sweep(problem: "Problem", output: Path, overwrite: bool, answer: Answer) -> None:
+    """Solve, train and compare each problem of a family; sweep.nc."""
+    import xarray as xr
+
+    from widelimit.runfolder import RunFolder
+    from widelimit.sweeps import joined, members
+
+    family, whole = members(problem), RunFolder(output)
+    whole.prepare_sweep()
+    kinds = ("limit",) if problem.networks is None else ("limit", "networks")
+    found: dict[str, list[xr.Dataset]] = {kind: [] for kind in kinds}
+    for member in family:
+        folder, own = RunFolder(output / member.name), Answer("run", output / member.name, False)
+        folder.prepare(member.problem, kinds, overwrite)
+        answer.lines.append(member.name)
+        solve(member.problem, folder, own)
+        if "networks" in kinds:
+            train(member.problem, folder, own)
+            compare(folder, own)
+        answer.met = answer.met and own.met
+        answer.error = max(answer.error or 0.0, own.error or 0.0)
+        answer.warn([f"{member.name}: {sentence}" for sentence in own.warnings])
+        answer.lines += own.lines
+        for kind in kinds:
+            found[kind].append(folder.load(kind).dataset)
+    path = whole.save_sweep({kind: joined(family, results) for kind, results in found.items()})
+    answer.own["members"] = [member.name for member in family]
+    answer.lines.append(f"sweep     {path.resolve()}")
 
 
 def compare(folder: "RunFolder", answer: Answer) -> None:

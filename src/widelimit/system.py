@@ -42,6 +42,7 @@ class System(eqx.Module):
     @classmethod
     def of(cls, problem: Problem, dtype: DTypeLike) -> "System":
         """The system of a problem, its numbers held as `dtype`."""
+        problem.require_single()
         network, data = problem.network, problem.dataset
         pieces = {"train": data.inputs}
         if problem.observed_inputs is not data.inputs:
