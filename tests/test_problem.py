@@ -65,6 +65,7 @@ def test_defaults_are_those_of_the_contract():
             "activations": ["tanh"] * 3,
             "biases": False,
             "output_bias": False,
+            "scale": 1.0,
             "initial": {
                 "input": {"law": "normal", "mean": 0.0, "std": 1.0},
                 "hidden": [{"law": "normal", "mean": 0.5, "std": 1.0}] * 2,
