@@ -166,13 +166,33 @@ def test_label_noise_leaves_the_mean_and_adds_scatter():
     assert abs(noise.var(ddof=1) / v - 1) < 5 * np.sqrt(2 / 399)
 
 
-def test_fluctuations_of_rules_without_a_formula_are_refused():
-    """Adam divides by noise; label noise is not built."""
-    adam = atomic({"adam": {}})
-    with pytest.raises(ProblemError, match=r"training\.adam: the noise of its steps"):
-        predict_fluctuations(adam, [32], progress=False)
-    with pytest.raises(ProblemError, match=r"training\.label_noise"):
-        predict_fluctuations(atomic({"label_noise": 0.1}), [32], progress=False)
+def test_fluctuations_of_adam_are_refused():
+    """Its flow has no linearisation at time zero."""
+    with pytest.raises(ProblemError, match=r"training\.adam: √q starts at zero"):
+        predict_fluctuations(atomic({"adam": {}}), [32], progress=False)
+
+
+def test_label_noise_scatters_like_its_closed_form():
+    """Frozen features: f' = −M (f − y), M = K/n; labels add (ε/b) v n ∫ |row of e^(−Ms) M|² ds.
+
+    M being symmetric, the integral is M (1 − e^(−2Mt))/2; the rest is that without label noise.
+    """
+    frozen = {"learning_rates": {"input": 0.0}}
+    networks = {"widths": [64], "step": 0.02, "batch": 2}
+    plain, noisy = (
+        predict_fluctuations(
+            atomic(frozen | {"label_noise": v}, networks=networks), progress=False
+        ).dataset
+        for v in (0.0, 0.7)
+    )
+    problem = atomic(frozen)
+    count = len(problem.dataset.inputs)
+    h = np.tanh(problem.dataset.inputs @ np.array(ATOMS)[:, :2].T)
+    m = (h * P) @ h.T / count
+    expected = 0.02 / 2 * 0.7 * count * np.diag(m @ (np.eye(count) - expm(-4.0 * m)) / 2)
+    added = (noisy.variance - plain.variance).sel(source="sgd", time=2.0).values[0, :, 0]
+    np.testing.assert_allclose(added, expected, rtol=1e-4)
+    assert (noisy.attrs["way"], plain.attrs["way"]) == ("reverse", "lyapunov")
 
 
 @pytest.mark.parametrize(

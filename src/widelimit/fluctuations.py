@@ -6,7 +6,9 @@ functional's derivative times the noise of these measures (equations.md §4; Sir
 Spiliopoulos 2020, CLT, Theorem 1.5; Pham & Nguyen 2021):
 
     layer l   (1/n_l) Var_c[IF_l(c)],          IF_l(c) = ∂f_t(x)/∂P_l(c)
-    sgd       (ε/b) ∫_0^t Var_z[J_s(z)] ds,    J_s(z) = ∂f_t(x)/∂(weight of z at time s)
+    sgd       (ε/b) ∫_0^t Var_z[J_s(z)] + v E_z|D_s(z)|² ds,
+                                               J_s(z) = ∂f_t(x)/∂(weight of z at time s),
+              D_s(z) = ∂f_t(x)/∂(label of z at time s), v the variance of fresh label noise
     data      (1/samples) Var_z[∂f_t(x)/∂π(z)]
 
 No network is trained here.
@@ -129,7 +131,7 @@ class Fluctuations:
         `(width, sample, time, input, channel)`: f_network − f_limit to leading order in the width,
         jointly over times and inputs (the linear equation of Sirignano & Spiliopoulos 2020, CLT,
         Theorem 1.5; Pham & Nguyen 2021). Sample s of all widths comes from the same noise.
-        Raises `Diverged`.
+        Raises `Diverged`, and `ProblemError` if labels have fresh noise.
         """
         with jax.enable_x64(self.dataset.attrs["precision"] == "float64"):
             units = _Prediction(self.problem, 1.0, False, False).paths(
@@ -169,7 +171,7 @@ def predict_fluctuations(
     other_input, other_channel)`.
 
     Raises `ValueError` if there are no widths, `Diverged` if the limit leaves the finite numbers,
-    `ProblemError` if the data are a whole population or the noise of training is not understood.
+    `ProblemError` if the data are a whole population or the rule is Adam.
 
     >>> from widelimit.problem import Problem
     >>> problem = Problem.from_dict({
@@ -186,25 +188,19 @@ def predict_fluctuations(
     """
     problem.require_finite_data()
     problem = problem.with_widths(widths)
-    refuse_unknown_noise(problem)
+    refuse_unknown(problem)
     with jax.enable_x64(in_double(problem, tolerance)):
         prediction = _Prediction(problem, tolerance, covariance, progress)
         with prediction.work.bar:
             return prediction.made()
 
 
-def refuse_unknown_noise(problem: Problem) -> None:
-    """Raise `ProblemError` where the noise of training is not that of a linear rule."""
-    settings, training = problem.networks, problem.training
-    if settings is not None and settings.method == "sgd" and not training.rule.linear:
+def refuse_unknown(problem: Problem) -> None:
+    """Raise `ProblemError` for rules along which fluctuations cannot be linearised."""
+    if not problem.training.rule.linear:
         raise ProblemError([
-            "training.adam: the noise of its steps is squared and divided by, and its fluctuations "
-            "are not derived; predict those of networks.method = 'gd' or 'flow', or of descent"
-        ], problem.title)  # fmt: skip
-    if training.label_noise > 0:
-        raise ProblemError([
-            "training.label_noise: its fluctuations are not built yet; leave it out, or measure "
-            "them with networks"
+            "training.adam: √q starts at zero, where it has no derivative, and with SGD noise is "
+            "squared and divided by: fluctuations are not derived; measure them with networks"
         ], problem.title)  # fmt: skip
 
 
@@ -313,11 +309,12 @@ class _Prediction:
     def way(self, sizes: Sequence[int]) -> str:
         """The cheapest of three ways with so many neurons: all give the same.
 
-        With atoms and few parameters: Lyapunov's equation. Without noise of SGD and with fewer
-        weights than outputs: one tangent for each weight, forward. Otherwise the outputs, or the
-        directions they span, are pulled back: reverse.
+        With atoms and few parameters, and labels without noise: Lyapunov's equation. Without noise
+        of SGD and with fewer weights than outputs: one tangent for each weight, forward. Otherwise
+        the outputs, or the directions they span, are pulled back: reverse.
         """
-        if self.exact and self.work.memory.edges(sizes) <= MOST_PARAMETERS:
+        noisy = self.work.system.label_noise is not None
+        if self.exact and not noisy and self.work.memory.edges(sizes) <= MOST_PARAMETERS:
             return "lyapunov"
         weights = sum(sizes) + (len(self.problem.dataset.weights) if self.with_data else 0)
         few = "sgd" not in self.factor.source and weights <= self.work.system.observed_outputs
@@ -340,6 +337,10 @@ class _Prediction:
 
     def paths(self, counts: Sequence[int], count: int, seed: int) -> xr.DataArray:
         """Sample paths of the outputs for unit noise of each source."""
+        if self.work.system.label_noise is not None:
+            raise ProblemError([
+                "training.label_noise: sample paths are not built for it; its variances are"
+            ], self.problem.title)  # fmt: skip
         tolerance = EXACT_STEP_TOLERANCE if self.exact else STEP_TOLERANCE
         initial = self.work.placed(self.rules, counts, [0] * len(counts))
         influence = Influence.of(self.work.system, initial, self.problem.times, tolerance)

@@ -84,11 +84,11 @@ class Path:
 
 
 def _field(motion: Motion, layout: Any) -> Callable[..., Leaves]:
-    """F(p, θ, π, t), its parameters as a list of arrays."""
+    """F(p, θ, π, y, t), its parameters as a list of arrays; y are the targets."""
 
-    def velocity_of(weights: Any, leaves: Leaves, pi: Array, t: ArrayLike) -> Leaves:
+    def velocity_of(weights: Any, leaves: Leaves, pi: Array, y: Array, t: ArrayLike) -> Leaves:
         ensemble = Ensemble(weights, *jax.tree.unflatten(layout, leaves))
-        batch = Batch(motion.batch.inputs, motion.batch.targets, pi)
+        batch = Batch(motion.batch.inputs, y, pi)
         return jax.tree.leaves(motion.dynamics.velocity(motion.equations, ensemble, batch, t))
 
     return velocity_of
@@ -177,7 +177,7 @@ def _travelled(
     field = _field(motion, layout)
 
     def slope(t: Any, leaves: Leaves) -> Leaves:
-        return field(ensemble.weights, leaves, motion.batch.weights, t)
+        return field(ensemble.weights, leaves, motion.batch.weights, motion.batch.targets, t)
 
     times = jnp.linspace(start, stop, knots + 1)
     at, steps, completed = integrate(
@@ -261,14 +261,18 @@ def read_back(
 @eqx.filter_jit
 def pull(motion: Motion, piece: Piece, cotangents: Cotangents) -> Cotangents:
     """Cotangents at the start of a piece from those at its end."""
-    field, pi = _field(motion, piece.layout), motion.batch.weights
+    field, pi, y = _field(motion, piece.layout), motion.batch.weights, motion.batch.targets
 
     def backward(elapsed: Any, now: Leaves) -> tuple[Leaves, Any]:
         t = piece.stop - elapsed
-        point = piece.weights, piece.curve.evaluate(t), pi
-        _, back = jax.vjp(lambda *at: field(*at, t), *point)
-        weights, leaves, data = jax.vmap(back)(now)
-        return leaves, (weights, data, covariance(data, pi))
+        at = piece.weights, piece.curve.evaluate(t), pi
+        if motion.label_noise is None:
+            _, back = jax.vjp(lambda *at: field(*at, y, t), *at)
+            weights, leaves, data = jax.vmap(back)(now)
+            return leaves, (weights, data, covariance(data, pi))
+        _, back = jax.vjp(lambda *at: field(*at, t), *at, y)
+        weights, leaves, data, labels = jax.vmap(back)(now)
+        return leaves, (weights, data, covariance(data, pi) + _of_labels(motion, labels))
 
     length = piece.stop - piece.start
     gathered = cotangents.weights, cotangents.data, cotangents.noise
@@ -276,6 +280,19 @@ def pull(motion: Motion, piece: Piece, cotangents: Cotangents) -> Cotangents:
         piece, backward, jnp.zeros_like(length), length, cotangents.leaves, gathered
     )
     return Cotangents(leaves, *gathered)
+
+
+def _of_labels(
+    motion: Motion, labels: Float[Array, "readings points channels"]
+) -> Float[Array, "readings readings"]:
+    """v E_z[D(z) D'(z)] for labels of variance v, D(z) being readings' derivatives by a label of z.
+
+    `labels` are derivatives by the labels of the data points, which have π_z for a factor.
+    """
+    pi = motion.batch.weights[:, None]
+    scaled = labels / jnp.sqrt(jnp.where(pi > 0, pi, jnp.inf))
+    assert motion.label_noise is not None
+    return motion.label_noise * jnp.einsum("azc,bzc->ab", scaled, scaled)
 
 
 # --- forward ------------------------------------------------------------------------------------
@@ -300,13 +317,13 @@ def push(
 
     With `span`, from one time to another within the piece.
     """
-    field, pi = _field(motion, piece.layout), motion.batch.weights
+    field, pi, y = _field(motion, piece.layout), motion.batch.weights, motion.batch.targets
 
     def forward(t: Any, now: Leaves) -> tuple[Leaves, None]:
         point = piece.weights, piece.curve.evaluate(t), pi
 
         def one(weights: Any, leaves: Leaves, change: Array) -> Leaves:
-            return jax.jvp(lambda *at: field(*at, t), point, (weights, leaves, change))[1]
+            return jax.jvp(lambda *at: field(*at, y, t), point, (weights, leaves, change))[1]
 
         return jax.vmap(one)(tangents.weights, now, changes), None
 

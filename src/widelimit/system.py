@@ -24,6 +24,8 @@ class Motion(NamedTuple):
     equations: Equations
     dynamics: Dynamics
     batch: Batch
+    label_noise: Array | None
+    """The variance of fresh noise on targets, if there is any: only fluctuations feel it."""
 
 
 class System(eqx.Module):
@@ -38,12 +40,13 @@ class System(eqx.Module):
     batch: Batch
     inputs: Float[Array, "points inputs"]
     views: tuple[tuple[str, int, int], ...] = eqx.field(static=True)
+    label_noise: Array | None = None
 
     @classmethod
     def of(cls, problem: Problem, dtype: DTypeLike) -> "System":
         """The system of a problem, its numbers held as `dtype`."""
         problem.require_single()
-        network, data = problem.network, problem.dataset
+        network, data, training = problem.network, problem.dataset, problem.training
         pieces = {"train": data.inputs}
         if problem.observed_inputs is not data.inputs:
             pieces["observed"] = problem.observed_inputs
@@ -55,17 +58,18 @@ class System(eqx.Module):
             for (name, piece), stop in zip(pieces.items(), stops, strict=True)
         )
         return cls(
-            Equations(network.activation_functions, problem.training.loss, network.scale),
-            Dynamics(*_rates(problem, dtype), rule=problem.training.rule),
+            Equations(network.activation_functions, training.loss, network.scale),
+            Dynamics(*_rates(problem, dtype), rule=training.rule),
             Batch(*(jnp.asarray(a, dtype) for a in (data.inputs, data.targets, data.weights))),
             jnp.asarray(np.concatenate(list(pieces.values())), dtype),
             views,
+            jnp.asarray(training.label_noise, dtype) if training.label_noise else None,
         )
 
     @property
     def motion(self) -> Motion:
         """The system without the inputs at which outputs are wanted."""
-        return Motion(self.equations, self.dynamics, self.batch)
+        return Motion(self.equations, self.dynamics, self.batch, self.label_noise)
 
     @property
     def observed_outputs(self) -> int:
