@@ -78,6 +78,8 @@ def test_mistakes_of_members_are_told_with_their_values():
         told.value
     )
     assert "found network.scale=1.0 more than once" in str(told.value)
+    with pytest.raises(ProblemError, match=r"network\.activations\.first: activations is no table"):
+        members(family(**{"network.activations.first": ["tanh"]}))
 
 
 def test_the_command_keeps_every_member_and_joins_them(tmp_path, capfd):

@@ -131,7 +131,6 @@ class Course:
         data = system.batch if population is None else Fresh(population, settings.batch)
         own = None if population is None else data_keys
         ensembles, done, step = initial, 0, jnp.asarray(self.step, system.inputs.dtype)
-        std = jnp.asarray(self.problem.training.label_noise**0.5, step.dtype)
         channels, noise = system.batch.targets.shape[1], None
         for time in self.problem.times:
             target = self.parts * round(time / (self.parts * self.step))
@@ -140,7 +139,8 @@ class Course:
                 first = jnp.asarray(done // self.parts)
                 if settings.method == "sgd" and population is None:
                     own = draw(sampling, data_keys, system.batch.weights, first)
-                if self.problem.training.label_noise > 0:
+                if system.label_noise is not None:
+                    std = jnp.sqrt(system.label_noise)
                     noise = draw_label_noise(sampling, data_keys, std, channels, first)
                 ensembles = descend(
                     system.equations, system.dynamics, data, ensembles, own, jnp.asarray(count),

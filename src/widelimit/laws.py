@@ -224,6 +224,27 @@ class Component(BaseModel):
     std: Annotated[Number, Field(gt=0)] = 1.0
 
 
+def given_to_all(components: Sequence[Any], key: str) -> list[float]:
+    """What every component gives under a key, nothing if none does; ValueError if only some do."""
+    values = [getattr(component, key) for component in components]
+    given = [value is not None for value in values]
+    if any(given) and not all(given):
+        raise ValueError(
+            f"components[{given.index(False)}].{key}: is missing; give one to every component, or "
+            "none"
+        )
+    return values if all(given) else []
+
+
+def component_weights(components: Sequence[Any]) -> np.ndarray:
+    """The probabilities of a mixture's components, equal if none is given, or a ValueError."""
+    given = given_to_all(components, "weight")
+    try:
+        return np.array(checked_weights(given or None, len(components)))
+    except ValueError as error:
+        raise ValueError(f"components: {str(error).removeprefix('weights: ')}") from None
+
+
 HALVINGS = 60
 """Bisections for a quantile of a mixture: more would not change a double."""
 
@@ -244,21 +265,8 @@ class Mixture(_Law):
             raise ValueError(
                 "components: their means must all be numbers, or vectors of one length"
             )
-        given = [c.weight is not None for c in self.components]
-        if any(given) and not all(given):
-            raise ValueError(
-                f"components[{given.index(False)}].weight: is missing; give one to every "
-                "component, or none"
-            )
-        self._weights()
+        component_weights(self.components)
         return self
-
-    def _weights(self) -> np.ndarray:
-        given = [c.weight for c in self.components if c.weight is not None]
-        try:
-            return np.array(checked_weights(given or None, len(self.components)))
-        except ValueError as error:
-            raise ValueError(f"components: {str(error).removeprefix('weights: ')}") from None
 
     def _means_and_stds(self) -> tuple[np.ndarray, np.ndarray]:
         return np.array([c.mean for c in self.components]), np.array(
@@ -277,22 +285,24 @@ class Mixture(_Law):
 
     def expectation(self) -> float:
         """The mean of one entry (means that are numbers)."""
-        return float(self._weights() @ self._means_and_stds()[0])
+        return float(component_weights(self.components) @ self._means_and_stds()[0])
 
     def deviation(self) -> float:
         """The standard deviation of one entry (means that are numbers)."""
         means, stds = self._means_and_stds()
-        return math.sqrt(float(self._weights() @ (stds**2 + (means - self.expectation()) ** 2)))
+        squares = stds**2 + (means - self.expectation()) ** 2
+        return math.sqrt(float(component_weights(self.components) @ squares))
 
     def transform(self, z: Normals) -> Vectors:
         """Entries from normals, shape kept; `(..., d + 1)` normals to `(..., d)` vectors."""
         arrays = np if isinstance(z, np.ndarray) else jnp
         means, stds = (arrays.asarray(a, z.dtype) for a in self._means_and_stds())
+        shares = component_weights(self.components)
         if self.vector_size is not None:
-            edges = arrays.asarray(np.cumsum(self._weights())[:-1], z.dtype)
+            edges = arrays.asarray(np.cumsum(shares)[:-1], z.dtype)
             chosen = arrays.searchsorted(edges, ndtr(z[..., 0]), side="right")
             return means[chosen] + stds[chosen][..., None] * z[..., 1:]
-        weights, levels = arrays.asarray(self._weights(), z.dtype), ndtr(z)
+        weights, levels = arrays.asarray(shares, z.dtype), ndtr(z)
 
         def halved(_: Any, ends: tuple[Entries, Entries]) -> tuple[Entries, Entries]:
             low, high = ends

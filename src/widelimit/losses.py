@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer
 
-from widelimit.activations import ACTIVATIONS
+from widelimit.activations import ACTIVATIONS, is_kinked
 from widelimit.laws import Number
 
 Vector = Float[Array, " channel"]
@@ -62,6 +62,11 @@ class _OfResidual(_Loss):
     def residual(self, f: Vector, y: Vector) -> Vector:
         """o(f) − y."""
         return ACTIVATIONS[self.output_activation](f) - y
+
+    @property
+    def smooth(self) -> bool:
+        """Unless the output activation has a slope that jumps."""
+        return not is_kinked(self.output_activation)
 
 
 class Squared(_OfResidual):

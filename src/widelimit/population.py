@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from widelimit import formula
 from widelimit.data import Dataset, Points, Source
-from widelimit.laws import Count, Number, checked_weights, ndtr, number_or_vector
+from widelimit.laws import Count, Number, component_weights, given_to_all, ndtr, number_or_vector
 
 EVALUATION = 4096
 """Points that measure the risk where training draws fresh points: drawn once, by the seed."""
@@ -118,22 +118,9 @@ class Mixture(_Inputs):
                     f"components[{index}].mean: found {len(mean)} entries; the dimension is "
                     f"{self.dimension}"
                 )
-        for key in ("weight", "target"):
-            given = [getattr(component, key) is not None for component in self.components]
-            if any(given) and not all(given):
-                index = given.index(False)
-                raise ValueError(
-                    f"components[{index}].{key}: is missing; give one to every component, or none"
-                )
-        self._weights()
+        component_weights(self.components)
+        given_to_all(self.components, "target")
         return self
-
-    def _weights(self) -> tuple[float, ...]:
-        given = [c.weight for c in self.components if c.weight is not None]
-        try:
-            return checked_weights(given or None, len(self.components))
-        except ValueError as error:
-            raise ValueError(f"components: {str(error).removeprefix('weights: ')}") from None
 
     @property
     def coordinates(self) -> int:
@@ -142,7 +129,7 @@ class Mixture(_Inputs):
 
     def _chosen(self, z: Normals) -> Array:
         """The component of every point."""
-        edges = jnp.asarray(np.cumsum(self._weights())[:-1], z.dtype)
+        edges = jnp.asarray(np.cumsum(component_weights(self.components))[:-1], z.dtype)
         return jnp.searchsorted(edges, ndtr(z[:, 0]), side="right")
 
     def transform(self, z: Normals) -> Float[Array, "points inputs"]:
@@ -156,7 +143,7 @@ class Mixture(_Inputs):
 
     def targets(self, z: Normals) -> Float[Array, " points"] | None:
         """The components' targets."""
-        given = [c.target for c in self.components if c.target is not None]
+        given = given_to_all(self.components, "target")
         return jnp.asarray(given, z.dtype)[self._chosen(z)] if given else None
 
 

@@ -152,6 +152,8 @@ class Problem(BaseModel):
             here = raw
             for table in tables:
                 here = here.setdefault(table, {})
+                if not isinstance(here, dict):
+                    raise ProblemError([f"{key}: {table} is no table there"], self.title)
             here[last] = value
         return type(self).from_dict(raw, self._folder)
 
