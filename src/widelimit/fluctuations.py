@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 REPLICATES = 4
 """How many scrambles of the nodes tell the error of a variance."""
 
+MORE_HELP = 1.8
+"""With errors up to so many times the tolerance twice the scrambles will do, without more nodes."""
+
 TOLERANCE = 0.02
 """Relative error of standard deviations that is asked for if nothing else is."""
 
@@ -52,7 +55,7 @@ MOST_DOUBLINGS = 5
 INTERVALS = 64
 """Sample paths see the noise of SGD as constant on so many intervals of the training."""
 
-MISSED = 1e-2
+LEFT_OUT = 1e-2
 """Outputs' directions may leave out this share of the tolerance (of their squared cotangents)."""
 
 COARSEST = 5e-3
@@ -218,6 +221,7 @@ class _Prediction:
         self.work.bar.set_description_str("fluctuations")
         self.rules = [choices[0] for choices in self.work.candidates]
         self.exact = all(isinstance(rule, Exact) for rule in self.rules)
+        self.replicates = 1
         self.factor, self.notes = factors(problem)
 
     def made(self) -> Fluctuations:
@@ -228,7 +232,7 @@ class _Prediction:
                 rule.start if isinstance(rule, Exact) else rule.start * 2**doublings
                 for rule in self.rules
             ]
-            dataset = _with_errors(*self.at(counts), self.factor)
+            dataset = self.with_error(counts)
             error = _relative_error(dataset)
             if error <= self.tolerance or self.exact or doublings >= MOST_DOUBLINGS:
                 break
@@ -260,31 +264,40 @@ class _Prediction:
         ]
         return dataset.assign(clt_until=ends)
 
-    def at(self, counts: Sequence[int]) -> tuple[xr.Dataset, xr.Dataset]:
-        """Variances for unit noise by replicate, and those of replicate 0 with shorter steps."""
-        replicates, found = 1 if self.exact else REPLICATES, []
-        self.work.bar.total = self.work.bar.n + replicates + 1
-        for run, scramble in enumerate([*range(replicates), 0]):
-            spreads = self.spreads(counts, scramble, run == replicates)
-            found.append(self.unit_variances(spreads))
+    def with_error(self, counts: Sequence[int]) -> xr.Dataset:
+        """Variances on so many nodes with their errors; more scrambles where these will do."""
+        self.replicates = 1 if self.exact else REPLICATES
+        self.work.bar.total = self.work.bar.n + self.replicates + 1
+        found = self.scrambled(counts, range(self.replicates))
+        finer = self.compared(self.spreads(counts, 0, halved=True))
+        self.work.bar.update()
+        dataset = _with_errors(found, finer, self.factor)
+        if self.exact or not 1 < _relative_error(dataset) / self.tolerance <= MORE_HELP:
+            return dataset
+        self.replicates *= 2
+        self.work.bar.total += REPLICATES
+        found += self.scrambled(counts, range(REPLICATES, self.replicates))
+        return _with_errors(found, finer, self.factor)
+
+    def scrambled(self, counts: Sequence[int], scrambles: Sequence[int]) -> list[xr.Dataset]:
+        """Variances for unit noise with these scrambles of the nodes."""
+        found = []
+        for scramble in scrambles:
+            found.append(self.unit_variances(self.spreads(counts, scramble)))
             self.work.bar.update()
-        joined = xr.concat(found[:-1], "replicate")
-        assert isinstance(joined, xr.Dataset)
-        return joined, found[-1]
+        return found
 
     def unit_variances(self, spreads: Sequence[Spread]) -> xr.Dataset:
         """Variances for unit noise at all times, labelled."""
-        channels, names = list(self.problem.dataset.channels), self.sources
-        outputs = ("input", "channel")
+        channels = list(self.problem.dataset.channels)
+        each, outputs = (-1, len(channels)), ("input", "channel")
 
         def over_time(pick: Callable[[Spread], np.ndarray], *axes: int) -> np.ndarray:
             stacked = np.stack([pick(spread) for spread in spreads], axis=1)
-            return stacked.reshape(len(names), len(spreads), *axes)
+            return stacked.reshape(*stacked.shape[:2], *axes)
 
-        each = (-1, len(channels))
         variables = {
             "variance": (("source", "time", *outputs), over_time(lambda s: s.variance, *each)),
-            "risk_variance": (("source", "time"), over_time(lambda s: s.risk)),
             "missed": (("source", "time"), over_time(lambda s: s.missed)),
             "signal": ((), max(np.sqrt(np.mean(s.outputs**2)) for s in spreads)),
         }
@@ -292,8 +305,19 @@ class _Prediction:
             dims = ("source", "time", *outputs, "other_input", "other_channel")
             pairs = (len(spreads[0].along) // len(channels), len(channels)) * 2
             variables["covariance"] = (dims, over_time(lambda s: s.covariance, *pairs))
-        coordinates = {"source": names, "time": self.problem.times, "channel": channels}
-        return xr.Dataset(variables, coordinates).sel(source=self.factor.source.values)
+        coordinates = {"source": self.sources, "time": self.problem.times, "channel": channels}
+        labelled = xr.Dataset(variables, coordinates).sel(source=self.factor.source.values)
+        return labelled.assign(self.compared(spreads))
+
+    def compared(self, spreads: Sequence[Spread]) -> xr.Dataset:
+        """What shorter steps are judged by."""
+        dims = ("source", "time")
+        found = {
+            "compared": ((*dims, "combination"), np.stack([s.compared for s in spreads], 1)),
+            "risk_variance": (dims, np.stack([s.risk for s in spreads], 1)),
+        }
+        named = xr.Dataset(found, {"source": self.sources})
+        return named.sel(source=self.factor.source.values)
 
     @property
     def sources(self) -> list[str]:
@@ -320,7 +344,7 @@ class _Prediction:
         few = "sgd" not in self.factor.source and weights <= self.work.system.observed_outputs
         return "forward" if few else "reverse"
 
-    def spreads(self, counts: Sequence[int], scramble: int, halved: bool) -> list[Spread]:
+    def spreads(self, counts: Sequence[int], scramble: int, halved: bool = False) -> list[Spread]:
         """The fluctuations at all times on one set of nodes."""
         times = self.problem.times
         tolerance = EXACT_STEP_TOLERANCE if self.exact else STEP_TOLERANCE
@@ -332,7 +356,9 @@ class _Prediction:
         influence = Influence.of(system, initial, times, tolerance, halved)
         if way == "forward":
             return influence.forward(self.with_data)
-        missed = 0.0 if self.exact else MISSED * self.tolerance
+        if halved:
+            return [influence.compared(k) for k in range(len(times))]
+        missed = 0.0 if self.exact else LEFT_OUT * self.tolerance
         return [influence.spread(k, missed) for k in range(len(times))]
 
     def paths(self, counts: Sequence[int], count: int, seed: int) -> xr.DataArray:
@@ -379,7 +405,7 @@ class _Prediction:
             "step": str(settings.step),
             "nodes": sizes,
             "points": list(counts),
-            "replicates": 1 if self.exact else REPLICATES,
+            "replicates": self.replicates,
             "tolerance": self.tolerance,
             "error": error,
             "met": int(error <= self.tolerance),
@@ -445,27 +471,33 @@ def factors(problem: Problem) -> tuple[xr.DataArray, list[str]]:
     return factor, notes
 
 
-def _with_errors(replicates: xr.Dataset, finer: xr.Dataset, factor: xr.DataArray) -> xr.Dataset:
-    """Variances and standard deviations for every width, and their errors."""
-    found: dict[str, xr.DataArray] = {"factor": factor}
-    first = replicates.isel(replicate=0)
+def _with_errors(found: list[xr.Dataset], finer: xr.Dataset, factor: xr.DataArray) -> xr.Dataset:
+    """Variances and standard deviations for every width, and their errors.
+
+    `found` are those of the scrambles of the nodes, `finer` compares the first with shorter steps.
+    """
+    replicates, first = xr.concat(found, "replicate"), found[0]
+    change = ((finer.compared - first.compared) ** 2).sum("combination") ** 0.5
+    size = (first.compared**2).sum("combination") ** 0.5
+    relative = change / size.where(size > 0, 1.0) + replicates.missed.max("replicate")
+    rest = {
+        "variance": relative * replicates.variance.mean("replicate"),
+        "risk_variance": np.abs(finer.risk_variance - first.risk_variance),
+    }
+    made: dict[str, xr.DataArray] = {"factor": factor}
     for name, std in (("variance", "output_std"), ("risk_variance", "risk_std")):
-        unit = replicates[name].mean("replicate")
-        rest = np.abs(finer[name] - first[name])
-        if name == "variance":
-            rest = rest + replicates.missed.max("replicate") * unit
-        found[f"unit_{name}"] = unit
-        found[f"unit_{name}_error"] = _half_width(replicates[name]) + rest
-        found[name] = factor * unit
-        found[f"{name}_error"] = factor * found[f"unit_{name}_error"]
+        made[f"unit_{name}"] = replicates[name].mean("replicate")
+        made[f"unit_{name}_error"] = _half_width(replicates[name]) + rest[name]
+        made[name] = factor * made[f"unit_{name}"]
+        made[f"{name}_error"] = factor * made[f"unit_{name}_error"]
         total = (factor * replicates[name]).sum("source")
-        found[std] = total.mean("replicate") ** 0.5
-        error = _half_width(total) + (factor * rest).sum("source")
-        found[f"{std}_error"] = error / (2 * found[std].where(found[std] > 0, 1.0))
-    found["signal"] = replicates.signal.mean("replicate")
+        made[std] = total.mean("replicate") ** 0.5
+        error = _half_width(total) + (factor * rest[name]).sum("source")
+        made[f"{std}_error"] = error / (2 * made[std].where(made[std] > 0, 1.0))
+    made["signal"] = replicates.signal.mean("replicate")
     if "covariance" in replicates:
-        found["covariance"] = factor * replicates.covariance.mean("replicate")
-    return xr.Dataset(found)
+        made["covariance"] = factor * replicates.covariance.mean("replicate")
+    return xr.Dataset(made)
 
 
 def _half_width(values: xr.DataArray) -> xr.DataArray:

@@ -7,8 +7,8 @@ variances under the laws of the neurons and of the data are the fluctuations per
     layer l: Cov_c[IF_l],    sgd: ∫_0^t Cov_z[J_s] ds,    data: Cov_z[∫_0^t J_s ds]
 
 Many outputs at one time span few directions among their cotangents, and only directions are
-pulled: output i ≈ Σ_m C[i, m] direction_m. A random combination of all outputs is pulled besides,
-whole: it tells what the directions have missed.
+pulled: output i ≈ Σ_m C[i, m] direction_m. Random combinations of all outputs are pulled besides,
+whole: they tell what the directions have missed, and what shorter steps change.
 """
 
 import math
@@ -41,6 +41,9 @@ from widelimit.system import System, outputs
 FEW = 24
 """Up to so many outputs at a time each is pulled back; of more, the directions they span."""
 
+COMBINATIONS = 6
+"""Where directions are pulled, so many random combinations of all outputs are pulled besides."""
+
 FILL = 16
 """Directions are filled up with zeros to a multiple of this: few shapes, few compilations."""
 
@@ -58,15 +61,30 @@ class Spread:
     """Fluctuations at one time for unit noise; sources are the layers, sgd, data.
 
     `along (output, direction)` and `matrices (source, direction, direction)` make the covariances
-    of outputs, `risk (source,)` is the variance of the risk, and `missed (source,)` the relative
-    error of variances from what the directions leave out. `outputs` are those of the limit.
+    of outputs, `risk (source,)` is the variance of the risk, and `combined (source, combination)`
+    are variances of random combinations of the outputs, if there are. `missed (source,)` is the
+    relative error of variances from what the directions leave out. `outputs` are the limit's.
     """
 
     along: np.ndarray
     matrices: np.ndarray
     risk: np.ndarray
+    combined: np.ndarray
     missed: np.ndarray
     outputs: np.ndarray
+
+    @classmethod
+    def exact(
+        cls, along: np.ndarray, matrices: np.ndarray, risk: np.ndarray, seen: np.ndarray
+    ) -> "Spread":
+        """Nothing is left out."""
+        count = len(matrices)
+        return cls(along, matrices, risk, np.zeros((count, 0)), np.zeros(count), seen)
+
+    @property
+    def compared(self) -> Float[np.ndarray, "source combination"]:
+        """Variances to tell what shorter steps change: random combinations', or all outputs'."""
+        return self.combined if self.combined.size else self.variance
 
     @property
     def variance(self) -> Float[np.ndarray, "source output"]:
@@ -105,19 +123,33 @@ class Influence:
     def spread(self, k: int, missed: float = MISSED) -> Spread:
         """The fluctuations at the k-th observed time. Raises `Diverged`."""
         rng, count = np.random.default_rng(k), self.system.observed_outputs
-        test = rng.choice([-1.0, 1.0], size=(1, count))
-        extra = self._covectors(np.concatenate([test, np.zeros((1, count))]))
-        extra = extra.at[-1, -1].set(1.0)
         if count <= FEW:
-            along, covectors = np.eye(count), self._covectors(np.eye(count))
-            vectors = self._back(k, jnp.concatenate([covectors, extra]))
+            along, tests = np.eye(count), np.zeros((0, count))
+            directions = self._back(k, self._covectors(along))
         else:
+            tests = _signs(rng, count)
             directions, along = self._directions(k, missed, rng)
-            vectors = _joined(directions, self._back(k, extra))
+        return self._pulled(k, along, directions, tests)
+
+    def compared(self, k: int) -> Spread:
+        """The same where it serves comparison alone: without directions, if there would be some."""
+        count = self.system.observed_outputs
+        if count <= FEW:
+            return self.spread(k)
+        return self._pulled(k, np.zeros((count, 0)), None, _signs(np.random.default_rng(k), count))
+
+    def _pulled(
+        self, k: int, along: np.ndarray, directions: Cotangents | None, tests: np.ndarray
+    ) -> Spread:
+        """Directions, tests and the risk pulled back to time zero."""
+        extra = self._covectors(np.concatenate([tests, np.zeros((1, tests.shape[1]))]))
+        vectors = self._back(k, extra.at[-1, -1].set(1.0))
+        if directions is not None:
+            vectors = _joined(directions, vectors)
         for piece in reversed(self.path.pieces[: k + 1]):
             if piece is not None:
                 vectors = pull(self.system.motion, piece, vectors)
-        return self._spread(along, vectors, test[0], self._seen(self.path.ensembles[k]))
+        return self._spread(along, vectors, tests, self._seen(self.path.ensembles[k]))
 
     def forward(self, with_data: bool) -> list[Spread]:
         """The fluctuations at all observed times from one tangent for each weight.
@@ -145,8 +177,7 @@ class Influence:
             seen = np.asarray(read(self.system, ensemble, tangents))
             risk = np.einsum("d,sde,e->s", seen[:, -1], matrices, seen[:, -1])
             along = _finite(seen[:, :-1].T)
-            nothing = np.zeros(len(matrices))
-            found.append(Spread(along, matrices, risk, nothing, self._seen(ensemble)))
+            found.append(Spread.exact(along, matrices, risk, self._seen(ensemble)))
         return found
 
     def sampled(
@@ -218,9 +249,9 @@ class Influence:
         return np.asarray(outputs(self.system, ensemble))[self.system.view("observed")].ravel()
 
     def _spread(
-        self, along: np.ndarray, vectors: Cotangents, test: np.ndarray, seen: np.ndarray
+        self, along: np.ndarray, vectors: Cotangents, tests: np.ndarray, seen: np.ndarray
     ) -> Spread:
-        """Covariances from what has arrived at time zero; test and risk are the last vectors."""
+        """Covariances from what has arrived at time zero, the tests' and the risk's last."""
         arrived = [*vectors.weights, vectors.data]
         laws = [*self.initial.weights, self.system.batch.weights]
         found = [
@@ -228,12 +259,14 @@ class Influence:
             for influence, law in zip(arrived, laws, strict=True)
         ]
         whole = _finite(np.stack([*found[:-1], np.asarray(vectors.noise), found[-1]]))
-        inner = whole[:, :-2, :-2]
-        combined = test @ along
-        exact = whole[:, -2, -2]
-        difference = np.abs(np.einsum("d,sde,e->s", combined, inner, combined) - exact)
-        missed = difference / np.where(exact > 0, exact, 1.0)
-        return Spread(along, inner, whole[:, -1, -1], missed, seen)
+        kept = along.shape[1]
+        inner, risk = whole[:, :kept, :kept], whole[:, -1, -1]
+        if not len(tests):
+            return Spread.exact(along, inner, risk, seen)
+        exact = np.diagonal(whole, axis1=1, axis2=2)[:, kept:-1]
+        combined = np.einsum("td,sde,te->st", tests @ along, inner, tests @ along)
+        missed = np.abs(combined - exact) / np.where(exact > 0, exact, 1.0)
+        return Spread(along, inner, risk, exact, missed.max(axis=1), seen)
 
 
 @dataclass(frozen=True)
@@ -302,6 +335,11 @@ def _intervals(piece: Piece | None, longest: float) -> list[tuple[Array, Array]]
     start, stop = float(piece.start), float(piece.stop)
     ends = np.linspace(start, stop, math.ceil((stop - start) / longest - 1e-9) + 1)
     return [(jnp.asarray(a), jnp.asarray(b)) for a, b in pairwise(ends)]
+
+
+def _signs(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Random combinations of so many outputs."""
+    return rng.choice([-1.0, 1.0], size=(COMBINATIONS, count))
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -119,5 +119,4 @@ def _spread(system: System, initial: Ensemble, state: State) -> Spread:
     whole = np.stack([*found[:-1], by_theta @ np.asarray(state[2]) @ by_theta.T, found[-1]])
     ensemble = _unravelled(initial, state[0])
     seen = np.asarray(outputs(system, ensemble))[system.view("observed")].ravel()
-    nothing = np.zeros(len(whole))
-    return Spread(np.eye(len(seen)), whole[:, :-1, :-1], whole[:, -1, -1], nothing, seen)
+    return Spread.exact(np.eye(len(seen)), whole[:, :-1, :-1], whole[:, -1, -1], seen)
