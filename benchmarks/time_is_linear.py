@@ -36,7 +36,7 @@ def seconds(nodes: int, points: int) -> float:
     })  # fmt: skip
     placed = Nodes(rng.normal(size=(nodes, sum(DIMS))), np.full(nodes, 1 / nodes))
     start = limit_ensemble(problem.network, [placed], *DIMS, jnp.float32)
-    memory = Memory(10**10, DIMS, 4, points)
+    memory = Memory(10**10, problem.network.costs(*DIMS), 4, points)
     system = System.of(problem, jnp.float32).in_pieces(memory.points_at_once((nodes,), 12))
     times = [jnp.asarray(t, jnp.float32) for t in (0.0, 0.02, 0.02, 0.1)]
 

@@ -32,7 +32,7 @@ def share(precision: str) -> tuple[float, float]:
         })  # fmt: skip
         system = System.of(problem, dtype)
         points, rng = len(system.inputs), np.random.default_rng(0)
-        memory = Memory(10**10, DIMS, dtype.itemsize, points)
+        memory = Memory(10**10, problem.network.costs(*DIMS), dtype.itemsize, points)
         system = system.in_pieces(memory.points_at_once(SIZES, 12))
         nodes = [
             Nodes(rng.normal(size=(size, entries)), np.full(size, 1 / size))

@@ -8,7 +8,7 @@ from scipy.stats import chi2
 import reference
 from conftest import small_problem, table
 from widelimit import Problem, ProblemError, predict_fluctuations, solve, train
-from widelimit.fluctuations import _Prediction, factors
+from widelimit.prediction import Prediction, factors
 
 ATOMS = {
     "input": {"law": "atoms", "points": [[1.0, 0.3], [-0.5, 1.0], [0.2, -1.0]],
@@ -119,7 +119,7 @@ def test_pure_noise_is_an_ornstein_uhlenbeck_process(way, monkeypatch):
     K is the tangent kernel, π gives each of two inputs ½; from initialisation S = 0 and S_0 is the
     variance over neurons, from SGD S_0 = 0 and S = ½ v K per unit of ε (equations.md §5).
     """
-    monkeypatch.setattr("widelimit.fluctuations.MOST_PARAMETERS", 200 if way == "lyapunov" else 0)
+    monkeypatch.setattr("widelimit.prediction.MOST_PARAMETERS", 200 if way == "lyapunov" else 0)
     found = predict_fluctuations(Problem.from_dict(PURE_NOISE), covariance=True, progress=False)
     d = found.dataset
     assert d.attrs["way"] == way
@@ -165,7 +165,7 @@ def test_three_ways_agree(monkeypatch):
     dense = predict_fluctuations(problem, progress=False).dataset
     assert dense.attrs["way"] == "lyapunov"
     for way in ("forward", "reverse"):
-        monkeypatch.setattr(_Prediction, "way", lambda self, sizes, way=way: way)
+        monkeypatch.setattr(Prediction, "way", lambda self, sizes, way=way: way)
         found = predict_fluctuations(problem, progress=False).dataset
         for name in ("variance", "risk_variance"):
             np.testing.assert_allclose(found[name], dense[name], rtol=1e-5, atol=1e-12)
@@ -176,7 +176,7 @@ def test_directions_stand_for_many_outputs(monkeypatch):
 
     One scramble of the nodes alone: the error is then that of directions and steps.
     """
-    monkeypatch.setattr("widelimit.fluctuations.REPLICATES", 1)
+    monkeypatch.setattr("widelimit.prediction.REPLICATES", 1)
     inputs = np.random.default_rng(0).normal(size=(60, 2)).tolist()
     problem = small_problem(
         1, observe={"times": [1.0], "inputs": inputs}, networks={"widths": [100], "method": "sgd"}

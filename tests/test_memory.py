@@ -10,9 +10,12 @@ from widelimit import ProblemError, solve
 from widelimit.limit import check_memory
 from widelimit.meanfield import gradient, output
 from widelimit.memory import Memory
+from widelimit.network import Costs
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.quadrature import rules_for
 from widelimit.system import System
+
+ONE_LAYER = Costs(entries=(64, 10), fields=(1,), products=(64, 10))
 
 
 def _pieces(depth: int, points: int) -> tuple[System, Ensemble]:
@@ -42,10 +45,10 @@ def test_pieces_of_the_data_give_the_same_numbers(depth, points):
 
 
 def test_points_at_once_follow_the_budget():
-    memory = Memory(budget=10**9, dims=(64, 10), itemsize=8, points=1797)
+    memory = Memory(10**9, ONE_LAYER, itemsize=8, points=1797)
     assert memory.points_at_once((256,), 12) == 1797
     assert memory.points_at_once((100_000,), 8) < 1797
-    tight = Memory(memory.needed((100_000,), 8, 3), (64, 10), 8, 1797)
+    tight = Memory(memory.needed((100_000,), 8, 3), ONE_LAYER, 8, 1797)
     assert tight.points_at_once((100_000,), 8) == 3
     assert tight.fits((100_000,), 8)
     assert not tight.fits((200_000,), 8)

@@ -8,16 +8,17 @@ import pytest
 from conftest import small_problem, table
 from widelimit import ProblemError, solve
 from widelimit.laws import Normal
-from widelimit.network import Block
+from widelimit.network import Block, Costs
 from widelimit.quadrature import Sobol
 from widelimit.refinement import Level, half_width
 
 INPUT = Sobol((Block("input", Normal(), 64),), np.eye(64))
 READOUT = Sobol((Block("readout", Normal(), 10),), np.eye(10))
+COSTS = Costs(entries=(64, 1, 10), fields=(1, 1), products=(64, 1, 10))
 
 
 def _level(first=1e-4, last=1e-5):
-    return Level((INPUT, READOUT), (64, 10), (256, 64), {0: first, 1: last}, 1.0)
+    return Level((INPUT, READOUT), COSTS, (256, 64), {0: first, 1: last}, 1.0)
 
 
 def _anything(counts):

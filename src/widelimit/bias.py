@@ -41,7 +41,7 @@ from tqdm import tqdm
 from widelimit.course import Course, in_groups, network_keys
 from widelimit.errors import ProblemError
 from widelimit.networks import facts_of_training
-from widelimit.neurons import Ensemble, coupled_networks, floats_held, held_sizes, neuron_kinds
+from widelimit.neurons import Ensemble, coupled_networks, held_sizes, neuron_kinds
 from widelimit.problem import Problem
 from widelimit.progress import progress_bar
 from widelimit.system import System
@@ -209,10 +209,13 @@ def _mean_over_pairs(difference: xr.DataArray, name: str) -> dict[str, xr.DataAr
 def _bytes_of_pair(course: Course) -> int:
     """What the weights of two halves and of the network that they make up take."""
     inputs, channels = course.system.inputs.shape[1], course.system.batch.targets.shape[1]
-    kinds = neuron_kinds(course.problem.network, course.widths, inputs, channels)
+    network = course.problem.network
+    kinds, costs = (
+        neuron_kinds(network, course.widths, inputs, channels),
+        network.costs(inputs, channels),
+    )
     half, whole = (
-        floats_held(held_sizes(kinds, tuple(parts * n for n in course.widths)), inputs, channels)
-        for parts in (1, 2)
+        costs.held(held_sizes(kinds, tuple(parts * n for n in course.widths))) for parts in (1, 2)
     )
     return (2 * half + whole) * course.system.inputs.dtype.itemsize
 

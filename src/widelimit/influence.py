@@ -35,13 +35,13 @@ from widelimit.linearisation import (
     still,
 )
 from widelimit.memory import PIECE_VALUES
-from widelimit.neurons import Ensemble, Parameters, weight_noise
+from widelimit.neurons import Ensemble, weight_noise
 from widelimit.system import System, outputs
 
 FEW = 24
 """Up to so many outputs at a time each is pulled back; of more, the directions they span."""
 
-COMBINATIONS = 6
+COMBINATIONS = 3
 """Where directions are pulled, so many random combinations of all outputs are pulled besides."""
 
 FILL = 16
@@ -278,16 +278,9 @@ class _Metric:
 
     @classmethod
     def of(cls, ensemble: Ensemble) -> "_Metric":
-        p = [np.asarray(own) for own in ensemble.weights]
-        parameters = ensemble.parameters
-        products = Parameters(
-            input=p[0][:, None],
-            hidden=tuple(a[:, None] * b for a, b in pairwise(p)),
-            readout=p[-1][:, None],
-            biases=None if parameters.biases is None else tuple(p),
-            output_bias=None if parameters.output_bias is None else np.ones(1),
-        )
-        return cls(tuple(p), jax.tree.leaves(products) * (1 + len(ensemble.memory)))
+        masses = jax.tree.map(np.asarray, jax.tree.leaves(ensemble.masses()))
+        p = tuple(np.asarray(own) for own in ensemble.weights)
+        return cls(p, masses * (1 + len(ensemble.memory)))
 
     def rows(self, vectors: Cotangents) -> Float[np.ndarray, "vector entry"]:
         """Cotangents as rows whose scalar products are those of this metric."""

@@ -56,8 +56,8 @@ class Integrator:
         dims = data.inputs.shape[1], data.targets.shape[1]
         frame = principal_directions(data.inputs, data.weights)
         candidates = layer_rules(problem.network, dims, frame, problem.seed)
-        budget = problem.limit.memory or default_memory()
-        memory = Memory(budget, dims, jnp.dtype(dtype).itemsize, len(system.inputs))
+        budget, costs = problem.limit.memory or default_memory(), problem.network.costs(*dims)
+        memory = Memory(budget, costs, jnp.dtype(dtype).itemsize, len(system.inputs))
         return cls(problem, system, candidates, memory, progress_bar("limit", progress))
 
     @property
@@ -198,8 +198,9 @@ class Integrator:
                 Nodes(np.concatenate([n.points, own]), np.append(n.weights, np.zeros(len(own))))
                 for n, own in zip(nodes, labels, strict=True)
             ]
-        network, dtype = self.problem.network, self.system.inputs.dtype
-        start = limit_ensemble(network, nodes, *self.memory.dims, dtype)
+        data, dtype = self.system.batch, self.system.inputs.dtype
+        dims = data.inputs.shape[1], data.targets.shape[1]
+        start = limit_ensemble(self.problem.network, nodes, *dims, dtype)
         return self.system.dynamics.started(start)
 
     def kept(self, sizes: Sequence[int]) -> tuple[int, ...]:

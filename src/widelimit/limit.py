@@ -305,7 +305,9 @@ class _Solver:
         }
         rest = max(total - sum(shares.values()), 0.05 * total)
         variances = {random[0]: rest, **shares}
-        return Level(tuple(self.rules), self.work.memory.dims, counts, variances, self.work.seconds)
+        return Level(
+            tuple(self.rules), self.work.memory.costs, counts, variances, self.work.seconds
+        )
 
     # --- the result -----------------------------------------------------------------------------
 

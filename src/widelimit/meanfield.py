@@ -6,11 +6,12 @@
     G_1 = E_π[Δ_1 xᵀ],  G_l = E_π[Δ_l(c) φ_{l-1}(z_{l-1}(c'))],  G_b = E_π[Δ_l],  G_A = E_π[∇ℓ φ_L]
 
 (Nguyen & Pham 2023, §2.2, where κ = 1; here ∇ℓ is multiplied by κ; E over neurons uses their
-weights.) Gradients are never divided by neuron weights, so tracers (weight zero) move correctly,
-and everything can be differentiated by the weights.
+weights.) Layers that are not fully connected have another product in place of W φ, see `layers`;
+the averages are the same. Gradients are never divided by neuron weights, so tracers (weight zero)
+move correctly, and everything can be differentiated by the weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from widelimit.layers import Dense, Layer, Numbers, Shape, Values, Weights
 from widelimit.neurons import Ensemble, Parameters, Rates
 
 Inputs = Float[Array, "points inputs"]
@@ -42,28 +44,54 @@ class Equations(NamedTuple):
     """κ: outputs are κ times the average over neurons, and all learning rates are divided by κ²."""
     points: int | None = None
     """How many data points are handled at once, to bound memory (None: all)."""
+    layers: tuple[Layer, ...] = ()
+    """How each layer takes in what is below (empty: all are fully connected)."""
+    image: Shape | None = None
+    """The shape of an input, if it is more than a row of numbers."""
+
+    def stack(self) -> tuple[Layer, ...]:
+        """All layers, and the output's."""
+        return (*(self.layers or (Dense(),) * len(self.activations)), Dense())
 
 
-class _Layer(NamedTuple):
-    """Values φ(z) of a layer at all points, and the map of cotangents back to z."""
+class _Step(NamedTuple):
+    """A layer at all points: what it takes in with which weights, what it gives, and the way back.
 
-    values: Float[Array, "points neurons"]
+    `back` maps cotangents of the value to those of z.
+    """
+
+    below: Values
+    weights: Weights
+    value: Values
     back: Callable
 
 
-def _forward(equations: Equations, ensemble: Ensemble, x: Inputs) -> tuple[Outputs, list[_Layer]]:
-    p, parameters = ensemble.weights, ensemble.parameters
-    layers: list[_Layer] = []
-    z = x @ parameters.input.T
-    for index, activation in enumerate(equations.activations):
-        if index > 0:
-            z = layers[-1].values @ (p[index - 1][:, None] * parameters.hidden[index - 1])
+def _forward(equations: Equations, ensemble: Ensemble, x: Inputs) -> tuple[Outputs, list[_Step]]:
+    layers, parameters = equations.stack(), ensemble.parameters
+    image = equations.image or x.shape[1:]
+    p, value = jnp.ones(1, x.dtype), x.reshape(len(x), 1, *image)  # one neuron, whose value is x
+    first = parameters.input.reshape(1, -1, *layers[0].weight(image))
+    steps: list[_Step] = []
+    for index, (activation, w) in enumerate(
+        zip(equations.activations, (first, *parameters.hidden), strict=True)
+    ):
+        layer, below = layers[index], value
+        z = layer.mean(p, w, below)
         if parameters.biases is not None:
-            z = z + parameters.biases[index]
-        layers.append(_Layer(*jax.vjp(activation, z)))
-    f = layers[-1].values @ (p[-1][:, None] * parameters.readout)
+            z = z + _spread(parameters.biases[index], z)
+        value, back = jax.vjp(lambda z, a=activation, own=layer: own.pooled(a(z)), z)
+        steps.append(_Step(below, w, value, back))
+        p = ensemble.weights[index]
+    readout = parameters.readout.reshape(len(p), -1, *value.shape[2:])
+    f = layers[-1].mean(p, readout, value)
+    steps.append(_Step(value, readout, f, lambda cotangent: (cotangent,)))
     f = f if parameters.output_bias is None else f + parameters.output_bias
-    return (f if equations.scale == 1 else equations.scale * f), layers
+    return (f if equations.scale == 1 else equations.scale * f), steps
+
+
+def _spread(per_neuron: Numbers, like: Array) -> Numbers:
+    """Numbers of neurons `(neuron,)` against values `(point, neuron, …)`."""
+    return per_neuron.reshape(-1, *[1] * (like.ndim - 2))
 
 
 def _slope(equations: Equations, f: Outputs, targets: Outputs) -> Outputs:
@@ -72,21 +100,26 @@ def _slope(equations: Equations, f: Outputs, targets: Outputs) -> Outputs:
     return slope if equations.scale == 1 else equations.scale * slope
 
 
-def _sensitivities(ensemble: Ensemble, layers: list[_Layer], cotangent: Outputs) -> list[Array]:
-    """Δ_1 … Δ_L, each `(points, neurons)`, for a cotangent of the output."""
-    p, parameters = ensemble.weights, ensemble.parameters
-    deltas = [layers[-1].back(cotangent @ parameters.readout.T)[0]]
-    for index in reversed(range(len(layers) - 1)):
-        passed = deltas[0] @ (parameters.hidden[index] * p[index + 1]).T
-        deltas.insert(0, layers[index].back(passed)[0])
+def _sensitivities(
+    equations: Equations, ensemble: Ensemble, steps: list[_Step], cotangent: Outputs
+) -> list[Array]:
+    """Δ_1 … Δ_L, each `(points, neurons, …)`, and the output's cotangent that they come from."""
+    deltas, layers = [cotangent], equations.stack()
+    for index in reversed(range(len(steps) - 1)):
+        layer, above = layers[index + 1], steps[index + 1]
+        weighted = deltas[0]
+        if index + 1 < len(ensemble.weights):
+            weighted = weighted * _spread(ensemble.weights[index + 1], weighted)
+        passed = layer.back(above.weights, above.below, weighted)
+        deltas.insert(0, steps[index].back(passed)[0])
     return deltas
 
 
 def layer_values(
     equations: Equations, ensemble: Ensemble, x: Inputs
-) -> list[Float[Array, "points neurons"]]:
-    """φ_l(z_l) of every hidden layer at every input."""
-    return [layer.values for layer in _forward(equations, ensemble, x)[1]]
+) -> list[Float[Array, "points neurons *shape"]]:
+    """h_l = φ_l(z_l), pooled, of every hidden layer at every input."""
+    return [step.value for step in _forward(equations, ensemble, x)[1][:-1]]
 
 
 def output(equations: Equations, ensemble: Ensemble, x: Inputs) -> Outputs:
@@ -141,34 +174,49 @@ def _cut(rows: Array, points: int, filler: str) -> Array:
 
 
 def _gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
-    f, layers = _forward(equations, ensemble, batch.inputs)
+    f, steps = _forward(equations, ensemble, batch.inputs)
     slope = _slope(equations, f, batch.targets) * batch.weights[:, None]
-    deltas = _sensitivities(ensemble, layers, slope)
-    values = [batch.inputs, *(layer.values for layer in layers)]
-    return _products(ensemble, values, [*deltas, slope])
+    return _pulled_back(equations, ensemble, steps, slope)
+
+
+def _pulled_back(
+    equations: Equations, ensemble: Ensemble, steps: list[_Step], cotangent: Outputs
+) -> Parameters:
+    """What a cotangent of the outputs at all points is for the parameters."""
+    deltas = _sensitivities(equations, ensemble, steps, cotangent)
+    slopes = [
+        layer.slope(step.weights, step.below, delta)
+        for layer, step, delta in zip(equations.stack(), steps, deltas, strict=True)
+    ]
+    return _laid_out(ensemble, slopes, [_per_neuron(delta).sum(0) for delta in deltas])
 
 
 def _squares(equations: Equations, ensemble: Ensemble, batch: Batch) -> Parameters:
-    """At one point a weight's gradient is a product of two factors, and so is its square."""
-    f, layers = _forward(equations, ensemble, batch.inputs)
+    f, steps = _forward(equations, ensemble, batch.inputs)
     slope = _slope(equations, f, batch.targets)
-    deltas = _sensitivities(ensemble, layers, slope)
-    values = [batch.inputs, *(layer.values for layer in layers)]
-    weighted = [delta**2 * batch.weights[:, None] for delta in (*deltas, slope)]
-    return _products(ensemble, [value**2 for value in values], weighted)
+    deltas = _sensitivities(equations, ensemble, steps, slope)
+    squares = [
+        layer.squares(step.weights, step.below, delta, batch.weights)
+        for layer, step, delta in zip(equations.stack(), steps, deltas, strict=True)
+    ]
+    sums = [batch.weights @ _per_neuron(delta) ** 2 for delta in deltas]
+    return _laid_out(ensemble, squares, sums)
 
 
-def _products(ensemble: Ensemble, values: list[Array], deltas: list[Array]) -> Parameters:
-    """Sums over data of what comes into a layer times what comes back to it."""
-    first, *between, last = (v.T @ d for v, d in zip(values, deltas, strict=True))
-    sums = [delta.sum(0) for delta in deltas]
-    biased = ensemble.parameters.biases is not None
+def _per_neuron(delta: Array) -> Float[Array, "points neurons"]:
+    """What a bias feels: the sum over positions."""
+    return delta.sum(axis=tuple(range(2, delta.ndim)))
+
+
+def _laid_out(ensemble: Ensemble, slopes: Sequence[Numbers], sums: Sequence[Array]) -> Parameters:
+    """What belongs to every layer's weights and biases, the output's last, as parameters."""
+    theta = ensemble.parameters
     return Parameters(
-        input=first.T,
-        hidden=tuple(between),
-        readout=last,
-        biases=tuple(sums[:-1]) if biased else None,
-        output_bias=None if ensemble.parameters.output_bias is None else sums[-1],
+        input=slopes[0].reshape(theta.input.shape),
+        hidden=tuple(slopes[1:-1]),
+        readout=slopes[-1].reshape(theta.readout.shape),
+        biases=None if theta.biases is None else tuple(sums[:-1]),
+        output_bias=None if theta.output_bias is None else sums[-1],
     )
 
 
@@ -177,27 +225,25 @@ def tangent_kernel(
 ) -> Float[Array, "points channels points channels"]:
     """K_t(x, x') of the ensemble, learning rates inside: ∂_t f(x) = −E_{x'}[K(x, x') ∇ℓ(x')].
 
-    K = Σ_l ξ_l E[Δ_l(x)Δ_l(x')] (E[φ_{l-1}(x) φ_{l-1}(x')] + 1 if biased) + ξ_A E[φ_L φ_L'] + ξ_0
-    with Δ_l for unit cotangents of the outputs, and x·x' in place of the average at l = 1. κ is
-    not in it: gradients have κ², learning rates 1/κ².
+    K = Σ_θ ξ_θ E[∂f(x)/∂θ ∂f(x')/∂θ], the sum over kinds of parameters, E over their neurons, and
+    ∂f/∂θ times the number of neurons, as in `gradient`. κ is not in it: gradients have κ², learning
+    rates 1/κ².
     """
-    now = rates.at(time)
-    f, layers = _forward(equations, ensemble, x)
-    channels = f.shape[1]
-    identity = jnp.eye(channels, dtype=f.dtype)
-    unit = jnp.broadcast_to(identity[:, None, :], (channels, *f.shape))
-    per_channel = jax.vmap(lambda e: tuple(_sensitivities(ensemble, layers, e)))(unit)
-    p = ensemble.weights
-    grams = [
-        (layer.values * weight) @ layer.values.T for layer, weight in zip(layers, p, strict=True)
-    ]
-    kernel = jnp.einsum("xy,ck->xcyk", now.readout * grams[-1], identity)
-    for index, (delta, weight) in enumerate(zip(per_channel, p, strict=True)):
-        before = x @ x.T if index == 0 else grams[index - 1]
-        factor = (now.input if index == 0 else now.hidden[index - 1]) * before
-        if now.biases is not None:
-            factor = factor + now.biases[index]
-        kernel += factor[:, None, :, None] * jnp.einsum("cxi,i,kyi->xcyk", delta, weight, delta)
-    if now.output_bias is not None:
-        kernel += now.output_bias * identity[None, :, None, :]
-    return kernel
+    rows = jax.lax.map(lambda one: _of_one_output(equations, ensemble, one), x)
+    now, masses = rates.at(time), ensemble.masses()
+    kernel = jax.tree.map(
+        lambda slope, rate, mass: jnp.tensordot(
+            (rate * mass * slope).reshape(*slope.shape[:2], -1),
+            slope.reshape(*slope.shape[:2], -1),
+            ([2], [2]),
+        ),
+        rows, now, masses,
+    )  # fmt: skip
+    return jnp.asarray(sum(jax.tree.leaves(kernel)))
+
+
+def _of_one_output(equations: Equations, ensemble: Ensemble, x: Array) -> Parameters:
+    """∂f(x)/∂θ for every channel of the output, along a first axis."""
+    f, steps = _forward(equations._replace(scale=1.0), ensemble, x[None])
+    unit = jnp.eye(f.shape[1], dtype=f.dtype)
+    return jax.vmap(lambda e: _pulled_back(equations, ensemble, steps, e[None]))(unit)

@@ -7,9 +7,10 @@ into pieces; what the pieces give is added up, and the numbers are the same up t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import psutil
+
+from widelimit.network import Costs
 
 SHARE = 4
 """By default one part in so many of the machine's memory."""
@@ -37,24 +38,24 @@ def default_memory() -> int:
 class Memory:
     """A budget in bytes, and what costs are made of.
 
-    `dims`: numbers of inputs and outputs; `itemsize`: bytes of a number; `points`: data points at
+    `costs`: those of the network's layers; `itemsize`: bytes of a number; `points`: data points at
     which outputs are computed.
     """
 
     budget: int
-    dims: tuple[int, int]
+    costs: Costs
     itemsize: int
     points: int
 
     def edges(self, sizes: Sequence[int]) -> int:
         """How many weights join layers of these sizes, inputs and outputs included."""
-        return sum(a * b for a, b in pairwise([self.dims[0], *sizes, self.dims[1]]))
+        return self.costs.held(sizes)
 
     def needed(self, sizes: Sequence[int], copies: int, points: int) -> int:
         """Bytes of a solve on layers of these sizes, so many data points at once."""
         state = self.edges(sizes) + 2 * sum(sizes)
-        values = POINT_COPIES * points * sum(sizes)
-        data = 2 * self.points * sum(self.dims)
+        values = POINT_COPIES * points * self.costs.values(sizes)
+        data = 2 * self.points * (self.costs.entries[0] + self.costs.entries[-1])
         return BASE + self.itemsize * (copies * state + values + data)
 
     def fits(self, sizes: Sequence[int], copies: int) -> bool:
@@ -66,5 +67,5 @@ class Memory:
         one = self.needed(sizes, copies, 1)
         each = self.needed(sizes, copies, 2) - one
         affordable = 1 + max(0, self.budget - one) // each
-        quick = max(FIRST_POINTS, PIECE_VALUES // sum(sizes))
+        quick = max(FIRST_POINTS, PIECE_VALUES // self.costs.values(sizes))
         return int(min(self.points, affordable, quick))

@@ -3,15 +3,17 @@
     z_1 = W_1·x + b_1,   z_l = (1/n_{l-1}) Σ_j W_l[j] φ_{l-1}(z_{l-1}[j]) + b_l,
     f = (1/n_L) Σ_i A[i] φ_L(z_L[i]) + a_0
 
-Widths are no part of it: the same description has an infinite-width limit and networks of any
-width. Only where limits are taken one after the other (`ensembles`) some layers keep a finite one.
+Layers that are not fully connected have another product in place of W φ, see `layers`. Widths
+are no part of it: the same description has an infinite-width limit and networks of any width. Only
+where limits are taken one after the other (`ensembles`) some layers keep a finite one.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -25,7 +27,18 @@ from pydantic import (
 
 from widelimit.activations import ACTIVATIONS, Activation, named
 from widelimit.embedding import Embedding
-from widelimit.laws import Atoms, Law, Mixture, Normal, Number, Single, TruncatedNormal, Uniform
+from widelimit.laws import (
+    Atoms,
+    Count,
+    Law,
+    Mixture,
+    Normal,
+    Number,
+    Single,
+    TruncatedNormal,
+    Uniform,
+)
+from widelimit.layers import AnyLayer, Dense, Layer, Shape
 
 HiddenLaw = Annotated[
     Normal
@@ -48,6 +61,35 @@ class Block:
     "outgoing" for what comes with the weights from the layer below and to the layer above."""
     law: Normal | Atoms | Any
     size: int
+
+
+class Costs(NamedTuple):
+    """What layers cost, from the first on and the output last.
+
+    `entries`: numbers that join a neuron to one below; `fields`: numbers that a neuron of a hidden
+    layer has at a data point; `products`: multiplications that a pair of neurons takes there.
+    """
+
+    entries: tuple[int, ...]
+    fields: tuple[int, ...]
+    products: tuple[int, ...]
+
+    def held(self, sizes: Sequence[int]) -> int:
+        """How many numbers join so many neurons a layer, inputs and outputs included."""
+        return _over_pairs(sizes, self.entries)
+
+    def values(self, sizes: Sequence[int]) -> int:
+        """How many numbers so many neurons a layer have at a data point."""
+        return sum(n * each for n, each in zip(sizes, self.fields, strict=True))
+
+    def work(self, sizes: Sequence[int]) -> int:
+        """Multiplications of one evaluation at a data point."""
+        return _over_pairs(sizes, self.products)
+
+
+def _over_pairs(sizes: Sequence[int], each: Sequence[int]) -> int:
+    pairs = pairwise([1, *sizes, 1])
+    return sum(a * b * own for (a, b), own in zip(pairs, each, strict=True))
 
 
 def _expanded(value: Any, count: int) -> list:
@@ -89,9 +131,16 @@ def _ensembles(value: Any) -> Any:
     return value
 
 
-class Network(BaseModel):
-    """A fully connected network, described by its laws (`[network]`).
+def _layers(value: Any) -> Any:
+    """One layer a hidden layer; with one entry alone it stands for all."""
+    return value if value is None or isinstance(value, list | tuple) else (value,)
 
+
+class Network(BaseModel):
+    """A network described by its layers and their laws (`[network]`).
+
+    `layers` are fully connected if nothing else is said; one that stands alone is that of all.
+    `image` is the shape of an input for those that move over it.
     `scale` is κ: outputs are κ times the average over neurons, learning rates are divided by κ².
     The mean field has κ = 1; as κ grows training becomes regression with the tangent kernel K_0.
     `ensembles` says of each layer whether it is taken to its limit or has a finite width (None:
@@ -104,6 +153,10 @@ class Network(BaseModel):
     activations: Annotated[
         tuple[Annotated[Activation, WrapValidator(_activation)], ...], Field(min_length=1)
     ]
+    layers: Annotated[tuple[AnyLayer, ...], BeforeValidator(_layers), Field(min_length=1)] = (
+        Dense(),
+    )
+    image: Annotated[tuple[Count, ...], Field(min_length=1, max_length=3)] | None = None
     biases: StrictBool = False
     output_bias: StrictBool = False
     scale: Annotated[Number, Field(gt=0)] = 1.0
@@ -167,6 +220,10 @@ class Network(BaseModel):
                     f"initial.hidden[{place + 1}]: an embedding hands on the labels of the layer "
                     f"below; make hidden[{place}] an embedding too"
                 )
+        if len(self.layers) not in (1, depth):
+            raise ValueError(
+                f"layers: found {len(self.layers)} entries; give one for each of {depth} layers"
+            )
         if self.ensembles is not None and len(self.ensembles) != depth:
             count = len(self.ensembles)
             raise ValueError(
@@ -195,6 +252,46 @@ class Network(BaseModel):
         """φ_1 … φ_L."""
         return tuple(ACTIVATIONS[a] if isinstance(a, str) else a for a in self.activations)
 
+    @property
+    def layer_maps(self) -> tuple[Layer, ...]:
+        """How each hidden layer takes in what is below."""
+        return self.layers * self.depth if len(self.layers) == 1 else self.layers
+
+    def value_shapes(self, inputs: int) -> tuple[Shape, ...]:
+        """The shapes of values at a data point: of the input, and of neurons of every layer.
+
+        Raises `ValueError` if a layer cannot take in what is below.
+        """
+        shapes: list[Shape] = [self.image or (inputs,)]
+        for place, layer in enumerate(self.layer_maps):
+            try:
+                shapes.append(layer.after(shapes[-1]))
+            except ValueError as error:
+                raise ValueError(f"layers[{place}]: {error}") from None
+        return tuple(shapes)
+
+    def weight_shapes(self, inputs: int) -> tuple[Shape, ...]:
+        """The shapes of a neuron's weights for one neuron below, for every hidden layer."""
+        before = self.value_shapes(inputs)[:-1]
+        return tuple(layer.weight(own) for layer, own in zip(self.layer_maps, before, strict=True))
+
+    def entries(self, inputs: int, outputs: int) -> tuple[int, ...]:
+        """How many numbers join a neuron to one below, for every hidden layer and the output."""
+        last = self.value_shapes(inputs)[-1]
+        own = [math.prod(shape) for shape in self.weight_shapes(inputs)]
+        return (*own, outputs * math.prod(last))
+
+    def costs(self, inputs: int, outputs: int) -> Costs:
+        """What layers cost in memory and time."""
+        shapes, entries = self.value_shapes(inputs), self.entries(inputs, outputs)
+        spots = [
+            math.prod(layer.shape(before))
+            for layer, before in zip(self.layer_maps, shapes, strict=False)
+        ]
+        products = tuple(n * own for n, own in zip(entries, [*spots, 1], strict=True))
+        taken = [*(n for n in products[1:-1]), 1]  # what the layer above sees of a value
+        return Costs(entries, tuple(map(max, spots, taken)), products)
+
     def marks(self, inputs: int, outputs: int) -> tuple[tuple[Block, ...], ...]:
         """What stays attached to the neurons of each layer: their labels.
 
@@ -202,28 +299,30 @@ class Network(BaseModel):
         the readout (Nguyen & Pham 2023, §5); and what `attached` tells. An empty mark means that
         all neurons of the layer are alike.
         """
+        entries = self.entries(inputs, outputs)
         if self.initial.neuron:
-            size = inputs + self.biases + outputs
+            size = entries[0] + self.biases + entries[-1]
             return ((Block("neuron", self.initial.neuron, size),),)
         layers = []
         for layer in range(self.depth):
             blocks: list[Block | None] = []
             if layer == 0:
-                blocks.append(Block("input", self.initial.input, inputs))
+                blocks.append(Block("input", self.initial.input, entries[0]))
             if layer > 0:
-                blocks.append(self.attached(layer - 1)[1])
+                blocks.append(self.attached(layer - 1, entries[layer])[1])
             if layer < self.depth - 1:
-                blocks.append(self.attached(layer)[0])
+                blocks.append(self.attached(layer, entries[layer + 1])[0])
             if self.biases:
                 blocks.append(Block("bias", self.initial.bias[layer], 1))
             if layer == self.depth - 1:
-                blocks.append(Block("readout", self.initial.readout, outputs))
+                blocks.append(Block("readout", self.initial.readout, entries[-1]))
             layers.append(tuple(block for block in blocks if block is not None))
         return tuple(layers)
 
-    def attached(self, pair: int) -> tuple[Block | None, Block | None]:
+    def attached(self, pair: int, entries: int = 1) -> tuple[Block | None, Block | None]:
         """What the weights between layers pair + 1 and pair + 2 leave on lower and upper neurons.
 
+        A pair of neurons has so many `entries`.
         Independent weights between two layers in the limit: nothing, only their mean counts. Next
         to a layer of finite width they stay attached to the other one's neurons (Sirignano &
         Spiliopoulos 2022, Lemma 2.2), between two such layers to the upper one's. An embedding
@@ -233,9 +332,9 @@ class Network(BaseModel):
         if isinstance(law, Embedding):
             return None, Block("incoming", Normal(), law.size) if law.size else None
         if below is not None:
-            return None, Block("incoming", law, below)
+            return None, Block("incoming", law, below * entries)
         if above is not None:
-            return Block("outgoing", law, above), None
+            return Block("outgoing", law, above * entries), None
         return None, None
 
     @property
@@ -248,7 +347,31 @@ class Network(BaseModel):
         }
 
     def mismatches(self, inputs: int, outputs: int) -> list[str]:
-        """Laws of vectors whose length is not what the data ask for, each with its place."""
+        """Layers and laws of vectors that do not fit the data, each with its place."""
+        if self.image is not None and math.prod(self.image) != inputs:
+            return [
+                f"network.image: found {list(self.image)}, {math.prod(self.image)} numbers; the "
+                f"inputs have {inputs}"
+            ]
+        try:
+            shapes = self.weight_shapes(inputs)
+        except ValueError as error:
+            return [f"network.{error}" + ("" if self.image else "; is network.image missing?")]
+        unfit = [
+            f"network.layers[{pair + 1}]: a pair of neurons has {math.prod(shapes[pair + 1])} "
+            "numbers, and the embedding gives one"
+            for pair, law in enumerate(self.initial.hidden)
+            if isinstance(law, Embedding) and shapes[pair + 1] != ()
+        ]
+        unfit += [
+            f"network.layers[{pair + 1}]: is not linear in its weights, so their mean is not all "
+            "that the limit needs to know: give the weights a law of one atom, or take such a "
+            "layer as the first"
+            for pair, law in self.independent.items()
+            if law.deviation() > 0 and not self.layer_maps[pair + 1].linear
+        ]
+        if unfit:
+            return unfit
         sizes = [law.size for law in self.initial.hidden if isinstance(law, Embedding)]
         found = [
             f"network.initial.hidden[{place}].size: found {size}; a first-layer label is the "
@@ -261,7 +384,7 @@ class Network(BaseModel):
             if size is not None and size != block.size:
                 found.append(
                     f"network.initial.{block.name}: is a law of vectors with {size} entries; the "
-                    f"data ({inputs} inputs, {outputs} outputs) ask for {block.size}"
+                    f"layers and the data ({inputs} inputs, {outputs} outputs) ask for {block.size}"
                 )
             if block.name == "neuron" and size is None and block.size != 1:
                 found.append(
@@ -271,12 +394,15 @@ class Network(BaseModel):
 
     def words(self) -> str:
         """The architecture in words, to be read back by the user."""
+        kinds = dict.fromkeys(layer.named() for layer in self.layer_maps)
         layers = "1 hidden layer" if self.depth == 1 else f"{self.depth} hidden layers"
         names = [named(activation) for activation in self.activations]
         shown = ", ".join(names) if len(set(names)) > 1 else names[0]
         fixed = [f"layer {k} of width {n}" for k, n in enumerate(self.finite_widths, 1) if n]
         kept = f", {' and '.join(fixed)}" if fixed else ""
-        return f"{layers} ({shown}), {'with' if self.biases else 'without'} biases{kept}"
+        moved = "" if set(kinds) == {"dense"} else f", {' and '.join(kinds)}"
+        biases = "with" if self.biases else "without"
+        return f"{layers} ({shown}{moved}), {biases} biases{kept}"
 
 
 def _list(names: Any) -> str:

@@ -17,7 +17,7 @@ from jaxtyping import Array, Key
 
 from widelimit.advice import examine
 from widelimit.course import Course, in_groups, network_keys
-from widelimit.neurons import Ensemble, floats_held, held_sizes, neuron_kinds, sampled_network
+from widelimit.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
 from widelimit.problem import Problem
 from widelimit.progress import progress_bar
 from widelimit.quadrature import finite_layers
@@ -121,7 +121,7 @@ def _one_width(
     settings, dims = _settings(problem), (system.inputs.shape[1], system.batch.targets.shape[1])
     sizes = held_sizes(neuron_kinds(problem.network, widths, *dims), widths)
     dtype, finite = system.inputs.dtype, finite_layers(problem.network, dims, problem.seed)
-    bytes_each = floats_held(sizes, *dims) * dtype.itemsize
+    bytes_each = problem.network.costs(*dims).held(sizes) * dtype.itemsize
     groups = in_groups(network_keys(problem.seed, widths, settings.seeds), bytes_each)
     course = Course(problem, system, widths, settings.precision)
     values: list[np.ndarray] = []

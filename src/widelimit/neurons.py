@@ -5,6 +5,7 @@ weighted neurons under the same equations. Neurons of weight zero are tracers: t
 them along and do not feel them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from widelimit.embedding import Embedding
 from widelimit.laws import Single
+from widelimit.layers import Shape
 from widelimit.network import Block, Network
 from widelimit.quadrature import (
     ATOM_LIMIT,
@@ -34,9 +36,9 @@ from widelimit.schedules import Rate
 class Parameters(eqx.Module):
     """Everything that training moves, or something of the same layout (a gradient, rates)."""
 
-    input: Numbers  # (n_1, inputs)
-    hidden: tuple[Numbers, ...]  # (n_{l-1}, n_l) for l = 2 … L
-    readout: Numbers  # (n_L, channels)
+    input: Numbers  # (n_1, entries of a neuron's first weight)
+    hidden: tuple[Numbers, ...]  # (n_{l-1}, n_l, …) for l = 2 … L
+    readout: Numbers  # (n_L, channels), positions of an image within a channel
     biases: tuple[Numbers, ...] | None  # (n_l,) for l = 1 … L
     output_bias: Numbers | None  # (channels,)
 
@@ -113,6 +115,21 @@ class Ensemble(eqx.Module):
         """How many neurons each layer holds."""
         return tuple(w.shape[-1] for w in self.weights)
 
+    def masses(self) -> Parameters:
+        """What every parameter weighs in averages over neurons, in shapes that broadcast."""
+        p, theta = self.weights, self.parameters
+        pairs = ((a[..., :, None] * b[..., None, :]) for a, b in pairwise(p))
+        return Parameters(
+            input=p[0][..., None],
+            hidden=tuple(
+                m.reshape(*m.shape, *[1] * (w.ndim - m.ndim))
+                for m, w in zip(pairs, theta.hidden, strict=True)
+            ),
+            readout=p[-1][..., None],
+            biases=None if theta.biases is None else tuple(p),
+            output_bias=None if theta.output_bias is None else np.ones(1, p[0].dtype),
+        )
+
     @property
     def state(self) -> State:
         """What moves; the weights stay."""
@@ -165,8 +182,11 @@ def limit_ensemble(
     points = [layer.points.astype(dtype) for layer in nodes]
     sizes = [len(layer.weights) for layer in nodes]
 
+    shapes = network.weight_shapes(inputs)
+
     def between(pair: int, law: Single) -> Numbers:
-        return np.full((sizes[pair], sizes[pair + 1]), law.expectation(), dtype)
+        pairs = sizes[pair], sizes[pair + 1]
+        return np.full((*pairs, *shapes[pair + 1]), law.expectation(), dtype)
 
     weights = tuple(layer.weights.astype(dtype) for layer in nodes)
     return Ensemble(weights, _parameters(network, points, between, inputs, channels))
@@ -252,14 +272,16 @@ def _drawn(
         (width, coordinates(mark) if atoms is None and fixed is None else 0)
         for width, (mark, atoms, fixed) in zip(total, layers, strict=True)
     ]
-    z = _normals(normals_key, [*shapes, *((sizes[k], sizes[k + 1]) for k in independent)], dtype)
+    own = network.weight_shapes(dims[0])
+    joined = [(sizes[k], sizes[k + 1], *own[k + 1]) for k in independent]
+    z = _normals(normals_key, [*shapes, *joined], dtype)
     edges = dict(zip(independent, z[len(widths) :], strict=True))
     points, shares = [], []
     for layer, (mark, atoms, fixed) in enumerate(layers):
         if atoms is None:
             points.append(image(mark, z[layer]) if fixed is None else jnp.asarray(fixed, dtype))
-            own = jnp.eye(parts, dtype=dtype) / widths[layer]
-            shares.append(jnp.repeat(own, widths[layer], axis=1))
+            share = jnp.eye(parts, dtype=dtype) / widths[layer]
+            shares.append(jnp.repeat(share, widths[layer], axis=1))
         else:
             points.append(jnp.asarray(atoms.points, dtype))
             shares.append(_frequencies(kind_keys[layer], atoms, widths[layer], parts, dtype))
@@ -310,14 +332,9 @@ def held_sizes(kinds: Sequence[Nodes | None], widths: tuple[int, ...]) -> list[i
     return [n if k is None else len(k.weights) for n, k in zip(widths, kinds, strict=True)]
 
 
-def floats_held(sizes: Sequence[int], inputs: int, channels: int) -> int:
-    """How many weights join so many neurons a layer, inputs and outputs included."""
-    return sum(a * b for a, b in pairwise([inputs, *sizes, channels]))
-
-
-def _normals(key: PRNGKeyArray, shapes: Sequence[tuple[int, int]], dtype: DTypeLike) -> list[Array]:
+def _normals(key: PRNGKeyArray, shapes: Sequence[Shape], dtype: DTypeLike) -> list[Array]:
     """Independent standard normals in the given shapes, from one draw (one compilation)."""
-    stops = np.cumsum([0, *(rows * columns for rows, columns in shapes)])
+    stops = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
     flat = jax.random.normal(key, (int(stops[-1]),), dtype)
     return [
         flat[start:stop].reshape(shape)
@@ -337,17 +354,24 @@ def _parameters(
     `between(pair, law)` are the weights between two layers if they belong to neither's labels.
     """
     marks = network.marks(inputs, channels)
-    parts = [_entries(m, p, inputs, network.biases) for m, p in zip(marks, points, strict=True)]
-    hidden = []
+    parts = [
+        _entries(m, p, network.entries(inputs, channels)[0], network.biases)
+        for m, p in zip(marks, points, strict=True)
+    ]
+    hidden, shapes = [], network.weight_shapes(inputs)
     for pair, (law, below, above) in enumerate(
         zip(network.initial.hidden, parts, parts[1:], strict=False)
     ):
         if isinstance(law, Embedding):
             hidden.append(law.join(below, above))
         elif "outgoing" in below:
-            hidden.append(below["outgoing"])
+            own = below["outgoing"]
+            hidden.append(own.reshape(len(own), -1, *shapes[pair + 1]))
+        elif "incoming" in above:
+            own = above["incoming"]
+            hidden.append(own.reshape(len(own), -1, *shapes[pair + 1]).swapaxes(0, 1))
         else:
-            hidden.append(above["incoming"].T if "incoming" in above else between(pair, law))
+            hidden.append(between(pair, law))
     return Parameters(
         input=parts[0]["input"],
         hidden=tuple(hidden),

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from widelimit.comparison import Comparison, compare
-from widelimit.fluctuations import factors, predict_fluctuations
+from widelimit.fluctuations import predict_fluctuations
 from widelimit.limit import solve
 from widelimit.networks import train
+from widelimit.prediction import factors
 from widelimit.problem import Problem
 from widelimit.settings import NetworkSettings
 from widelimit.validity import has_collapsed, predict_validity

@@ -23,6 +23,7 @@ from pydantic import (
 from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Table
 from widelimit.embedding import Given
 from widelimit.errors import ProblemError
+from widelimit.layers import in_file, table_of
 from widelimit.losses import Own
 from widelimit.mistakes import in_words, shown
 from widelimit.network import Network
@@ -215,7 +216,9 @@ class Problem(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """All keys with their defaults written, as they would stand in a problem file."""
-        raw = self.model_dump(mode="python", exclude_none=True, exclude={"networks": {"widths"}})
+        left = {"networks": {"widths"}, "network": {"layers"}}
+        raw = self.model_dump(mode="python", exclude_none=True, exclude=left)
+        raw["network"]["layers"] = [table_of(layer) for layer in self.network.layers]
         raw["network"]["initial"] = {k: v for k, v in raw["network"]["initial"].items() if v != ()}
         raw["data"] = {"source": raw["data"].pop("source"), **raw["data"]}
         if self.network.depth == 1:
@@ -245,6 +248,9 @@ class Problem(BaseModel):
             f"network.initial.hidden[{k}].function"
             for k, law in enumerate(network.initial.hidden)
             if isinstance(law, Given)
+        ]
+        places += [
+            f"network.layers[{k}]" for k, own in enumerate(network.layers) if not in_file(own)
         ]
         if isinstance(self.training.loss, Own):
             places.append("training.loss")

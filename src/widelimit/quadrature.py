@@ -156,7 +156,7 @@ class Sobol:
     """Scrambled Sobol points with exact mean and covariance.
 
     `frame (d, d)` holds the principal directions of the data as rows: standard normals stay
-    standard normals when they are turned.
+    standard normals when they are turned, as those of weights for whole inputs are.
     """
 
     mark: tuple[Block, ...]
@@ -184,7 +184,8 @@ class Sobol:
         smooth = _split_atoms(self.mark)[1]
         uniforms = qmc.Sobol(coordinates(smooth), scramble=True, rng=rng).random(count)
         z = _matched(ndtri(np.clip(uniforms, 2.0**-54, 1 - 2.0**-53)))
-        if smooth[0].name == "input" and smooth[0].law.vector_size is None:
+        turns = smooth[0].name == "input" and smooth[0].size == len(self.frame)
+        if turns and smooth[0].law.vector_size is None:
             z[:, : smooth[0].size] = z[:, : smooth[0].size] @ self.frame
         return _tensor(self.mark, z, np.full(count, 1 / count))
 

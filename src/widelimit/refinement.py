@@ -7,10 +7,10 @@ order says when its nodes are doubled; the work of a solve is that of its matrix
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from scipy.special import stdtrit
 
+from widelimit.network import Costs
 from widelimit.quadrature import Exact, Rule
 
 REPLICATES = (8, 16, 32)
@@ -36,18 +36,18 @@ class Level:
     """What one level of refinement has shown.
 
     `variances` holds each random layer's share of the replicate variance at sizes `counts`,
-    `seconds` the time of one solve there; `dims` are the numbers of inputs and outputs.
+    `seconds` the time of one solve there; `costs` are those of the network's layers.
     """
 
     rules: tuple[Rule, ...]
-    dims: tuple[int, int]
+    costs: Costs
     counts: tuple[int, ...]
     variances: dict[int, float]
     seconds: float
 
     def work(self, counts: Sequence[int]) -> float:
         """Multiplications of one evaluation of the network, up to a factor."""
-        return float(sum(a * b for a, b in pairwise([self.dims[0], *counts, self.dims[1]])))
+        return float(self.costs.work(counts))
 
     def decay(self, layer: int) -> float:
         """Assumed factor by which doubling a layer's nodes reduces its share of the variance."""

@@ -58,7 +58,13 @@ class System(eqx.Module):
             for (name, piece), stop in zip(pieces.items(), stops, strict=True)
         )
         return cls(
-            Equations(network.activation_functions, training.loss, network.scale),
+            Equations(
+                network.activation_functions,
+                training.loss,
+                network.scale,
+                layers=network.layer_maps,
+                image=network.image,
+            ),
             Dynamics(*_rates(problem, dtype), rule=training.rule),
             Batch(*(jnp.asarray(a, dtype) for a in (data.inputs, data.targets, data.weights))),
             jnp.asarray(np.concatenate(list(pieces.values())), dtype),

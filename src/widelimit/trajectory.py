@@ -345,7 +345,9 @@ def neurons_over_time(
 
     over_time("input", ("neuron_1", "dimension"), lambda p: p.input)
     for layer in range(2, last + 1):
-        dims = (f"neuron_{layer - 1}", f"neuron_{layer}")
+        own = states[0].parameters.hidden[layer - 2].ndim - len(lead) - 2
+        axes = [f"entry_{layer}_{axis}" for axis in range(1, own + 1)]
+        dims = (f"neuron_{layer - 1}", f"neuron_{layer}", *axes)
         over_time(f"hidden_{layer}", dims, lambda p, k=layer - 2: p.hidden[k])
     over_time("readout", (f"neuron_{last}", "output"), lambda p: p.readout)
     if states[0].parameters.biases is not None:

@@ -293,11 +293,14 @@ class _Differences:
         """
         hidden = list(ensemble.parameters.hidden)
         for pair, law in self.work.problem.network.independent.items():
-            w, (a, b) = hidden[pair], self.copies[pair : pair + 2]
+            w, (a, b) = np.asarray(hidden[pair]), self.copies[pair : pair + 2]
             (p, q), (n, m) = ensemble.weights[pair : pair + 2], shape[pair : pair + 2]
-            forward = _centred(rng, w.shape, b) / np.sqrt(n * np.asarray(p))[:, None]
-            backward = _centred(rng, w.shape[::-1], a).T / np.sqrt(m * np.asarray(q))
-            hidden[pair] = (w + law.deviation() * (forward + backward)).astype(w.dtype)
+            last = np.moveaxis(w, (0, 1), (-2, -1)).shape  # entries of a pair, pairs
+            forward = _centred(rng, last, b) / np.sqrt(n * np.asarray(p))[:, None]
+            turned = _centred(rng, (*last[:-2], last[-1], last[-2]), a).swapaxes(-1, -2)
+            backward = turned / np.sqrt(m * np.asarray(q))
+            change = np.moveaxis(law.deviation() * (forward + backward), (-2, -1), (0, 1))
+            hidden[pair] = (w + change).astype(w.dtype)
         parameters = dataclasses.replace(ensemble.parameters, hidden=tuple(hidden))
         return ensemble.at((parameters, ensemble.memory))
 
@@ -307,7 +310,7 @@ def _centred(rng: np.random.Generator, shape: tuple[int, ...], copies: int) -> n
 
     Their variance over copies stays 1; nothing is left for nodes of one copy.
     """
-    drawn = rng.normal(size=(shape[0], shape[1] // copies, copies))
+    drawn = rng.normal(size=(*shape[:-1], shape[-1] // copies, copies))
     centred = drawn - drawn.mean(axis=-1, keepdims=True)
     return centred.reshape(shape) * math.sqrt(copies / max(1, copies - 1))
 
@@ -323,9 +326,9 @@ def _spread(system: System, ensemble: Ensemble, copies: tuple[int, ...]) -> Arra
     total = jnp.asarray(0.0)
     layers = layer_values(system.equations, ensemble, system.batch.inputs)
     for values, weights, count in zip(layers, ensemble.weights, copies, strict=True):
-        each = values.reshape(len(values), -1, count)
+        each = values.reshape(len(values), len(weights) // count, count, -1)
         kinds = weights.reshape(-1, count).sum(axis=1)
-        total += system.batch.weights @ (each.var(axis=-1) @ kinds)
+        total += system.batch.weights @ (each.var(axis=2).mean(axis=-1) @ kinds)
     return total
 
 
