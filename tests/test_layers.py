@@ -193,6 +193,78 @@ def test_predictions_of_a_convolution_agree(monkeypatch):
     assert float(found[0].max()) > 1e-4
 
 
+def residual(depth=3, **sections):
+    """Layers 2 and 3 add what the same neurons had in the layer below."""
+    network = {
+        "activations": ["tanh"] * depth, "biases": True, "layers": ["dense", *[{"map": "dense",
+        "skip": 1}] * (depth - 1)],
+        "initial": {"bias": {"law": "normal", "std": 0.5}, "hidden": {"law": "normal", "std": 0.5,
+        "mean": 0.5}},
+    }  # fmt: skip
+    return small_problem(**({"network": network} | sections))
+
+
+def test_skip_connections_by_autograd(x64):
+    """Outputs and gradients of a residual network written out: rounding apart."""
+    system, ensemble = a_network(residual(), (6, 6, 6))
+    batch, theta = system.batch, ensemble.parameters
+
+    def plain(w, u, v, a, b, x):
+        z = x @ w.T + b[0]
+        z = z + jnp.tanh(z) @ u / 6 + b[1]
+        z = z + jnp.tanh(z) @ v / 6 + b[2]
+        return jnp.tanh(z) @ a / 6
+
+    arguments = (theta.input, *theta.hidden, theta.readout, jnp.stack(theta.biases))
+    found = output(system.equations, ensemble, batch.inputs)
+    np.testing.assert_allclose(found, plain(*arguments, batch.inputs), rtol=1e-12)
+    slopes = jax.grad(
+        lambda *t: batch.weights @ (0.5 * (plain(*t, batch.inputs) - batch.targets)[:, 0] ** 2),
+        range(5),
+    )(*arguments)
+    ours = gradient(system.equations, ensemble, batch)
+    pairs = zip(
+        (ours.input, *ours.hidden, ours.readout, jnp.stack(ours.biases)), slopes,
+        (6, 36, 36, 6, 6), strict=True,
+    )  # fmt: skip
+    for own, expected, factor in pairs:
+        np.testing.assert_allclose(own, factor * expected, rtol=1e-10, atol=1e-14)
+
+
+def test_a_skip_connection_alone_leaves_the_layer_below():
+    """With hidden weights 0 that do not learn, two layers are one: the same limit, 1e-8."""
+    law = {"input": {"law": "atoms", "points": [[0.5, -1.0], [1.5, 0.2]]}, "readout": ATOMS}
+    two = small_problem(
+        network={"activations": ["identity", "tanh"], "layers": ["dense", {"map": "dense",
+                 "skip": 1}],
+                 "initial": law | {"hidden": {"law": "atoms", "points": [0.0]}}},
+        training={"horizon": 1.0, "learning_rates": {"hidden": 0.0}},
+    )  # fmt: skip
+    atoms = [[*w, a] for w in law["input"]["points"] for a in ATOMS["points"]]
+    one = small_problem(
+        network={"activations": ["tanh"], "initial": {"neuron": {"law": "atoms", "points": atoms}}}
+    )
+    found = [solve(problem, progress=False).dataset.output for problem in (two, one)]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-8)
+
+
+def test_neurons_that_layers_share_are_one_source():
+    """Fluctuations of a residual network: three ways, 1e-5; the label is that of layer 1."""
+    initial = {"input": {"law": "atoms", "points": [[0.5, -1.0], [1.5, 0.2]]}, "readout": ATOMS,
+               "bias": ATOMS, "hidden": {"law": "atoms", "points": [0.7]}}  # fmt: skip
+    problem = residual(2, networks={"widths": [8], "method": "flow"}, observe={"times": [0.5]})
+    problem = problem.with_changes(network=problem.as_dict()["network"] | {"initial": initial})
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        for way in ("forward", "reverse", "lyapunov"):
+            patch.setattr("widelimit.prediction.Prediction.way", lambda self, sizes, w=way: w)
+            found.append(predict_fluctuations(problem, progress=False).dataset)
+    for other in found[1:]:
+        np.testing.assert_allclose(other.variance, found[0].variance, rtol=1e-5, atol=1e-12)
+    assert list(found[0].source.values) == ["layer 1"]
+    assert float(found[0].variance.max()) > 1e-4
+
+
 class Wave(Layer):
     """A layer of one's own: cos(w·h + v), with a phase of its own."""
 
@@ -239,6 +311,8 @@ def test_a_layer_of_ones_own_is_one_that_is_there():
          r"network.layers\[1\]: a convolution moves over images; below it are single numbers"),
         ({"layers": ["dense", "radial"], "activations": ["tanh"] * 2},
          r"network.layers\[1\]: is not linear in its weights"),
+        ({"layers": [{"map": "dense", "skip": 1}]},
+         r"layers\[0\].skip: found 1; layer 1 has 0 hidden layers below"),
         ({"layers": ["dense"] * 3}, "layers: found 3 entries; give one for each of 1 layers"),
         ({"layers": [{"map": "convolutoin"}]}, r"network.layers\[0\].*convolutoin"),
         ({"layers": [CONV | {"kernal": 3}]}, "kernal: unknown key; did you mean 'kernel'"),
@@ -247,6 +321,11 @@ def test_a_layer_of_ones_own_is_one_that_is_there():
 def test_mistakes_are_told(network, told):
     with pytest.raises(ProblemError, match=told):
         small_problem(data=images(), network={"activations": ["tanh"], **network})
+
+
+def test_layers_with_the_same_neurons_have_one_width():
+    with pytest.raises(ProblemError, match="joined by a skip connection have the same neurons"):
+        residual(networks={"widths": [[8, 8, 9]]})
 
 
 def test_files_hold_layers(tmp_path):
@@ -265,6 +344,7 @@ UNITS = {
         "activations": ["tanh"] * 2, "image": [5, 5],
         "layers": [{**CONV, "pool": 2, "padding": 1}, {"map": "convolution", "kernel": 2}],
     },
+    "skip connections": residual().as_dict()["network"],
     "product": {"activations": ["tanh"], "layers": ["product"], "initial": {
         "input": {"law": "normal", "std": 0.5}}},
     "radial": {"activations": ["cos"], "layers": ["radial"], "initial": {

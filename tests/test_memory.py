@@ -15,7 +15,7 @@ from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.quadrature import rules_for
 from widelimit.system import System
 
-ONE_LAYER = Costs(entries=(64, 10), fields=(1,), products=(64, 10))
+ONE_LAYER = Costs(entries=(64, 10), fields=(1,), products=(64, 10), spaces=(0,))
 
 
 def _pieces(depth: int, points: int) -> tuple[System, Ensemble]:

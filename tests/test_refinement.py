@@ -14,7 +14,7 @@ from widelimit.refinement import Level, half_width
 
 INPUT = Sobol((Block("input", Normal(), 64),), np.eye(64))
 READOUT = Sobol((Block("readout", Normal(), 10),), np.eye(10))
-COSTS = Costs(entries=(64, 1, 10), fields=(1, 1), products=(64, 1, 10))
+COSTS = Costs(entries=(64, 1, 10), fields=(1, 1), products=(64, 1, 10), spaces=(0, 1))
 
 
 def _level(first=1e-4, last=1e-5):

@@ -83,10 +83,8 @@ def _why_outside(activation: Activation) -> str:
 
 def _collapse(problem: Problem, ensemble: Ensemble) -> list[str]:
     """Middle layers of a deep i.i.d. limit are one neuron each (equations.md, section 6)."""
-    fixed = problem.network.finite_widths
-    collapsed = [
-        k for k, size in enumerate(ensemble.sizes[1:-1], 2) if size == 1 and fixed[k - 1] is None
-    ]
+    fixed, sizes = problem.network.finite_widths, ensemble.by_layer(ensemble.sizes)
+    collapsed = [k for k, size in enumerate(sizes[1:-1], 2) if size == 1 and fixed[k - 1] is None]
     if not collapsed:
         return []
     layers = (

@@ -215,7 +215,8 @@ def _bytes_of_pair(course: Course) -> int:
         network.costs(inputs, channels),
     )
     half, whole = (
-        costs.held(held_sizes(kinds, tuple(parts * n for n in course.widths))) for parts in (1, 2)
+        costs.held(held_sizes(kinds, tuple(parts * n for n in network.by_space(course.widths))))
+        for parts in (1, 2)
     )
     return (2 * half + whole) * course.system.inputs.dtype.itemsize
 

@@ -7,8 +7,9 @@ framework asks for an average over the neurons below, whatever is averaged):
     z_l(c) = E_{c'}[pair(w_l(c', c), h_{l-1}(c'))] + b_l(c),    h_l(c) = pooled(φ_l(z_l(c)))
 
 Below the first layer there is one neuron, whose value is the input, and no average is taken. The
-output takes h_L in like a dense layer. A layer of one's own is a class with `shape`, `weight` and
-`pair`; it needs nothing else.
+output takes h_L in like a dense layer. With `skip = k` the layer's neurons are those of the layer k
+below, and z_{l-k}(c) is added: the two layers share one index space. A layer of one's own is a
+class with `shape`, `weight` and `pair`; it needs nothing else.
 """
 
 from collections.abc import Callable
@@ -40,6 +41,9 @@ class Layer(BaseModel):
 
     linear: ClassVar[bool] = False
     """Whether `pair` is linear in the weight: its mean is then all that a limit needs to know."""
+
+    skip: Annotated[int, Field(strict=True, ge=0)] = 0
+    """Of so many layers below the same neuron's z is added; 0: nothing is."""
 
     def named(self) -> str:
         """The layer's name in words."""

@@ -84,10 +84,13 @@ class Path:
 
 
 def _field(motion: Motion, layout: Any) -> Callable[..., Leaves]:
-    """F(p, θ, π, y, t), its parameters as a list of arrays; y are the targets."""
+    """F(p, θ, π, y, t), its parameters as a list of arrays; y are the targets.
+
+    `layout` is that of the ensemble, whose arrays are its weights and its state.
+    """
 
     def velocity_of(weights: Any, leaves: Leaves, pi: Array, y: Array, t: ArrayLike) -> Leaves:
-        ensemble = Ensemble(weights, *jax.tree.unflatten(layout, leaves))
+        ensemble: Ensemble = jax.tree.unflatten(layout, [*weights, *leaves])
         batch = Batch(motion.batch.inputs, y, pi)
         return jax.tree.leaves(motion.dynamics.velocity(motion.equations, ensemble, batch, t))
 
@@ -110,10 +113,10 @@ def readings(system: System, ensemble: Ensemble) -> Float[Array, " readings"]:
 
 def _reading(system: System, ensemble: Ensemble) -> tuple[Callable[..., Array], tuple[Any, Leaves]]:
     """The readings as a function of weights and parameters, and where these are now."""
-    state, layout = jax.tree.flatten(ensemble.state)
+    state, layout = jax.tree.leaves(ensemble.state), jax.tree.structure(ensemble)
 
     def seen(weights: Any, leaves: Leaves) -> Array:
-        return readings(system, Ensemble(weights, *jax.tree.unflatten(layout, leaves)))
+        return readings(system, jax.tree.unflatten(layout, [*weights, *leaves]))
 
     return seen, (ensemble.weights, state)
 
@@ -173,7 +176,7 @@ def _travelled(
 ) -> tuple[Ensemble, Piece, Array]:
     """The ensemble at the end of a span of time, what leads there, and whether it went well."""
     start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
-    state, layout = jax.tree.flatten(ensemble.state)
+    state, layout = jax.tree.leaves(ensemble.state), jax.tree.structure(ensemble)
     field = _field(motion, layout)
 
     def slope(t: Any, leaves: Leaves) -> Leaves:
@@ -186,8 +189,8 @@ def _travelled(
     )  # fmt: skip
     slopes = jax.lax.map(lambda now: slope(*now), (times, at))
     curve = diffrax.CubicInterpolation(ts=times, coeffs=_cubics(times, at, slopes))
-    end = ensemble.at(jax.tree.unflatten(layout, [leaf[-1] for leaf in at]))
     weights = tuple(jnp.asarray(p) for p in ensemble.weights)
+    end = jax.tree.unflatten(layout, [*weights, *(leaf[-1] for leaf in at)])
     piece = Piece(method, weights, curve, layout, start, stop, steps, accuracy)
     return end, piece, completed
 

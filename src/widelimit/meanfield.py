@@ -72,16 +72,20 @@ def _forward(equations: Equations, ensemble: Ensemble, x: Inputs) -> tuple[Outpu
     p, value = jnp.ones(1, x.dtype), x.reshape(len(x), 1, *image)  # one neuron, whose value is x
     first = parameters.input.reshape(1, -1, *layers[0].weight(image))
     steps: list[_Step] = []
+    by_layer, z_values = ensemble.by_layer(ensemble.weights), []
     for index, (activation, w) in enumerate(
         zip(equations.activations, (first, *parameters.hidden), strict=True)
     ):
         layer, below = layers[index], value
         z = layer.mean(p, w, below)
+        if layer.skip:
+            z = z + z_values[index - layer.skip]
         if parameters.biases is not None:
             z = z + _spread(parameters.biases[index], z)
+        z_values.append(z)
         value, back = jax.vjp(lambda z, a=activation, own=layer: own.pooled(a(z)), z)
         steps.append(_Step(below, w, value, back))
-        p = ensemble.weights[index]
+        p = by_layer[index]
     readout = parameters.readout.reshape(len(p), -1, *value.shape[2:])
     f = layers[-1].mean(p, readout, value)
     steps.append(_Step(value, readout, f, lambda cotangent: (cotangent,)))
@@ -104,15 +108,18 @@ def _sensitivities(
     equations: Equations, ensemble: Ensemble, steps: list[_Step], cotangent: Outputs
 ) -> list[Array]:
     """Δ_1 … Δ_L, each `(points, neurons, …)`, and the output's cotangent that they come from."""
-    deltas, layers = [cotangent], equations.stack()
+    layers, p = equations.stack(), [*ensemble.by_layer(ensemble.weights), None]
+    deltas = {len(steps) - 1: cotangent}
     for index in reversed(range(len(steps) - 1)):
-        layer, above = layers[index + 1], steps[index + 1]
-        weighted = deltas[0]
-        if index + 1 < len(ensemble.weights):
-            weighted = weighted * _spread(ensemble.weights[index + 1], weighted)
+        layer, above, weight = layers[index + 1], steps[index + 1], p[index + 1]
+        delta = deltas[index + 1]
+        weighted = delta if weight is None else delta * _spread(weight, delta)
         passed = layer.back(above.weights, above.below, weighted)
-        deltas.insert(0, steps[index].back(passed)[0])
-    return deltas
+        deltas[index] = steps[index].back(passed)[0]
+        for place in range(index + 1, len(steps) - 1):  # skip connections from this layer
+            if place - layers[place].skip == index:
+                deltas[index] = deltas[index] + deltas[place]
+    return [deltas[index] for index in range(len(steps))]
 
 
 def layer_values(

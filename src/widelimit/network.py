@@ -57,7 +57,7 @@ class Block:
     """A part of a neuron's mark: `size` entries with the same law."""
 
     name: str
-    """ "input", "bias", "readout", "neuron" for the joint law of all three; "incoming" and
+    """ "input", "bias_l", "readout", "neuron" for the joint law of all three; "incoming" and
     "outgoing" for what comes with the weights from the layer below and to the layer above."""
     law: Normal | Atoms | Any
     size: int
@@ -68,28 +68,29 @@ class Costs(NamedTuple):
 
     `entries`: numbers that join a neuron to one below; `fields`: numbers that a neuron of a hidden
     layer has at a data point; `products`: multiplications that a pair of neurons takes there.
+    Sizes are those of the index spaces, `spaces` are those of the layers.
     """
 
     entries: tuple[int, ...]
     fields: tuple[int, ...]
     products: tuple[int, ...]
+    spaces: tuple[int, ...]
 
     def held(self, sizes: Sequence[int]) -> int:
-        """How many numbers join so many neurons a layer, inputs and outputs included."""
-        return _over_pairs(sizes, self.entries)
+        """How many numbers join so many neurons a space, inputs and outputs included."""
+        return self._over_pairs(sizes, self.entries)
 
     def values(self, sizes: Sequence[int]) -> int:
-        """How many numbers so many neurons a layer have at a data point."""
-        return sum(n * each for n, each in zip(sizes, self.fields, strict=True))
+        """How many numbers so many neurons a space have at a data point."""
+        return sum(sizes[s] * each for s, each in zip(self.spaces, self.fields, strict=True))
 
     def work(self, sizes: Sequence[int]) -> int:
         """Multiplications of one evaluation at a data point."""
-        return _over_pairs(sizes, self.products)
+        return self._over_pairs(sizes, self.products)
 
-
-def _over_pairs(sizes: Sequence[int], each: Sequence[int]) -> int:
-    pairs = pairwise([1, *sizes, 1])
-    return sum(a * b * own for (a, b), own in zip(pairs, each, strict=True))
+    def _over_pairs(self, sizes: Sequence[int], each: Sequence[int]) -> int:
+        pairs = pairwise([1, *(sizes[s] for s in self.spaces), 1])
+        return sum(a * b * own for (a, b), own in zip(pairs, each, strict=True))
 
 
 def _expanded(value: Any, count: int) -> list:
@@ -229,12 +230,46 @@ class Network(BaseModel):
             raise ValueError(
                 f"ensembles: found {count} entries; give one for each of {depth} layers"
             )
+        return self._check_skips()
+
+    def _check_skips(self) -> "Network":
+        """Skip connections start at a hidden layer; what shares its neurons is not built yet."""
+        for place, layer in enumerate(self.layer_maps):
+            if layer.skip > place:
+                raise ValueError(
+                    f"layers[{place}].skip: found {layer.skip}; layer {place + 1} has {place} "
+                    "hidden layers below"
+                )
+        if any(layer.skip for layer in self.layer_maps):
+            if self.ensembles is not None:
+                raise ValueError(
+                    "ensembles: layers of finite width beside skip connections are not built"
+                )
+            if any(isinstance(law, Embedding) for law in self.initial.hidden):
+                raise ValueError("initial.hidden: embeddings beside skip connections are not built")
         return self
 
     @property
     def depth(self) -> int:
         """L, the number of hidden layers."""
         return len(self.activations)
+
+    @cached_property
+    def spaces(self) -> tuple[int, ...]:
+        """The index space that the neurons of each hidden layer are of, counted from 0."""
+        found: list[int] = []
+        for place, layer in enumerate(self.layer_maps):
+            found.append(found[place - layer.skip] if layer.skip else max(found, default=-1) + 1)
+        return tuple(found)
+
+    @property
+    def space_names(self) -> tuple[str, ...]:
+        """Every index space by its first layer: "layer 1" …"""
+        return tuple(f"layer {k}" for k in self.by_space(range(1, self.depth + 1)))
+
+    def by_space(self, per_layer: Sequence[Any]) -> tuple[Any, ...]:
+        """What the first layer of every index space has."""
+        return tuple(per_layer[self.spaces.index(space)] for space in range(max(self.spaces) + 1))
 
     @property
     def finite_widths(self) -> tuple[int | None, ...]:
@@ -263,8 +298,16 @@ class Network(BaseModel):
         Raises `ValueError` if a layer cannot take in what is below.
         """
         shapes: list[Shape] = [self.image or (inputs,)]
+        spots: list[Shape] = []
         for place, layer in enumerate(self.layer_maps):
             try:
+                own = layer.shape(shapes[-1])
+                added = spots[place - layer.skip] if layer.skip else own
+                if own != added:
+                    raise ValueError(
+                        f"skip adds values of shape {list(added)} to values of {list(own)}"
+                    )
+                spots.append(own)
                 shapes.append(layer.after(shapes[-1]))
             except ValueError as error:
                 raise ValueError(f"layers[{place}]: {error}") from None
@@ -290,21 +333,21 @@ class Network(BaseModel):
         ]
         products = tuple(n * own for n, own in zip(entries, [*spots, 1], strict=True))
         taken = [*(n for n in products[1:-1]), 1]  # what the layer above sees of a value
-        return Costs(entries, tuple(map(max, spots, taken)), products)
+        return Costs(entries, tuple(map(max, spots, taken)), products, self.spaces)
 
     def marks(self, inputs: int, outputs: int) -> tuple[tuple[Block, ...], ...]:
-        """What stays attached to the neurons of each layer: their labels.
+        """What stays attached to the neurons of each index space: their labels.
 
         Layer 1: its incoming weights and bias; layers 2 … L−1: the bias; layer L: the bias and
         the readout (Nguyen & Pham 2023, §5); and what `attached` tells. An empty mark means that
-        all neurons of the layer are alike.
+        all neurons of the layer are alike. Layers that share their neurons share their label.
         """
         entries = self.entries(inputs, outputs)
         if self.initial.neuron:
             size = entries[0] + self.biases + entries[-1]
             return ((Block("neuron", self.initial.neuron, size),),)
-        layers = []
-        for layer in range(self.depth):
+        spaces: list[list[Block]] = [[] for _ in range(max(self.spaces) + 1)]
+        for layer, space in enumerate(self.spaces):
             blocks: list[Block | None] = []
             if layer == 0:
                 blocks.append(Block("input", self.initial.input, entries[0]))
@@ -313,11 +356,11 @@ class Network(BaseModel):
             if layer < self.depth - 1:
                 blocks.append(self.attached(layer, entries[layer + 1])[0])
             if self.biases:
-                blocks.append(Block("bias", self.initial.bias[layer], 1))
+                blocks.append(Block(f"bias_{layer + 1}", self.initial.bias[layer], 1))
             if layer == self.depth - 1:
                 blocks.append(Block("readout", self.initial.readout, entries[-1]))
-            layers.append(tuple(block for block in blocks if block is not None))
-        return tuple(layers)
+            spaces[space] += [block for block in blocks if block is not None]
+        return tuple(map(tuple, spaces))
 
     def attached(self, pair: int, entries: int = 1) -> tuple[Block | None, Block | None]:
         """What the weights between layers pair + 1 and pair + 2 leave on lower and upper neurons.
@@ -401,6 +444,8 @@ class Network(BaseModel):
         fixed = [f"layer {k} of width {n}" for k, n in enumerate(self.finite_widths, 1) if n]
         kept = f", {' and '.join(fixed)}" if fixed else ""
         moved = "" if set(kinds) == {"dense"} else f", {' and '.join(kinds)}"
+        skips = [f"layer {k}" for k, own in enumerate(self.layer_maps, 1) if own.skip]
+        kept += f", skip connections to {' and '.join(skips)}" if skips else ""
         biases = "with" if self.biases else "without"
         return f"{layers} ({shown}{moved}), {biases} biases{kept}"
 

@@ -119,7 +119,9 @@ def _one_width(
 ) -> Result:
     """All seeds of one width, in groups that fit into memory."""
     settings, dims = _settings(problem), (system.inputs.shape[1], system.batch.targets.shape[1])
-    sizes = held_sizes(neuron_kinds(problem.network, widths, *dims), widths)
+    sizes = held_sizes(
+        neuron_kinds(problem.network, widths, *dims), problem.network.by_space(widths)
+    )
     dtype, finite = system.inputs.dtype, finite_layers(problem.network, dims, problem.seed)
     bytes_each = problem.network.costs(*dims).held(sizes) * dtype.itemsize
     groups = in_groups(network_keys(problem.seed, widths, settings.seeds), bytes_each)

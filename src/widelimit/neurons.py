@@ -8,7 +8,7 @@ them along and do not feel them.
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -101,23 +101,29 @@ State = tuple[Parameters, tuple[Parameters, ...]]
 
 
 class Ensemble(eqx.Module):
-    """Neurons with weights: `weights[l]` `(neuron,)` with sum 1, and their parameters.
+    """Neurons with weights: `weights[s]` `(neuron,)` with sum 1, and their parameters.
 
-    `memory` is what the learning rule carries along, arrays like those of the parameters.
+    `memory` is what the learning rule carries along, arrays like those of the parameters. `spaces`
+    tells of every layer which index space its neurons are of (None: each has its own).
     """
 
     weights: tuple[Float[Numbers, "*batch _"], ...]
     parameters: Parameters
     memory: tuple[Parameters, ...] = ()
+    spaces: tuple[int, ...] | None = eqx.field(static=True, default=None)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many neurons each layer holds."""
+        """How many neurons each index space holds."""
         return tuple(w.shape[-1] for w in self.weights)
+
+    def by_layer(self, per_space: Sequence[Any]) -> tuple[Any, ...]:
+        """What belongs to the neurons of every layer."""
+        return tuple(per_space) if self.spaces is None else tuple(per_space[s] for s in self.spaces)
 
     def masses(self) -> Parameters:
         """What every parameter weighs in averages over neurons, in shapes that broadcast."""
-        p, theta = self.weights, self.parameters
+        p, theta = self.by_layer(self.weights), self.parameters
         pairs = ((a[..., :, None] * b[..., None, :]) for a, b in pairwise(p))
         return Parameters(
             input=p[0][..., None],
@@ -137,27 +143,28 @@ class Ensemble(eqx.Module):
 
     def at(self, state: State) -> "Ensemble":
         """The same neurons in another state."""
-        return Ensemble(self.weights, *state)
+        return Ensemble(self.weights, *state, self.spaces)
 
     def weighted(self, weights: tuple[Numbers, ...]) -> "Ensemble":
         """The same neurons with other weights."""
-        return Ensemble(weights, *self.state)
+        return Ensemble(weights, *self.state, self.spaces)
 
     def replicated(self, copies: Sequence[int]) -> "Ensemble":
-        """So many copies of every neuron of each layer, side by side, which share its weight."""
+        """So many copies of every neuron of each space, side by side, which share its weight."""
         weights = (np.repeat(w, k) / k for w, k in zip(self.weights, copies, strict=True))
-        memory = tuple(kept.replicated(copies) for kept in self.memory)
-        return Ensemble(tuple(weights), self.parameters.replicated(copies), memory)
+        own = self.by_layer(copies)
+        memory = tuple(kept.replicated(own) for kept in self.memory)
+        return Ensemble(tuple(weights), self.parameters.replicated(own), memory, self.spaces)
 
     def first(self, counts: Sequence[int]) -> "Ensemble":
-        """The first neurons of each layer, their weights scaled to sum to 1."""
+        """The first neurons of each space, their weights scaled to sum to 1."""
         if tuple(counts) == self.sizes:
             return self
         chosen = self.cut([slice(n) for n in counts])
         return chosen.weighted(tuple(w / w.sum() for w in chosen.weights))
 
     def last(self, counts: Sequence[int]) -> "Ensemble":
-        """The last neurons of each layer, equal weights in place of their own (tracers' are 0)."""
+        """The last neurons of each space, equal weights in place of their own (tracers' are 0)."""
         chosen = self.cut([slice(m - n, m) for m, n in zip(self.sizes, counts, strict=True)])
         weights = tuple(
             np.full(n, 1 / n, w.dtype) for n, w in zip(counts, chosen.weights, strict=True)
@@ -165,22 +172,23 @@ class Ensemble(eqx.Module):
         return chosen.weighted(weights)
 
     def cut(self, cut: Sequence[slice]) -> "Ensemble":
-        """Some neurons of each layer, with their weights, and what joins them."""
+        """Some neurons of each space, with their weights, and what joins them."""
         weights = tuple(w[c] for w, c in zip(self.weights, cut, strict=True))
-        memory = tuple(kept.cut(cut) for kept in self.memory)
-        return Ensemble(weights, self.parameters.cut(cut), memory)
+        own = self.by_layer(cut)
+        memory = tuple(kept.cut(own) for kept in self.memory)
+        return Ensemble(weights, self.parameters.cut(own), memory, self.spaces)
 
 
 def limit_ensemble(
     network: Network, nodes: Sequence[Nodes], inputs: int, channels: int, dtype: DTypeLike
 ) -> Ensemble:
-    """The infinite-width limit at time zero on quadrature nodes, one `Nodes` per hidden layer.
+    """The infinite-width limit at time zero on quadrature nodes, one `Nodes` per index space.
 
     Weights between two layers in the limit enter through their conditional mean w_l(t, c', c),
     which starts at the mean of their law (Nguyen & Pham 2023, §5): no matrix of samples appears.
     """
     points = [layer.points.astype(dtype) for layer in nodes]
-    sizes = [len(layer.weights) for layer in nodes]
+    sizes = [len(nodes[space].weights) for space in network.spaces]
 
     shapes = network.weight_shapes(inputs)
 
@@ -189,7 +197,8 @@ def limit_ensemble(
         return np.full((*pairs, *shapes[pair + 1]), law.expectation(), dtype)
 
     weights = tuple(layer.weights.astype(dtype) for layer in nodes)
-    return Ensemble(weights, _parameters(network, points, between, inputs, channels))
+    parameters = _parameters(network, points, between, inputs, channels)
+    return Ensemble(weights, parameters, spaces=network.spaces)
 
 
 def sampled_network(
@@ -210,7 +219,8 @@ def sampled_network(
     """
     kinds = neuron_kinds(network, widths, inputs, channels)
     drawn = _drawn(key, network, widths, 1, kinds, (inputs, channels), dtype, given)
-    return Ensemble(tuple(share[0] for share in drawn.shares), drawn.parameters), drawn.points
+    weights = tuple(share[0] for share in drawn.shares)
+    return Ensemble(weights, drawn.parameters, spaces=network.spaces), drawn.points
 
 
 def coupled_networks(
@@ -230,16 +240,18 @@ def coupled_networks(
     """
     kinds = neuron_kinds(network, widths, inputs, channels)
     drawn = _drawn(key, network, widths, 2, kinds, (inputs, channels), dtype, None)
+    whole = Ensemble(
+        tuple(share.mean(0) for share in drawn.shares), drawn.parameters, spaces=network.spaces
+    )
     first, second = (
-        Ensemble(tuple(share[half] for share in drawn.shares), drawn.parameters).cut(
+        whole.weighted(tuple(share[half] for share in drawn.shares)).cut(
             [
                 slice(half * n, (half + 1) * n) if kind is None else slice(None)
-                for n, kind in zip(widths, kinds, strict=True)
+                for n, kind in zip(network.by_space(widths), kinds, strict=True)
             ]
         )
         for half in range(2)
     )
-    whole = Ensemble(tuple(share.mean(0) for share in drawn.shares), drawn.parameters)
     return (first, second), whole
 
 
@@ -248,7 +260,7 @@ class _Draw(NamedTuple):
 
     parameters: Parameters
     shares: tuple[Float[Array, "parts _"], ...]
-    """Per layer the neurons' weights in each part; their mean is that in the union."""
+    """Per space the neurons' weights in each part; their mean is that in the union."""
     points: tuple[Numbers, ...]
     """The neurons' labels."""
 
@@ -264,6 +276,7 @@ def _drawn(
     given: Sequence[Numbers | None] | None,
 ) -> _Draw:
     """The union of `parts` networks of these widths; `kinds` are those of one of them."""
+    widths, spaces = network.by_space(widths), network.spaces
     total, independent = tuple(parts * width for width in widths), list(network.independent)
     sizes = held_sizes(kinds, total)
     normals_key, *kind_keys = jax.random.split(key, len(widths) + 1)
@@ -273,7 +286,7 @@ def _drawn(
         for width, (mark, atoms, fixed) in zip(total, layers, strict=True)
     ]
     own = network.weight_shapes(dims[0])
-    joined = [(sizes[k], sizes[k + 1], *own[k + 1]) for k in independent]
+    joined = [(sizes[spaces[k]], sizes[spaces[k + 1]], *own[k + 1]) for k in independent]
     z = _normals(normals_key, [*shapes, *joined], dtype)
     edges = dict(zip(independent, z[len(widths) :], strict=True))
     points, shares = [], []
@@ -304,18 +317,19 @@ def _frequencies(
 def neuron_kinds(
     network: Network, widths: tuple[int, ...], inputs: int, channels: int
 ) -> list[Nodes | None]:
-    """Per layer, the kinds of neurons if they are fewer than the width, else None.
+    """Per index space, the kinds of neurons if they are fewer than the width, else None.
 
     Neurons with equal marks are of one kind only if the hidden-to-hidden weights around them
     are constants or belong to the marks. Neurons of layers of finite width are told apart.
     """
     constants = [law.atoms() for law in network.independent.values()]
     if any(atoms is None or len(atoms[1]) > 1 for atoms in constants):
-        return [None] * network.depth
+        return [None] * (max(network.spaces) + 1)
     marks = network.marks(inputs, channels)
+    sizes, finite = network.by_space(widths), network.by_space(network.finite_widths)
     return [
         exact_nodes(mark, min(width - 1, ATOM_LIMIT)) if fixed is None else None
-        for mark, width, fixed in zip(marks, widths, network.finite_widths, strict=True)
+        for mark, width, fixed in zip(marks, sizes, finite, strict=True)
     ]
 
 
@@ -328,7 +342,7 @@ def weight_noise(
 
 
 def held_sizes(kinds: Sequence[Nodes | None], widths: tuple[int, ...]) -> list[int]:
-    """How many weighted neurons stand for each layer of a network."""
+    """How many weighted neurons stand for each index space of a network."""
     return [n if k is None else len(k.weights) for n, k in zip(widths, kinds, strict=True)]
 
 
@@ -353,11 +367,9 @@ def _parameters(
 
     `between(pair, law)` are the weights between two layers if they belong to neither's labels.
     """
-    marks = network.marks(inputs, channels)
-    parts = [
-        _entries(m, p, network.entries(inputs, channels)[0], network.biases)
-        for m, p in zip(marks, points, strict=True)
-    ]
+    marks, first = network.marks(inputs, channels), network.entries(inputs, channels)[0]
+    spaces = [_entries(m, p, first, network.biases) for m, p in zip(marks, points, strict=True)]
+    parts = [spaces[space] for space in network.spaces]
     hidden, shapes = [], network.weight_shapes(inputs)
     for pair, (law, below, above) in enumerate(
         zip(network.initial.hidden, parts, parts[1:], strict=False)
@@ -376,7 +388,9 @@ def _parameters(
         input=parts[0]["input"],
         hidden=tuple(hidden),
         readout=parts[-1]["readout"],
-        biases=tuple(part["bias"][:, 0] for part in parts) if network.biases else None,
+        biases=tuple(part[f"bias_{k}"][:, 0] for k, part in enumerate(parts, 1))
+        if network.biases
+        else None,
         output_bias=np.zeros(channels, points[0].dtype) if network.output_bias else None,
     )
 
@@ -388,5 +402,5 @@ def _entries(
     sizes = {block.name: block.size for block in mark}
     if "neuron" in sizes:
         rest = sizes["neuron"] - inputs - biased
-        sizes = {"input": inputs, "bias": int(biased), "readout": rest}
+        sizes = {"input": inputs, "bias_1": int(biased), "readout": rest}
     return entries(sizes, points)

@@ -173,8 +173,7 @@ class Prediction:
     @property
     def sources(self) -> list[str]:
         """Names of all sources in their order, whether or not they are there."""
-        depth = self.problem.network.depth
-        return [f"layer {layer}" for layer in range(1, depth + 1)] + ["sgd", "data"]
+        return [*self.problem.network.space_names, "sgd", "data"]
 
     @property
     def with_data(self) -> bool:
@@ -295,10 +294,11 @@ def factors(problem: Problem) -> tuple[xr.DataArray, list[str]]:
     settings, network = problem.networks, problem.network
     assert settings is not None
     shapes, notes = settings.layer_widths(network), []
-    fixed = network.finite_widths  # the same neurons in all networks and in the limit
+    fixed = network.by_space(network.finite_widths)  # the same neurons in all networks
+    sizes = [network.by_space(widths) for widths in shapes]
     columns = {
-        f"layer {k + 1}": [0.0 if fixed[k] else 1 / widths[k] for widths in shapes]
-        for k in range(network.depth)
+        name: [0.0 if fixed[k] else 1 / widths[k] for widths in sizes]
+        for k, name in enumerate(network.space_names)
     }
     if settings.method == "sgd":
         rows, batch = len(problem.dataset.inputs), settings.batch

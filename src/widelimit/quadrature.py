@@ -166,7 +166,7 @@ class Sobol:
     @property
     def start(self) -> int:
         """Fewer points first for a readout than for inputs: edges cost their product."""
-        return 64 if self.mark[0].name in ("bias", "readout") else 256
+        return 64 if self.mark[0].name.startswith(("bias", "readout")) else 256
 
     @property
     def order(self) -> float:
@@ -206,7 +206,7 @@ def rules_for(mark: tuple[Block, ...], frame: np.ndarray) -> tuple[Rule, ...]:
 def layer_rules(
     network: Network, dims: tuple[int, int], frame: np.ndarray, seed: int
 ) -> tuple[tuple[Rule, ...], ...]:
-    """The rules that can serve each layer, `dims` being the numbers of inputs and outputs."""
+    """The rules that can serve each index space, `dims` being the numbers of inputs and outputs."""
     reason = "a layer of finite width, drawn by the problem's seed"
     return tuple(
         rules_for(mark, frame) if drawn is None else (Exact(drawn, "sampled", reason),)
@@ -217,10 +217,10 @@ def layer_rules(
 
 
 def finite_layers(network: Network, dims: tuple[int, int], seed: int) -> tuple[Nodes | None, ...]:
-    """The neurons of the layers of finite width, None for the others."""
+    """The neurons of the layers of finite width, None for the others, by index space."""
     found: list[Nodes | None] = []
-    marks = network.marks(*dims)
-    for layer, (mark, width) in enumerate(zip(marks, network.finite_widths, strict=True)):
+    widths = network.by_space(network.finite_widths)
+    for layer, (mark, width) in enumerate(zip(network.marks(*dims), widths, strict=True)):
         if width is None:
             found.append(None)
             continue

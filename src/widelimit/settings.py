@@ -62,10 +62,12 @@ class LimitSettings(BaseModel):
 
     def mismatches(self, network: Network, data: Dataset) -> list[str]:
         """Rules and nodes that do not fit the layers."""
+        count = len(set(network.spaces))
+        what = "layers" if count == network.depth else "sets of neurons that layers have"
         found = [
-            f"limit.{key}: found {len(given)} entries; give one for each of {network.depth} layers"
+            f"limit.{key}: found {len(given)} entries; give one for each of {count} {what}"
             for key, given in (("rules", self.rules), ("nodes", self.nodes))
-            if given is not None and len(given) != network.depth
+            if given is not None and len(given) != count
         ]
         if found or self.rules is None:
             return found
@@ -154,6 +156,13 @@ class NetworkSettings(BaseModel):
             if len(w) == depth
             for layer, (n, own) in enumerate(zip(w, network.finite_widths, strict=True), 1)
             if own not in (None, n)
+        ]
+        found += [
+            f"networks.widths: found {list(w)}; layers joined by a skip connection have the same "
+            "neurons, so give them one width"
+            for w in shapes
+            if len(w) == depth
+            if any(n != w[network.spaces.index(s)] for n, s in zip(w, network.spaces, strict=True))
         ]
         if self.states > self.seeds:
             found.append(

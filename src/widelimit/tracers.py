@@ -55,11 +55,11 @@ class Tracers(NamedTuple):
 
 def _labels(network: Network, dims: tuple[int, int], neurons: xr.Dataset) -> tuple[np.ndarray, ...]:
     """The labels `(neuron, entries)` of all layers."""
-    names = [f"label_{layer}" for layer in range(1, network.depth + 1)]
+    names = [f"label_{network.spaces.index(space) + 1}" for space in sorted(set(network.spaces))]
     if sorted(n for n in map(str, neurons) if n.startswith("label_")) != names:
         raise ValueError(
-            "tracers must be neurons of sampled networks that hold label_1 … "
-            f'label_{network.depth}, such as networks.states["width_64"]'
+            "tracers must be neurons of sampled networks that hold "
+            f'{", ".join(names)}, such as networks.states["width_64"]'
         )
     sizes = [sum(block.size for block in mark) for mark in network.marks(*dims)]
     for name, size in zip(names, sizes, strict=True):

@@ -324,20 +324,22 @@ def neurons_over_time(
 ) -> xr.Dataset:
     """Neurons of one ensemble over time: weights and parameters, layers counted from 1.
 
-    `labels` are their marks `(neuron, entries)`, layer by layer. A batch of ensembles has a
-    leading dimension `seed`, unless there is only one.
+    `labels` are their marks `(neuron, entries)`, one for each index space, at its first layer. A
+    batch of ensembles has a leading dimension `seed`, unless there is only one.
     """
     first = states[0].weights[0]
     if first.ndim == 2 and len(first) == 1:
         states, labels = jax.tree.map(lambda leaf: leaf[0], (states, labels))
     lead = ("seed",) if states[0].weights[0].ndim == 2 else ()
+    spaces = states[0].by_layer(range(len(states[0].weights)))
     variables: dict[str, Any] = {}
-    for layer, weights in enumerate(states[0].weights, 1):
+    for layer, weights in enumerate(states[0].by_layer(states[0].weights), 1):
         variables[f"weight_{layer}"] = ((*lead, f"neuron_{layer}"), np.asarray(weights))
-    for layer, marks in enumerate(labels, 1):
+    places = [k for k, space in enumerate(spaces, 1) if space not in spaces[: k - 1]]
+    for layer, marks in zip(places, labels, strict=False):
         dims = (*lead, f"neuron_{layer}", f"entry_{layer}")
         variables[f"label_{layer}"] = (dims, np.asarray(marks))
-    last = len(states[0].weights)
+    last = len(spaces)
 
     def over_time(name: str, dims: tuple[str, ...], pick: Any) -> None:
         stacked = [np.asarray(pick(state.parameters)) for state in states]

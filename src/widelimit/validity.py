@@ -206,12 +206,13 @@ class _Differences:
 
     @classmethod
     def of(cls, work: Integrator, shapes: Sequence[tuple[int, ...]]) -> "_Differences":
-        """Copies in each layer that weights without labels reach: two of each node, or more."""
+        """Copies in each space that weights without labels reach: two of each node, or more."""
         rules = [choices[0] for choices in work.candidates]
-        reached = random_layers(work.problem.network)
+        network = work.problem.network
+        reached = {network.spaces[layer] for layer in random_layers(network)}
         copies = tuple(
-            max(2, math.ceil(COPIES / rule.size(rule.start))) if layer in reached else 1
-            for layer, rule in enumerate(rules)
+            max(2, math.ceil(COPIES / rule.size(rule.start))) if space in reached else 1
+            for space, rule in enumerate(rules)
         )
         return cls(work, shapes, copies, tuple(rule.start for rule in rules))
 
@@ -276,11 +277,12 @@ class _Differences:
 
     def sampled(self, rng: np.random.Generator, weights: Sequence[Any]) -> tuple[np.ndarray, ...]:
         """Weights of neurons as samples of so many neurons have them, but for finite layers."""
-        finite = self.work.problem.network.finite_widths
+        network = self.work.problem.network
+        widths, finite = map(network.by_space, (self.shapes[0], network.finite_widths))
         laws = [np.asarray(p) for p in weights]
         return tuple(
             p if fixed else (p + weight_noise(rng, p, 1)[0] / math.sqrt(n)).astype(p.dtype)
-            for p, n, fixed in zip(laws, self.shapes[0], finite, strict=True)
+            for p, n, fixed in zip(laws, widths, finite, strict=True)
         )
 
     def perturbed(
@@ -292,9 +294,10 @@ class _Differences:
         make forward signals scatter by σ² E[φ²]/n. Means over the copies of a node stay.
         """
         hidden = list(ensemble.parameters.hidden)
+        copies, weights = map(ensemble.by_layer, (self.copies, ensemble.weights))
         for pair, law in self.work.problem.network.independent.items():
-            w, (a, b) = np.asarray(hidden[pair]), self.copies[pair : pair + 2]
-            (p, q), (n, m) = ensemble.weights[pair : pair + 2], shape[pair : pair + 2]
+            w, (a, b) = np.asarray(hidden[pair]), copies[pair : pair + 2]
+            (p, q), (n, m) = weights[pair : pair + 2], shape[pair : pair + 2]
             last = np.moveaxis(w, (0, 1), (-2, -1)).shape  # entries of a pair, pairs
             forward = _centred(rng, last, b) / np.sqrt(n * np.asarray(p))[:, None]
             turned = _centred(rng, (*last[:-2], last[-1], last[-2]), a).swapaxes(-1, -2)
@@ -325,7 +328,8 @@ def _spread(system: System, ensemble: Ensemble, copies: tuple[int, ...]) -> Arra
     """The mean square over data and layers of how φ(z) of copies differs from their mean."""
     total = jnp.asarray(0.0)
     layers = layer_values(system.equations, ensemble, system.batch.inputs)
-    for values, weights, count in zip(layers, ensemble.weights, copies, strict=True):
+    own = map(ensemble.by_layer, (ensemble.weights, copies))
+    for values, weights, count in zip(layers, *own, strict=True):
         each = values.reshape(len(values), len(weights) // count, count, -1)
         kinds = weights.reshape(-1, count).sum(axis=1)
         total += system.batch.weights @ (each.var(axis=2).mean(axis=-1) @ kinds)
