@@ -263,14 +263,9 @@ def _written_out(value: Any, known: Callable[[Any], Any]) -> Any:
     return known({"map": value} if isinstance(value, str) else value)
 
 
-def in_file(layer: Layer) -> bool:
-    """Whether a problem file can ask for it."""
-    return "map" in type(layer).model_fields
-
-
 def table_of(layer: Layer) -> Any:
     """A table, or a layer of one's own as it is."""
-    return layer.model_dump() if in_file(layer) else layer
+    return layer.model_dump() if "map" in type(layer).model_fields else layer
 
 
 AnyLayer = Annotated[Known, WrapValidator(_written_out)]

@@ -37,17 +37,23 @@ from widelimit.laws import (
     Single,
     TruncatedNormal,
     Uniform,
+    law_written_out,
 )
+from widelimit.laws import Own as OwnLaw
 from widelimit.layers import AnyLayer, Dense, Layer, Shape
 
 HiddenLaw = Annotated[
-    Normal
-    | Uniform
-    | TruncatedNormal
-    | Mixture
-    | Atoms
-    | Annotated[Embedding, Field(discriminator="family")],
-    Field(discriminator="law"),
+    Annotated[
+        Normal
+        | Uniform
+        | TruncatedNormal
+        | Mixture
+        | Atoms
+        | OwnLaw
+        | Annotated[Embedding, Field(discriminator="family")],
+        Field(discriminator="law"),
+    ],
+    BeforeValidator(law_written_out),
 ]
 """Hidden-to-hidden weights: independent with a law, or a function of two neurons' labels."""
 

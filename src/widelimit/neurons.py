@@ -375,7 +375,7 @@ def _parameters(
         zip(network.initial.hidden, parts, parts[1:], strict=False)
     ):
         if isinstance(law, Embedding):
-            hidden.append(law.join(below, above))
+            hidden.append(law.join(_label(below), _label(above)))
         elif "outgoing" in below:
             own = below["outgoing"]
             hidden.append(own.reshape(len(own), -1, *shapes[pair + 1]))
@@ -393,6 +393,11 @@ def _parameters(
         else None,
         output_bias=np.zeros(channels, points[0].dtype) if network.output_bias else None,
     )
+
+
+def _label(part: dict[str, Numbers]) -> dict[str, Numbers]:
+    """A neuron's entries by their kind, whatever the layer."""
+    return {name.partition("_")[0]: own for name, own in part.items()}
 
 
 def _entries(

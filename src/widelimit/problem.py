@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,21 +18,27 @@ from pydantic import (
     PrivateAttr,
     Strict,
     ValidationError,
+    WrapValidator,
 )
 
-from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Table
-from widelimit.embedding import Given
+from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Source, Table
 from widelimit.errors import ProblemError
-from widelimit.layers import in_file, table_of
-from widelimit.losses import Own
+from widelimit.layers import table_of
 from widelimit.mistakes import in_words, shown
 from widelimit.network import Network
 from widelimit.population import OBSERVED, Population
 from widelimit.settings import LimitSettings, NetworkSettings, ObserveSettings
 from widelimit.training import Training
 
+
+def _own_source(value: Any, known: Callable[[Any], Any]) -> Any:
+    """A source of one's own is taken as it is."""
+    return value if isinstance(value, Source) else known(value)
+
+
 DataSource = Annotated[
-    Table | Csv | Npz | Digits | OpenML | Population, Field(discriminator="source")
+    Annotated[Table | Csv | Npz | Digits | OpenML | Population, Field(discriminator="source")],
+    WrapValidator(_own_source),
 ]
 
 UNSWEPT = ("title", "format", "sweep")
@@ -138,7 +144,10 @@ class Problem(BaseModel):
         """
         raw = self.as_dict()
         for name, value in sections.items():
-            raw[name] = {**raw.get(name, {}), **value} if isinstance(value, Mapping) else value
+            before = raw.get(name, {})
+            if isinstance(value, Mapping) and isinstance(before, Mapping):
+                value = {**before, **value}
+            raw[name] = value
         return type(self).from_dict(raw, self._folder)
 
     def with_values(self, values: Mapping[str, Any]) -> "Problem":
@@ -216,11 +225,17 @@ class Problem(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """All keys with their defaults written, as they would stand in a problem file."""
-        left = {"networks": {"widths"}, "network": {"layers"}}
+        own = "source" not in type(self.data).model_fields  # a class of the user's
+        left: Any = {"networks": {"widths"}, "network": {"layers"}} | (
+            {"data": True} if own else {}
+        )
         raw = self.model_dump(mode="python", exclude_none=True, exclude=left)
         raw["network"]["layers"] = [table_of(layer) for layer in self.network.layers]
         raw["network"]["initial"] = {k: v for k, v in raw["network"]["initial"].items() if v != ()}
-        raw["data"] = {"source": raw["data"].pop("source"), **raw["data"]}
+        if own:
+            raw["data"] = self.data
+        else:
+            raw["data"] = {"source": raw["data"].pop("source"), **raw["data"]}
         if self.network.depth == 1:
             for kinds in ("learning_rates", "weight_decay"):
                 raw["training"].get(kinds, {}).pop("hidden", None)
@@ -231,34 +246,20 @@ class Problem(BaseModel):
 
     def to_toml(self) -> str:
         """The problem file of this problem; data paths are made absolute."""
+        self._refuse_functions()
         raw = self.as_dict()
         if "path" in raw["data"]:
             path = self._folder / Path(raw["data"]["path"]).expanduser()
             raw["data"]["path"] = str(path.resolve())
-        self._refuse_functions()
         return tomli_w.dumps(raw)
 
     def _refuse_functions(self) -> None:
         """Raise `ProblemError` for what only Python can hold."""
-        network = self.network
-        places = [
-            f"network.activations[{k}]" for k, a in enumerate(network.activations) if callable(a)
-        ]
-        places += [
-            f"network.initial.hidden[{k}].function"
-            for k, law in enumerate(network.initial.hidden)
-            if isinstance(law, Given)
-        ]
-        places += [
-            f"network.layers[{k}]" for k, own in enumerate(network.layers) if not in_file(own)
-        ]
-        if isinstance(self.training.loss, Own):
-            places.append("training.loss")
-        if places:
-            said = (
-                "a function of one's own cannot be written to a file; keep the problem in Python "
-                "(solve, train and compare take it)"
-            )
+        said = (
+            "a function of one's own cannot be written to a file; keep the problem in Python "
+            "(solve, train and compare take it)"
+        )
+        if places := _only_in_python(self.as_dict(), ""):
             raise ProblemError([f"{place}: {said}" for place in places], self.title)
 
     def digest(self, *sections: str) -> str:
@@ -275,6 +276,17 @@ class Problem(BaseModel):
         if "networks" in sections:  # each width has its own result: adding widths refuses none
             chosen["networks"] = {k: v for k, v in raw["networks"].items() if k != "widths"}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def _only_in_python(value: Any, place: str) -> list[str]:
+    """Where there are functions, or layers of one's own."""
+    if isinstance(value, dict):
+        parts = [(f"{place}.{key}" if place else key, item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(f"{place}[{k}]", item) for k, item in enumerate(value)]
+    else:
+        return [place] if callable(value) or isinstance(value, BaseModel) else []
+    return [found for name, item in parts for found in _only_in_python(item, name)]
 
 
 def _plain(value: Any) -> Any:

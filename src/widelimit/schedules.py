@@ -4,7 +4,7 @@ A problem file gives a number or a table `{ schedule = "power", … }`. Numbers 
 arrays in compiled code, so that changing them compiles nothing anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import equinox as eqx
@@ -29,6 +29,11 @@ Duration = Annotated[Number, Field(gt=0)]
 
 class _Schedule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def family(self) -> Any:
+        """What is compiled: it has `at(t, *numbers)`."""
+        return type(self)
 
     def numbers(self) -> tuple[Sequence[float] | float, ...]:
         """All numbers of the schedule, in the order in which `at` takes them."""
@@ -130,8 +135,42 @@ class Piecewise(_Schedule):
         return values[jnp.searchsorted(times, t, side="right")]
 
 
+class Own(_Schedule):
+    """A function of one's own (in Python only): `function(t)` ≥ 0, by `jax.numpy`.
+
+    `peak` is its largest value, which advice on steps needs; that at time 0 if it is not given.
+
+    >>> import jax.numpy as jnp
+    >>> float(Own(function=lambda t: jnp.exp(-t) / (1 + t)).at(jnp.asarray(0.0)))
+    1.0
+    """
+
+    schedule: Literal["own"] = "own"
+    function: Callable[[Array], Array]
+    peak: Level | None = None
+
+    @property
+    def family(self) -> "Own":
+        """What is compiled is this function."""
+        return self
+
+    def numbers(self) -> tuple[()]:
+        """None."""
+        return ()
+
+    def highest(self) -> float:
+        """The largest rate at any time."""
+        return float(self.function(jnp.zeros(()))) if self.peak is None else self.peak
+
+    def at(self, t: Array) -> Array:
+        """The rate at time t."""
+        return jnp.asarray(self.function(t))
+
+
 def _written_out(value: Any) -> Any:
-    """A bare number is a constant schedule."""
+    """A bare number is a constant schedule, a function one of one's own."""
+    if callable(value) and not isinstance(value, _Schedule):
+        return {"schedule": "own", "function": value}
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {"schedule": "constant", "value": value}
     if isinstance(value, Mapping | _Schedule):
@@ -140,7 +179,9 @@ def _written_out(value: Any) -> Any:
 
 
 Schedule = Annotated[
-    Annotated[Constant | Power | Exponential | Cosine | Piecewise, Field(discriminator="schedule")],
+    Annotated[
+        Constant | Power | Exponential | Cosine | Piecewise | Own, Field(discriminator="schedule")
+    ],
     BeforeValidator(_written_out),
 ]
 """Any schedule, told apart by its key `schedule`; a number is a constant."""
@@ -149,7 +190,7 @@ Schedule = Annotated[
 class Rate(eqx.Module):
     """A schedule in compiled code: its family, and its numbers as arrays."""
 
-    family: type[_Schedule] = eqx.field(static=True)
+    family: Any = eqx.field(static=True)
     numbers: tuple[Array, ...]
     highest: Array
 
@@ -157,11 +198,11 @@ class Rate(eqx.Module):
     def of(cls, schedule: _Schedule, dtype: DTypeLike) -> "Rate":
         """The rate of a schedule, its numbers held as `dtype`."""
         numbers = tuple(jnp.asarray(n, dtype) for n in schedule.numbers())
-        return cls(type(schedule), numbers, jnp.asarray(schedule.highest(), dtype))
+        return cls(schedule.family, numbers, jnp.asarray(schedule.highest(), dtype))
 
     def at(self, t: ArrayLike) -> Array:
         """The rate at time t."""
-        return self.family.at(jnp.asarray(t), *self.numbers)  # type: ignore[attr-defined]
+        return self.family.at(jnp.asarray(t), *self.numbers)
 
     def at_its_highest(self) -> "Rate":
         """The constant rate that this one is where it is largest."""
