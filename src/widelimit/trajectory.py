@@ -91,6 +91,15 @@ class Trajectory:
             raise ValueError("validity is predicted from a limit, and these are networks")
         return predict_validity(self.problem, widths, **settings)
 
+    def kernel(self, **settings: Any) -> xr.Dataset:
+        """The tangent kernel of this limit over time, how far it moves, and its alignment.
+
+        Settings are those of `tangent_kernels`. Raises `ValueError` if this is no limit.
+        """
+        from widelimit.kernels import tangent_kernels
+
+        return tangent_kernels(self, **settings)
+
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the risk over time, with its error band or the spread over seeds."""
         from widelimit.report.pictures import draw_risk
