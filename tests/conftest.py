@@ -12,12 +12,16 @@ import pytest
 
 from widelimit.compilation import keep_compiled
 
-# XLA's older emitters compile a third faster, and the suite mostly compiles. Unknown flags end the
-# process, so this one is for the versions that are known to have it.
-if version("jaxlib").startswith("0.10."):
-    os.environ["XLA_FLAGS"] = (
-        os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
-    )
+# The suite mostly compiles. XLA's older emitters do it a third faster; unknown flags end the
+# process, so that one is for the versions that are known to have it. Without optimisation it is
+# again a third less, but what runs long runs longer: not for slow tests. Workers inherit the flags.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    flags = [os.environ.get("XLA_FLAGS", "")]
+    if version("jaxlib").startswith("0.10."):
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    if "slow" not in sys.argv:
+        flags.append("--xla_backend_optimization_level=0")
+    os.environ["XLA_FLAGS"] = " ".join(flags)
 
 # Workers, commands and later runs share compiled code: most of the suite's time is compiling.
 COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"

@@ -58,7 +58,7 @@ def test_tracers_that_do_not_fit_are_refused():
     neurons = train(problem, progress=False).states["width_40_40"].to_dataset()
     with pytest.raises(ValueError, match=r"observe\.times must begin with 0"):
         solve(problem, progress=False, tracers=neurons.isel(time=slice(1, None)))
-    with pytest.raises(ValueError, match="that hold label_1 … label_3"):
+    with pytest.raises(ValueError, match="that hold label_1, label_2, label_3"):
         solve(small_problem(3), progress=False, tracers=neurons)
     other = small_problem(2, data={"source": "table", "inputs": [0.0, 1.0], "targets": [0.0, 1.0]})
     with pytest.raises(ValueError, match="label_1 of the tracers has 2 entries; the problem has 1"):
