@@ -139,7 +139,8 @@ def test_networks_come_to_the_limit(name):
     ("initial", "said"),
     [
         ({"hidden": {"law": "sphere"}}, "network.initial.hidden"),
-        ({"input": {"law": "product", "factors": [{"law": "normal"}]}}, "with 1 entries; the layers and the data"),
+        ({"input": {"law": "product", "factors": [{"law": "normal"}]}},
+         "with 1 entries; the layers and the data"),
         ({"input": {"law": "mixture", "components": [{"mean": 1.0}, {"mean": [1.0, 2.0]}]}},
          "network.initial.input.components: their means must all be numbers"),
         ({"input": {"law": "mixture", "components": [{"weight": 0.2}, {"weight": 0.2}]}},
