@@ -100,13 +100,12 @@ def test_convolutions_are_those_of_jax(x64):
     times = {"w1": 6, "w2": 24, "a": 4, "b1": 6, "b2": 4}
     ours = written_out(gradient(system.equations, ensemble, batch))
     squares = written_out(gradient_squares(system.equations, ensemble, batch))
-    each = [
-        jax.grad(loss)(theta, batch.inputs[k : k + 1], batch.targets[k : k + 1], jnp.ones(1))
-        for k in range(len(batch.inputs))
-    ]
+    each = jax.jit(jax.vmap(
+        lambda x, y: jax.grad(loss)(theta, x[None], y[None], jnp.ones(1))
+    ))(batch.inputs, batch.targets)  # fmt: skip
     for name, factor in times.items():
         np.testing.assert_allclose(ours[name], factor * plain[name], rtol=1e-10, atol=1e-13)
-        mean = sum(p * (factor * g[name]) ** 2 for p, g in zip(batch.weights, each, strict=True))
+        mean = jnp.tensordot(batch.weights, (factor * each[name]) ** 2, 1)
         np.testing.assert_allclose(squares[name], mean, rtol=1e-10, atol=1e-13)
 
 
@@ -176,13 +175,11 @@ def test_a_kernel_as_large_as_the_image_is_a_dense_layer():
 def test_predictions_of_a_convolution_agree(monkeypatch):
     """Tangents forward and cotangents back give the same variances: 1e-5."""
     initial = {"input": {"law": "atoms", "points": [[0.1] * 9, [-0.3, 0.5, 1.0] * 3]},
-               "bias": {"law": "atoms", "points": [0.0]},
-               "hidden": {"law": "atoms", "points": [0.7]}, "readout": {"law": "atoms",
-               "points": [[0.5] * 8, [1.0, -1.0] * 4]}}  # fmt: skip
-    problem = convolutional()
-    problem = problem.with_changes(
-        network=problem.as_dict()["network"] | {"initial": initial},
-        networks={"widths": [8], "method": "flow"}, observe={"times": [0.5]},
+               "readout": {"law": "atoms", "points": [[0.5] * 2, [1.0, -1.0]]}}  # fmt: skip
+    problem = small_problem(
+        data=images(4), networks={"widths": [8], "method": "flow"}, observe={"times": [0.5]},
+        network={"activations": ["tanh"], "image": [5, 5], "layers": [CONV | {"pool": "all"}],
+                 "initial": initial},
     )  # fmt: skip
     found = []
     for way in ("forward", "reverse", "lyapunov"):

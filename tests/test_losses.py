@@ -72,7 +72,7 @@ def test_a_loss_of_ones_own_is_that_loss():
     own = with_loss(lambda f, y: 0.5 * jnp.sum((f - y) ** 2))
     found, named = (solve(p, progress=False).dataset for p in (own, with_loss("squared")))
     np.testing.assert_array_equal(found.output.values, named.output.values)
-    with pytest.raises(ProblemError, match=r"training\.loss: a function of one's own"):
+    with pytest.raises(ProblemError, match=r"training\.loss\.function: a function of one's own"):
         own.to_toml()
 
 

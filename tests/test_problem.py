@@ -63,7 +63,7 @@ def test_defaults_are_those_of_the_contract():
         "seed": 0,
         "network": {
             "activations": ["tanh"] * 3,
-            "layers": [{"map": "dense"}],
+            "layers": [{"map": "dense", "skip": 0}],
             "biases": False,
             "output_bias": False,
             "scale": 1.0,

@@ -41,6 +41,11 @@ class _Loss(BaseModel):
         """Whether the loss has a second derivative everywhere, as fluctuations ask for."""
         return True
 
+    @property
+    def convex(self) -> bool:
+        """Whether it is known to be convex in f."""
+        return False
+
     @model_serializer(mode="wrap")
     def _short(self, whole: Any) -> Any:
         """The name alone where nothing else was said."""
@@ -62,6 +67,11 @@ class _OfResidual(_Loss):
     def residual(self, f: Vector, y: Vector) -> Vector:
         """o(f) − y."""
         return ACTIVATIONS[self.output_activation](f) - y
+
+    @property
+    def convex(self) -> bool:
+        """Of f itself."""
+        return self.output_activation == "identity"
 
     @property
     def smooth(self) -> bool:
@@ -106,6 +116,11 @@ class Logistic(_Loss):
         """ℓ(f, y) of one data point."""
         return jnp.sum(jax.nn.softplus(f) - y * f)
 
+    @property
+    def convex(self) -> bool:
+        """It is."""
+        return True
+
     def mismatches(self, targets: np.ndarray) -> list[str]:
         """Targets are classes 0 and 1, or probabilities."""
         outside = np.flatnonzero(((targets < 0) | (targets > 1)).any(axis=1))
@@ -126,6 +141,11 @@ class Softmax(_Loss):
     def __call__(self, f: Vector, y: Vector) -> Scalar:
         """ℓ(f, y) of one data point."""
         return jax.nn.logsumexp(f) - y @ f
+
+    @property
+    def convex(self) -> bool:
+        """It is."""
+        return True
 
     def mismatches(self, targets: np.ndarray) -> list[str]:
         """Targets are rows of probabilities, of two classes at least."""
