@@ -341,7 +341,7 @@ UNITS = {
         "activations": ["tanh"] * 2, "image": [5, 5],
         "layers": [{**CONV, "pool": 2, "padding": 1}, {"map": "convolution", "kernel": 2}],
     },
-    "skip connections": residual().as_dict()["network"],
+    "skip connections": residual(2).as_dict()["network"],
     "product": {"activations": ["tanh"], "layers": ["product"], "initial": {
         "input": {"law": "normal", "std": 0.5}}},
     "radial": {"activations": ["cos"], "layers": ["radial"], "initial": {
@@ -354,7 +354,7 @@ UNITS = {
 def test_networks_come_to_the_limit(unit):
     """Exponent −1/2 ± 0.1 with 60 seeds (the fit scatters by about 0.03; seeds are fixed)."""
     problem = small_problem(
-        data=images(), network=UNITS[unit], limit={"tolerance": 2e-3}, observe={"times": 2},
+        data=images(), network=UNITS[unit], limit={"tolerance": 5e-3}, observe={"times": 2},
         networks={"widths": [32, 96, 288], "seeds": 60},
     )  # fmt: skip
     fit = compare(solve(problem, progress=False), train(problem, progress=False)).exponent[-1]
