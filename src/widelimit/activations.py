@@ -38,6 +38,16 @@ FAR = 1e4
 """Where a function that grows without bound has left the values that it has nearby."""
 
 
+def known_activation(value: Any) -> str:
+    """The name of an activation, or a `ValueError`."""
+    if not isinstance(value, str):
+        raise ValueError(f"found {value!r}; must be a string, the name of an activation")
+    if value not in ACTIVATIONS:
+        known = ", ".join(sorted(ACTIVATIONS))
+        raise ValueError(f"found {value!r}; the known activations are {known}")
+    return value
+
+
 def named(activation: Activation) -> str:
     """The name of an activation, or of a function of one's own."""
     return activation if isinstance(activation, str) else getattr(activation, "__name__", "given")

@@ -27,6 +27,7 @@ class Dataset:
     """Weighted data points `inputs (n, d)`, `targets (n, o)`, `weights (n,)`, and a holdout.
 
     `fresh` says that training draws new points at every step: those here only measure the risk.
+    They may be several independent quadratures of a population, `groups` of them.
     """
 
     inputs: np.ndarray
@@ -36,6 +37,7 @@ class Dataset:
     holdout_targets: np.ndarray
     channels: tuple[str, ...]
     fresh: bool = False
+    groups: int = 1
 
     @property
     def one_hot(self) -> bool:

@@ -157,7 +157,7 @@ def predict_fluctuations(
     >>> bool(np.isclose(start, np.std([2 * np.tanh(1.0), np.tanh(-0.5)]) / 10))
     True
     """
-    problem.require_finite_data()
+    problem.require_finite_data("predicting fluctuations")
     problem = problem.with_widths(widths)
     refuse_unknown(problem)
     with jax.enable_x64(in_double(problem, tolerance)):

@@ -38,11 +38,14 @@ LARGEST = 1e300
 MOST_NESTED = 300
 """A formula may be nested so deep (a sum of n terms is n deep): far from Python's own limit."""
 
+MOST_INPUTS = 1000
+"""Inputs of a formula where there are infinitely many."""
+
 ALLOWED = f"allowed are numbers, x1, x2, …, + - * / **, parentheses and {', '.join(FUNCTIONS)}"
 
 
-def check(text: str, dimension: int) -> None:
-    """Raise `ValueError` unless `text` is a formula in x1 … x`dimension`."""
+def check(text: str, dimension: int | None) -> None:
+    """Raise `ValueError` unless `text` is a formula in x1 … x`dimension` (None: in any inputs)."""
     try:
         _check(_parsed(text), dimension, 0)
     except (RecursionError, MemoryError):
@@ -58,6 +61,16 @@ def evaluate(text: str, x: Float[Array, "points inputs"]) -> Float[Array, " poin
     return jnp.broadcast_to(_value(_parsed(text), x), (len(x),)).astype(x.dtype)
 
 
+def inputs(text: str) -> tuple[int, ...]:
+    """The inputs that are in a checked formula, counted from 0.
+
+    >>> inputs("x1 * tanh(x4)")
+    (0, 3)
+    """
+    names = (node.id for node in ast.walk(_parsed(text)) if isinstance(node, ast.Name))
+    return tuple(sorted({int(name[1:]) - 1 for name in names if name not in FUNCTIONS}))
+
+
 def _parsed(text: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body
@@ -66,14 +79,14 @@ def _parsed(text: str) -> ast.expr:
         raise ValueError(f"found {text!r}, which cannot be read ({reason}); {ALLOWED}") from None
 
 
-def _check(node: ast.expr, dimension: int, depth: int) -> None:
+def _check(node: ast.expr, dimension: int | None, depth: int) -> None:
     if depth > MOST_NESTED:
         raise RecursionError
     for inner in _inner(node, dimension):
         _check(inner, dimension, depth + 1)
 
 
-def _inner(node: ast.expr, dimension: int) -> list[ast.expr]:
+def _inner(node: ast.expr, dimension: int | None) -> list[ast.expr]:
     """What a piece is made of; ValueError if the piece itself is not allowed."""
     match node:
         case ast.BinOp(op=op, left=left, right=right) if type(op) in OPERATORS:
@@ -88,8 +101,8 @@ def _inner(node: ast.expr, dimension: int) -> list[ast.expr]:
             raise ValueError(f"found {name!r}; the functions are {', '.join(FUNCTIONS)}{hint}")
         case ast.Name(id=name):
             number = re.fullmatch(r"x([1-9][0-9]{0,9})", name)
-            if number is None or int(number[1]) > dimension:
-                known = "x1" if dimension == 1 else f"x1 … x{dimension}"
+            if number is None or int(number[1]) > (dimension or MOST_INPUTS):
+                known = "x1" if dimension == 1 else f"x1 … x{dimension or MOST_INPUTS}"
                 raise ValueError(f"found {name!r}; the inputs are {known}")
         case ast.Constant(value=bool()):
             raise ValueError(f"found {_words(node)!r}; {ALLOWED}")

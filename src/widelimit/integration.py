@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 from tqdm import tqdm
 
 from widelimit.flow import COPIES, advance_one, follow, method_for
+from widelimit.measure import Measure
 from widelimit.memory import Memory, default_memory
 from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
@@ -42,10 +43,14 @@ class Integrator:
     """The rules that each layer may use."""
     memory: Memory
     bar: tqdm
+    measure: Measure | None = None
+    """The law of the data where nodes stand for it: its rule is the last one then."""
+    fineness: int = 1
+    """Layers that hold a quadrature take so many times their nodes."""
     states: list[Ensemble] = field(default_factory=list)
     """Replicate 0 of the latest sizes at the observed times."""
     compiled: set[tuple[int, ...]] = field(default_factory=set)
-    """Sizes that were integrated before."""
+    """Sizes that were integrated before, and how many data points."""
     seconds: float = 0.0
     """How long the latest integration took."""
 
@@ -58,7 +63,11 @@ class Integrator:
         candidates = layer_rules(problem.network, dims, frame, problem.seed)
         budget, costs = problem.limit.memory or default_memory(), problem.network.costs(*dims)
         memory = Memory(budget, costs, jnp.dtype(dtype).itemsize, len(system.inputs))
-        return cls(problem, system, candidates, memory, progress_bar("limit", progress))
+        measure = problem.data if isinstance(problem.data, Measure) else None
+        if measure is not None:
+            candidates += (measure.rules(),)
+        bar = progress_bar("limit", progress)
+        return cls(problem, system, candidates, memory, bar, measure)
 
     @property
     def double(self) -> bool:
@@ -77,11 +86,12 @@ class Integrator:
         """Outputs `(time, point, channel)` on nodes of the given counts, one scramble a layer.
 
         `halved` asks for steps half as long: a stricter tolerance, and a stop between any two
-        observed times.
+        observed times; and for twice the nodes inside layers.
         """
-        started = time.perf_counter()
+        started, fineness = time.perf_counter(), self.fineness * (2 if halved else 1)
         start = self.placed(rules, counts, scrambles)
         method, system = self.means(start.sizes, tolerance)
+        system = self.with_data(system, rules, counts, scrambles).finer(fineness)
         times, stops = self.problem.times, self.problem.times
         if halved:
             stops = np.union1d(times, 0.5 * (times + np.concatenate([[0.0], times[:-1]])))
@@ -102,7 +112,7 @@ class Integrator:
             self.bar.update()
         if states:
             self.states = states
-        self.compiled.add(start.sizes)
+        self.compiled.add((*start.sizes, len(system.batch.inputs)))
         self.seconds = time.perf_counter() - started
         return np.stack(values)
 
@@ -115,7 +125,7 @@ class Integrator:
         what: str,
     ) -> list[np.ndarray]:
         """`outputs` for each entry of `scrambles`, side by side where memory allows."""
-        sizes = tuple(rule.size(n) for rule, n in zip(rules, counts, strict=True))
+        sizes = self.sizes(rules, counts)
 
         def one(chosen: Sequence[int]) -> np.ndarray:
             return self.outputs(rules, counts, chosen, tolerance, what)
@@ -129,9 +139,12 @@ class Integrator:
         one: Callable[[Any], Any],
         entries: Sequence[Any],
     ) -> list[Any]:
-        """`one(entry)` for every entry, each an integration of these sizes, in threads."""
-        copies = COPIES[type(method_for(tolerance))]
-        each = self.memory.needed(sizes, copies, self.memory.points_at_once(sizes, copies))
+        """`one(entry)` for every entry, each an integration of these sizes, in threads.
+
+        Sizes are those of the layers, and the number of data points.
+        """
+        copies, layers = COPIES[type(method_for(tolerance))], sizes[: self.layers]
+        each = self.memory.needed(layers, copies, self.memory.points_at_once(layers, copies))
         alone = 0 if sizes in self.compiled else 1  # or every thread would compile the same
 
         def in_thread(entry: Any) -> Any:
@@ -157,13 +170,14 @@ class Integrator:
         them at the observed times, `[network][scramble][time]`.
         """
         last = [len(layer) for layer in labels[0]]
-        held = [rule.size(n) for rule, n in zip(rules, counts, strict=True)]
-        sizes = tuple(n + m for n, m in zip(held, last, strict=True))
+        *held, points = self.sizes(rules, counts)
+        sizes = (*(n + m for n, m in zip(held, last, strict=True)), points)
         self.bar.set_description_str("limit: tracers")
 
         def one(entry: tuple[Sequence[np.ndarray], int]) -> list[Ensemble]:
             start = self.placed(rules, counts, [entry[1]] * len(counts), entry[0])
             method, system = self.means(start.sizes, tolerance)
+            system = self.with_data(system, rules, counts, [entry[1]] * len(counts))
             times = self.problem.times
             path = follow(advance_one, method, system, start, times, tolerance, "the limit")
             return [jax.tree.map(np.asarray, ensemble.last(last)) for ensemble in path]
@@ -178,6 +192,30 @@ class Integrator:
         pieces = self.memory.points_at_once(sizes, COPIES[type(method)])
         return method, self.system.in_pieces(pieces)
 
+    @property
+    def layers(self) -> int:
+        """How many of the rules place neurons: all, but for that of the data law."""
+        return len(self.candidates) - (self.measure is not None)
+
+    def sizes(self, rules: Sequence[Rule], counts: Sequence[int]) -> tuple[int, ...]:
+        """How many neurons each index space holds, and the number of data points."""
+        held = tuple(rule.size(n) for rule, n in zip(rules, counts, strict=True))
+        return held if self.measure is not None else (*held, len(self.system.batch.inputs))
+
+    def with_data(
+        self,
+        system: System,
+        rules: Sequence[Rule],
+        counts: Sequence[int],
+        scrambles: Sequence[int],
+    ) -> System:
+        """The system on nodes of the data law, where these stand for the data."""
+        if self.measure is None:
+            return system
+        rng = np.random.default_rng([self.problem.seed, self.layers, scrambles[-1]])
+        nodes = self.measure.points(rules[-1].place(counts[-1], rng))
+        return system.with_batch(*nodes)
+
     def placed(
         self,
         rules: Sequence[Rule],
@@ -190,7 +228,7 @@ class Integrator:
         nodes = [
             rule.place(count, np.random.default_rng([seed, layer, scramble]))
             for layer, (rule, count, scramble) in enumerate(
-                zip(rules, counts, scrambles, strict=True)
+                zip(rules[: self.layers], counts, scrambles, strict=False)
             )
         ]
         if labels is not None:

@@ -72,6 +72,10 @@ class Layer(BaseModel):
         """The shape of h."""
         return self.shape(before)
 
+    def finer(self, times: int) -> "Layer":
+        """With so many times as many nodes, if the layer itself holds a quadrature."""
+        return self
+
     def total(self, weights: Weights, values: Values) -> Float[Array, "points neurons *after"]:
         """The sum over the neurons below."""
         neurons = jax.vmap(self.pair, in_axes=(0, None))

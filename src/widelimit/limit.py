@@ -36,6 +36,9 @@ from widelimit.trajectory import Trajectory, limit_trajectory, replicate_half_wi
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerance of problems without quadrature error."""
 
+MOST_FINENESS = 8
+"""Nodes inside layers are not doubled more than three times."""
+
 PILOT_REPLICATES = 4
 """Solves that vary one layer's nodes only, to learn which rule suits it or how much it needs."""
 
@@ -57,10 +60,12 @@ def solve(
     and `limit.states["tracers"]` holds, in the same layout and with errors, the parameters that
     these networks would have were they in the limit.
 
+    Where the data are a whole population, quadrature nodes stand for it too (`measure`), and
+    what its symmetry leaves undetermined is averaged over exactly (`symmetry`).
+
     Returns a `Trajectory`; `trajectory.met` tells whether `limit.tolerance` was reached.
     Raises `Diverged` if the flow leaves the finite numbers, `ProblemError` if `limit.memory` is
-    too small for the first sizes or the data are a whole population, `ValueError` if `tracers` do
-    not fit the problem.
+    too small for the first sizes, `ValueError` if `tracers` do not fit the problem.
 
     >>> from widelimit.problem import Problem
     >>> problem = Problem.from_dict({
@@ -73,22 +78,23 @@ def solve(
     >>> bool(limit.dataset.risk[-1] < limit.dataset.risk[0]), limit.met
     (True, True)
     """
-    problem.require_finite_data()
-    double = problem.limit.precision == "float64"
+    if tracers is not None:
+        problem.require_finite_data("the limit at the labels of networks")
+    double, seen = problem.limit.precision == "float64", problem.in_the_limit()
     with jax.enable_x64(double):
-        solver = _Solver.of(problem, jnp.float64 if double else jnp.float32, progress)
+        solver = _Solver.of(seen, jnp.float64 if double else jnp.float32, progress)
         solver.tracers = None if tracers is None else Tracers.of(problem, tracers)
         notes = examine(problem)
         with solver.work.bar:
-            if all(isinstance(choices[0], Exact) for choices in solver.work.candidates):
-                return solver.exact(notes)
-            return solver.to_tolerance(notes)
+            exact = all(isinstance(choices[0], Exact) for choices in solver.work.candidates)
+            found = solver.exact(notes) if exact else solver.to_tolerance(notes)
+    return replace(found, problem=problem)
 
 
 def check_memory(problem: Problem) -> None:
     """Raise `ProblemError` if `limit.memory` is too small for the first sizes of a solve."""
     with jax.enable_x64(problem.limit.precision == "float64"):
-        _Solver.of(problem, jnp.dtype(problem.limit.precision), False)
+        _Solver.of(problem.in_the_limit(), jnp.dtype(problem.limit.precision), False)
 
 
 @dataclass
@@ -131,23 +137,25 @@ class _Solver:
 
     def first_counts(self) -> tuple[int, ...]:
         """The nodes asked for, or those that the rules start with."""
-        asked = self.problem.limit.nodes
-        return tuple(
+        asked = self.problem.limit.nodes or ()
+        own = [
             rule.start if isinstance(rule, Exact) else min(rule.start, self.most_nodes)
             for rule in self.rules
-        ) if asked is None else asked  # fmt: skip
+        ]
+        return (*asked, *own[len(asked) :])
 
     def sizes(self, counts: Sequence[int]) -> tuple[int, ...]:
         """Neurons held in each layer: nodes times the atoms beside them."""
-        return tuple(rule.size(n) for rule, n in zip(self.rules, counts, strict=True))
+        return self.work.sizes(self.rules, counts)[: self.work.layers]
 
     def allowed(self, counts: Sequence[int]) -> bool:
-        """Whether budgets of nodes and memory bear these sizes."""
+        """Whether budgets of nodes and memory bear these sizes; nodes that were asked for stay."""
         random = [
             n for rule, n in zip(self.rules, counts, strict=True) if not isinstance(rule, Exact)
         ]
+        asked = self.problem.limit.nodes or ()
         fits = self.work.memory.fits(self.sizes(counts), COPIES[diffrax.Heun])
-        return fits and max(random) <= self.most_nodes and self.problem.limit.nodes is None
+        return fits and max(random) <= self.most_nodes and tuple(counts[: len(asked)]) == asked
 
     # --- single integrations ------------------------------------------------------------------
 
@@ -157,6 +165,17 @@ class _Solver:
         outputs = partial(self.work.outputs, self.rules, counts, zeros, tolerance)
         finer, values = outputs("time steps halved", halved=True), outputs("replicate 1")
         return values, np.abs(values - finer)
+
+    def timed_to(
+        self, goal: float, counts: Sequence[int], tolerance: float
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """`timed` with steps, and nodes inside layers, fine enough for a goal; the tolerance."""
+        values, error = self.timed(counts, tolerance)
+        while self.largest_rms(error) > goal / 5 and tolerance > 1e-10:
+            tolerance /= 10
+            self.work.fineness = min(2 * self.work.fineness, MOST_FINENESS)
+            values, error = self.timed(counts, tolerance)
+        return values, error, tolerance
 
     def largest_rms(self, error: np.ndarray) -> float:
         """The largest, over times, RMS over observed inputs and outputs."""
@@ -175,7 +194,7 @@ class _Solver:
         floor = EXACT_STEP_TOLERANCE if self.work.double else 1e-5
         self.work.bar.total = 2 * len(self.problem.times)
         self.choose_rules()
-        values, time_error = self.timed(counts, floor)
+        values, time_error, floor = self.timed_to(self.problem.limit.tolerance, counts, floor)
         return self.finished([values], np.zeros_like(values), time_error, counts, floor, notes)
 
     # --- problems with quadrature error ---------------------------------------------------------
@@ -186,10 +205,7 @@ class _Solver:
         step_tolerance = max(goal / 100, 1e-10 if self.work.double else 1e-6)
         undecided = self.choose_rules()
         counts, shortfall = self.first_counts(), None
-        first, time_error = self.timed(counts, step_tolerance)
-        while self.largest_rms(time_error) > goal / 5 and step_tolerance > 1e-10:
-            step_tolerance /= 10
-            first, time_error = self.timed(counts, step_tolerance)
+        first, time_error, step_tolerance = self.timed_to(goal, counts, step_tolerance)
         budget = max(goal - self.largest_rms(time_error), goal / 10)
         values = [first]
         while True:
@@ -215,7 +231,8 @@ class _Solver:
 
     def choose_rules(self) -> list[int]:
         """A rule for each layer, and the layers where only a measurement can tell the best one."""
-        asked = self.problem.limit.rules or ("auto",) * len(self.rules)
+        asked = self.problem.limit.rules or ("auto",) * self.work.layers
+        asked += ("auto",) * (len(self.rules) - len(asked))
         self.reasons, undecided = [], []
         for layer, (choices, name) in enumerate(zip(self.work.candidates, asked, strict=True)):
             named = [rule for rule in choices if rule.name == name]
@@ -258,9 +275,8 @@ class _Solver:
             [scramble if k == layer else 0 for k in range(len(counts))]
             for scramble in range(PILOT_REPLICATES)
         ]
-        return self.work.several(
-            self.rules, counts, scrambles, tolerance, f"layer {layer + 1} alone"
-        )
+        what = f"layer {layer + 1}" if layer < self.work.layers else "data"
+        return self.work.several(self.rules, counts, scrambles, tolerance, f"{what} alone")
 
     def growable(self, counts: tuple[int, ...]) -> bool:
         """Whether any layer may have more nodes."""
@@ -328,6 +344,7 @@ class _Solver:
             notes = [*notes, self.missed(reached, error, counts, shortfall)]
         facts = {
             "nodes": [int(n) for n in self.sizes(counts)],
+            "data_points": self.work.sizes(self.rules, counts)[-1],
             "points": [int(n) for n in counts],
             "rules": [rule.name for rule in self.rules],
             "rule_reasons": self.reasons,

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer
 
-from widelimit.activations import ACTIVATIONS, is_kinked
+from widelimit.activations import ACTIVATIONS, is_kinked, known_activation
 from widelimit.laws import Number
 
 Vector = Float[Array, " channel"]
@@ -53,16 +53,10 @@ class _Loss(BaseModel):
         return getattr(self, "loss", None) if self == plain else whole(self)
 
 
-def _known(name: Any) -> Any:
-    if name not in ACTIVATIONS:
-        raise ValueError(f"found {name!r}; the known ones are {', '.join(sorted(ACTIVATIONS))}")
-    return name
-
-
 class _OfResidual(_Loss):
     """A loss of the difference between o(f) and y, o an output activation."""
 
-    output_activation: Annotated[str, BeforeValidator(_known)] = "identity"
+    output_activation: Annotated[str, BeforeValidator(known_activation)] = "identity"
 
     def residual(self, f: Vector, y: Vector) -> Vector:
         """o(f) − y."""

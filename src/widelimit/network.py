@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from widelimit.activations import ACTIVATIONS, Activation, named
+from widelimit.activations import ACTIVATIONS, Activation, known_activation, named
 from widelimit.embedding import Embedding
 from widelimit.laws import (
     Atoms,
@@ -118,13 +118,7 @@ class Initial(BaseModel):
 
 def _activation(value: Any, _: Any) -> Any:
     """A known name or a function; pydantic's own union would report both readings."""
-    if callable(value):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f"found {value!r}; must be a string, the name of an activation")
-    if value not in ACTIVATIONS:
-        raise ValueError(f"found {value!r}; the known activations are {_list(ACTIVATIONS)}")
-    return value
+    return value if callable(value) else known_activation(value)
 
 
 def _ensembles(value: Any) -> Any:
@@ -454,7 +448,3 @@ class Network(BaseModel):
         kept += f", skip connections to {' and '.join(skips)}" if skips else ""
         biases = "with" if self.biases else "without"
         return f"{layers} ({shown}{moved}), {biases} biases{kept}"
-
-
-def _list(names: Any) -> str:
-    return ", ".join(sorted(names))

@@ -24,10 +24,12 @@ from pydantic import (
 from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Source, Table
 from widelimit.errors import ProblemError
 from widelimit.layers import table_of
+from widelimit.measure import Measure
 from widelimit.mistakes import in_words, shown
 from widelimit.network import Network
 from widelimit.population import OBSERVED, Population
 from widelimit.settings import LimitSettings, NetworkSettings, ObserveSettings
+from widelimit.symmetry import folding_of
 from widelimit.training import Training
 
 
@@ -213,15 +215,31 @@ class Problem(BaseModel):
         """The law that training draws fresh points from; None where the data are finite."""
         return self.data if isinstance(self.data, Population) and self.dataset.fresh else None
 
-    def require_finite_data(self) -> None:
-        """Raise `ProblemError` if there is no limit to solve yet: over a whole population."""
+    def require_finite_data(self, what: str) -> None:
+        """Raise `ProblemError` for what is computed for finite data only."""
         if self.dataset.fresh:
             raise ProblemError([
-                "data.samples: is missing; the limit over a whole population needs a quadrature of "
-                "it whose error is estimated, which is not built yet: give data.samples = n to "
-                "solve the limit on n points of it, or give points and weights of your own as a "
-                "table"
+                f"data.samples: is missing; {what} over a whole population is not built: give "
+                "data.samples = n to use n points of it"
             ], self.title)  # fmt: skip
+
+    def in_the_limit(self) -> "Problem":
+        """The problem as its limit sees it: nodes in place of a population, symmetries used.
+
+        Finite data stay as they are.
+        """
+        if self.population is None:
+            return self
+        folding = folding_of(self.network, self.training, self.population)[0]
+        changes: dict[str, Any] = {"data": Measure(population=self.population, folding=folding)}
+        if folding is not None:
+            changes["network"] = folding.network(self.network)
+        x = self.observed_inputs if folding is None else folding.inputs(self.observed_inputs)
+        rows = tuple(map(tuple, x.tolist()))
+        changes["observe"] = self.observe.model_copy(update={"inputs": rows})
+        seen = self.model_copy(update=changes)
+        seen._dataset = None
+        return seen
 
     def as_dict(self) -> dict[str, Any]:
         """All keys with their defaults written, as they would stand in a problem file."""
@@ -333,6 +351,8 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
         found += training.loss.mismatches(data.targets)
     if training is not None and parts.get("networks") is not None:
         found += parts["networks"].unfit_for(training)
+    if isinstance(parts.get("data"), Population) and parts["data"].inputs.dimension == "inf":
+        found += _at_infinity(parts)
     if network is not None and parts.get("networks") is not None:
         found += parts["networks"].mismatches(network, data)
     if network is not None and data is not None and parts.get("limit") is not None and not found:
@@ -341,4 +361,16 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
         found += parts["observe"].mismatches(
             training.horizon if training else None, data.inputs.shape[1] if data else None
         )
+    return found
+
+
+def _at_infinity(parts: dict[str, Any]) -> list[str]:
+    """What has no meaning at dimension "inf": networks, and limits without the symmetry."""
+    place, found = "data.inputs.dimension: found 'inf'", []
+    if parts.get("networks") is not None:
+        found.append(f"{place} beside [networks]; networks have a finite dimension: leave one out")
+    if parts.get("network") is not None and parts.get("training") is not None:
+        folding, reason = folding_of(parts["network"], parts["training"], parts["data"])
+        if folding is None:
+            found.append(f"{place}, and its limit is not known: {reason}")
     return found

@@ -46,8 +46,12 @@ class Level:
     seconds: float
 
     def work(self, counts: Sequence[int]) -> float:
-        """Multiplications of one evaluation of the network, up to a factor."""
-        return float(self.costs.work(counts))
+        """Multiplications of one evaluation of the network, up to a factor.
+
+        Counts beyond those of the layers are of data points, at which all of it is done.
+        """
+        layers = max(self.costs.spaces) + 1
+        return float(self.costs.work(counts)) * math.prod(counts[layers:])
 
     def decay(self, layer: int) -> float:
         """Assumed factor by which doubling a layer's nodes reduces its share of the variance."""

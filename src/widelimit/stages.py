@@ -69,8 +69,8 @@ def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
     problem.require_single()
     if {"networks", "fluctuations", "bias"} & set(kinds) and problem.networks is None:
         raise ProblemError(["networks: is missing; give at least networks.widths"], str(path))
-    if {"limit", "fluctuations"} & set(kinds):
-        problem.require_finite_data()
+    if "fluctuations" in kinds:
+        problem.require_finite_data("predicting fluctuations")
     if "bias" in kinds:
         from widelimit.bias import check_halves
 

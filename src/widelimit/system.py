@@ -86,6 +86,17 @@ class System(eqx.Module):
         """The same system, handling at most so many data points at once."""
         return dataclasses.replace(self, equations=self.equations._replace(points=points))
 
+    def with_batch(self, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> "System":
+        """The same system that learns from other data."""
+        dtype = self.inputs.dtype
+        batch = Batch(*(jnp.asarray(a, dtype) for a in (inputs, targets, weights)))
+        return dataclasses.replace(self, batch=batch)
+
+    def finer(self, times: int) -> "System":
+        """The same system with so many times the nodes inside layers that hold a quadrature."""
+        layers = tuple(layer.finer(times) for layer in self.equations.layers)
+        return dataclasses.replace(self, equations=self.equations._replace(layers=layers))
+
     def view(self, name: str) -> slice:
         """Where "train", "observed" or "holdout" stands among the stacked inputs."""
         places = {name: slice(start, stop) for name, start, stop in self.views}

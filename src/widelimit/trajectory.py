@@ -149,7 +149,7 @@ def limit_trajectory(
     for prefix, (view, targets, weights) in parts.items():
         score = _risk_with_error(
             problem.training.loss, values[:, :, view], half_width[:, view], time_error[:, view],
-            targets, weights,
+            targets, weights, data.groups,
         )  # fmt: skip
         variables[f"{prefix}risk"], variables[f"{prefix}risk_error"] = (("time", s) for s in score)
     if _has_classes(problem):
@@ -296,11 +296,13 @@ def _risk_with_error(
     time_error: np.ndarray,
     targets: np.ndarray,
     weights: np.ndarray,
+    groups: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Risk of the mean output, and its error to first and second order in the output's error.
 
     First order: replicates give ∇ℓ(f̄)·(f_r − f̄) averaged over π, hence an interval; second
-    order: ½[ℓ(f̄ + h) + ℓ(f̄ − h)] − ℓ(f̄) with h the half-width.
+    order: ½[ℓ(f̄ + h) + ℓ(f̄ − h)] − ℓ(f̄) with h the half-width. Where points are several
+    independent quadratures of π, `groups` of them, their scatter adds an interval.
     """
     mean = values.mean(axis=0)
     rows = np.concatenate([mean, mean + half_width, mean - half_width])
@@ -311,7 +313,8 @@ def _risk_with_error(
     first = replicate_half_width(along)
     second = np.abs((0.5 * (above + below) - at_mean) @ weights)
     moved = np.einsum("txc,txc,x->t", np.abs(slope), time_error, weights)
-    return at_mean @ weights, first + second + moved
+    parts = (groups * at_mean * weights).reshape(len(at_mean), groups, -1).sum(axis=-1)
+    return at_mean @ weights, first + second + moved + replicate_half_width(parts.T)
 
 
 def _accuracy(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:

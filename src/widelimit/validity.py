@@ -122,7 +122,7 @@ def predict_validity(
     >>> found.dataset.describes_until.item()
     inf
     """
-    problem.require_finite_data()
+    problem.require_finite_data("until when the limit describes networks")
     if widths is None and problem.networks is None:
         widths = WIDTHS
     if widths is not None:
