@@ -27,7 +27,7 @@ KERNEL_POINTS = 128
 
 def examine(problem: Problem) -> list[str]:
     """Sentences about a limit that cannot move, collapse, assumptions, and too large steps."""
-    problem = problem.in_the_limit()
+    problem = problem.in_the_limit(looks=1)
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
         ensemble = _pilot(problem)

@@ -46,7 +46,7 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
     observed inputs are the training points, `alignment(time)`; each with `…_error`, the 95 %
     half-width over scrambles of the nodes plus the change with finer steps. Units: K is per unit
     of mean-field time. Raises `ValueError` if this is no limit, `ProblemError` if there are more
-    than `MOST_OUTPUTS` outputs.
+    than `MOST_OUTPUTS` outputs or the data are a whole population.
 
     >>> from widelimit import Problem, solve
     >>> problem = Problem.from_dict({
@@ -62,6 +62,7 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
     if limit.kind != "limit":
         raise ValueError("the tangent kernel is that of a limit, and these are networks")
     problem, facts = limit.problem, limit.dataset.attrs
+    problem.require_finite_data("the tangent kernel")
     with jax.enable_x64(problem.limit.precision == "float64"):
         work = Integrator.of(problem, jnp.dtype(problem.limit.precision), progress)
         outputs = work.system.observed_outputs

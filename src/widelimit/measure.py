@@ -19,11 +19,11 @@ from widelimit.population import Population
 from widelimit.quadrature import Exact, Nodes, Rule, rules_for
 from widelimit.symmetry import Folding
 
-LOOKED_AT = 1024
+LOOKED_AT = 512
 """Nodes of each of the quadratures that the risk is computed with."""
 
 LOOKS = 8
-"""So many independent quadratures tell the error of the risk."""
+"""So many independent quadratures tell the error of the limit's risk."""
 
 APART = 10_000
 """Scrambles from this number on are those of the risk: no replicate has trained on its nodes."""
@@ -32,7 +32,7 @@ APART = 10_000
 class Measure(Source):
     """Quadrature nodes of a population, folded where its problem has a symmetry (`Folding`).
 
-    Its rows, all that `load` gives, are `LOOKS` independent quadratures one after the other: the
+    Its rows, all that `load` gives, are `looks` independent quadratures one after the other: the
     risk of the limit is computed there.
     """
 
@@ -41,6 +41,7 @@ class Measure(Source):
     source: Literal["measure"] = "measure"
     population: Population
     folding: Folding | None
+    looks: int = LOOKS
 
     @property
     def mark(self) -> tuple[Block, ...]:
@@ -71,18 +72,21 @@ class Measure(Source):
         x[:, relevant] = folded[:, :-1]
         return np.asarray(self.population.target.values(jax.numpy.asarray(x)))
 
+    @property
+    def groups(self) -> int:
+        """How many quadratures there are: one will do where it is exact."""
+        return 1 if isinstance(self.rules()[0], Exact) else self.looks
+
     def load(self, folder: Path, seed: int) -> Dataset:
         """The quadratures of the risk."""
-        looks = 1 if isinstance(self.rules()[0], Exact) else LOOKS
-        return replace(super().load(folder, seed), fresh=True, groups=looks)
+        return replace(super().load(folder, seed), fresh=True, groups=self.groups)
 
     def rows(self, folder: Path, seed: int) -> Points:
         """The nodes of all quadratures of the risk."""
         rule = self.rules()[0]
-        looks = 1 if isinstance(rule, Exact) else LOOKS
         parts = [
             self.points(rule.place(LOOKED_AT, np.random.default_rng([seed, APART + look])))
-            for look in range(looks)
+            for look in range(self.groups)
         ]
         x, y, p = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        return Points(x, y, tuple((p / looks).tolist()), ("0",), "node")
+        return Points(x, y, tuple((p / self.groups).tolist()), ("0",), "node")

@@ -407,7 +407,7 @@ class Population(Source):
             x = ", ".join(f"{entry:.4g}" for entry in inputs[bad[0]][:4])
             more = ", …" if inputs.shape[1] > 4 else ""
             raise ValueError(
-                f"target: is {targets[bad[0]]} at x = ({x}{more}), a point of the sample; "
+                f"target.formula: is {targets[bad[0]]} at x = ({x}{more}), a point of the sample; "
                 "use a formula that is finite everywhere"
             )
         return Points(inputs, targets[:, None], None, ("0",))

@@ -24,7 +24,7 @@ from pydantic import (
 from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Source, Table
 from widelimit.errors import ProblemError
 from widelimit.layers import table_of
-from widelimit.measure import Measure
+from widelimit.measure import LOOKS, Measure
 from widelimit.mistakes import in_words, shown
 from widelimit.network import Network
 from widelimit.population import OBSERVED, Population
@@ -223,15 +223,16 @@ class Problem(BaseModel):
                 "data.samples = n to use n points of it"
             ], self.title)  # fmt: skip
 
-    def in_the_limit(self) -> "Problem":
+    def in_the_limit(self, looks: int = LOOKS) -> "Problem":
         """The problem as its limit sees it: nodes in place of a population, symmetries used.
 
-        Finite data stay as they are.
+        So many independent quadratures measure the risk. Finite data stay as they are.
         """
         if self.population is None:
             return self
         folding = folding_of(self.network, self.training, self.population)[0]
-        changes: dict[str, Any] = {"data": Measure(population=self.population, folding=folding)}
+        measure = Measure(population=self.population, folding=folding, looks=looks)
+        changes: dict[str, Any] = {"data": measure}
         if folding is not None:
             changes["network"] = folding.network(self.network)
         x = self.observed_inputs if folding is None else folding.inputs(self.observed_inputs)

@@ -39,6 +39,7 @@ from widelimit.meanfield import layer_values
 from widelimit.network import Network
 from widelimit.neurons import Ensemble, weight_noise
 from widelimit.problem import Problem
+from widelimit.settings import ObserveSettings
 from widelimit.system import System, outputs
 from widelimit.trajectory import Trajectory, offset, replicate_half_width
 
@@ -108,8 +109,8 @@ def predict_validity(
     """Until when the limit of `problem` describes networks of the given widths.
 
     Widths are those of `problem.networks` (if it has none, `WIDTHS`) unless they are given. It
-    takes at most `SOLVES` solves for each proportion of the layers' widths. Raises `Diverged`, and
-    `ProblemError` if the data are a whole population.
+    takes at most `SOLVES` solves for each proportion of the layers' widths. A whole population is
+    represented by one of the quadratures that measure the limit's risk. Raises `Diverged`.
 
     >>> from widelimit.problem import Problem
     >>> problem = Problem.from_dict({
@@ -122,14 +123,13 @@ def predict_validity(
     >>> found.dataset.describes_until.item()
     inf
     """
-    problem.require_finite_data("until when the limit describes networks")
     if widths is None and problem.networks is None:
         widths = WIDTHS
     if widths is not None:
         problem = problem.with_changes(networks={"widths": list(widths)})
-    asked = problem.with_changes(
-        observe={"times": TIMES, "inputs": problem.observed_inputs.tolist()}
-    )
+    seen = problem.in_the_limit(looks=1)
+    rows = tuple(map(tuple, seen.observed_inputs.tolist()))
+    asked = seen.model_copy(update={"observe": ObserveSettings(times=TIMES, inputs=rows)})
     assert problem.networks is not None
     shapes = problem.networks.layer_widths(problem.network)
     double = problem.limit.precision == "float64"
@@ -207,7 +207,7 @@ class _Differences:
     @classmethod
     def of(cls, work: Integrator, shapes: Sequence[tuple[int, ...]]) -> "_Differences":
         """Copies in each space that weights without labels reach: two of each node, or more."""
-        rules = [choices[0] for choices in work.candidates]
+        rules = [choices[0] for choices in work.candidates[: work.layers]]
         network = work.problem.network
         reached = {network.spaces[layer] for layer in random_layers(network)}
         copies = tuple(
