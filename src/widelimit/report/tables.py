@@ -51,14 +51,17 @@ def bias_table(bias: Bias) -> dict[str, Any]:
 def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
     """How the limit was computed, and how accurate it is."""
     a = limit.dataset.attrs
-    nodes = " × ".join(str(int(n)) for n in np.atleast_1d(a["nodes"]))
+    sizes, names = np.atleast_1d(a["nodes"]), np.atleast_1d(a["rules"])
     rules = {
         "exact": "all atoms", "sampled": "a finite width", "lattice": "shifted lattice",
         "sobol": "scrambled Sobol",
     }  # fmt: skip
-    used = ", ".join(rules[str(r)] for r in np.atleast_1d(a["rules"]))
+    nodes = " × ".join(str(int(n)) for n in sizes)
+    used = [rules[str(name)] for name in names]
+    of_data = used[len(sizes) :]
     return [
-        ("quadrature nodes by layer", f"{nodes} ({used})"),
+        ("quadrature nodes by layer", f"{nodes} ({', '.join(used[: len(sizes)])})"),
+        *(("nodes of the data", f"{a['data_points']} ({name})") for name in of_data),
         ("independent replicates", str(a["replicates"])),
         ("error (largest over times, RMS over inputs)", f"{a['error']:.2e}"),
         ("… from quadrature (95 % half-width)", f"{a['quadrature_error']:.2e}"),
