@@ -7,12 +7,12 @@ import widelimit
 
 ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "words", "progress", "mistakes", "activations", "laws", "layers", "embedding",
-    "network", "quadrature", "data", "formula", "population", "schedules", "losses", "rules",
-    "training", "symmetry", "measure", "settings", "problem", "sweeps", "neurons", "meanfield",
-    "dynamics", "system", "flow", "memory", "linearisation", "influence", "lyapunov", "descent",
-    "course", "advice", "integration", "trajectory", "tracers", "refinement", "limit", "kernels",
-    "certificate", "validity", "prediction", "fluctuations", "networks", "comparison", "bias",
-    "planner", "papers", "runfolder", "report", "parametrisation", "compilation", "answer",
+    "network", "quadrature", "data", "formula", "population", "functionals", "schedules", "losses",
+    "rules", "training", "symmetry", "measure", "settings", "problem", "sweeps", "neurons",
+    "meanfield", "dynamics", "system", "flow", "memory", "linearisation", "influence", "lyapunov",
+    "descent", "course", "advice", "integration", "trajectory", "tracers", "refinement", "limit",
+    "kernels", "certificate", "validity", "prediction", "fluctuations", "networks", "comparison",
+    "bias", "planner", "papers", "runfolder", "report", "parametrisation", "compilation", "answer",
     "stages", "cli",
 ]  # fmt: skip
 

@@ -181,7 +181,7 @@ def _one_width(course: Course, pairs: int, progress: bool | None) -> xr.Dataset:
         found = [_trained(course, group, bar) for group in groups]
     columns = [np.concatenate(values)[:pairs] for values in zip(*found, strict=True)]
     first, second, whole = (
-        network_dataset(problem, course.system, values, widths) for values in columns
+        network_dataset(problem, course.system, values, widths, {}) for values in columns
     )
     variables: dict[str, Any] = {"widths": whole["widths"]}
     for observed, name in SHIFTS.items():

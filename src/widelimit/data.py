@@ -40,6 +40,15 @@ class Dataset:
     groups: int = 1
 
     @property
+    def held_out(self) -> "Dataset":
+        """The holdout as data of its own, equal weights."""
+        x, y = self.holdout_inputs, self.holdout_targets
+        return replace(
+            self, inputs=x, targets=y, weights=np.full(len(x), 1 / len(x)),
+            holdout_inputs=x[:0], holdout_targets=y[:0],
+        )  # fmt: skip
+
+    @property
     def one_hot(self) -> bool:
         """Whether targets are class labels written as rows of one 1 and otherwise 0."""
         t = self.targets

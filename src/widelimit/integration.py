@@ -26,7 +26,7 @@ from widelimit.neurons import Ensemble, limit_ensemble
 from widelimit.problem import Problem
 from widelimit.progress import progress_bar
 from widelimit.quadrature import Nodes, Rule, layer_rules, principal_directions
-from widelimit.system import System, outputs
+from widelimit.system import System, dims_of_functionals, look, outputs
 
 STATES_BYTES = 2**28
 """The neurons of a limit are kept at all observed times while they fit into this; of more, the
@@ -49,6 +49,10 @@ class Integrator:
     """Layers that hold a quadrature take so many times their nodes."""
     states: list[Ensemble] = field(default_factory=list)
     """Replicate 0 of the latest sizes at the observed times."""
+    seen: dict[Any, dict[str, np.ndarray]] = field(default_factory=dict)
+    """Functionals over time, of every integration."""
+    dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The dimensions of functionals."""
     compiled: set[tuple[int, ...]] = field(default_factory=set)
     """Sizes that were integrated before, and how many data points."""
     seconds: float = 0.0
@@ -101,20 +105,46 @@ class Integrator:
         shape = " × ".join(map(str, start.sizes))
         self.bar.set_description_str(f"limit: {shape} nodes, {what}")
         path = follow(advance_one, method, system, start, stops, tolerance, "the limit")
-        kept, values, states = self.kept(start.sizes), [], []
+        kept, values, states, seen = self.kept(start.sizes), [], [], []
         for stop, ensemble in zip(stops, path, strict=True):
             if stop not in times:
                 continue
             values.append(np.asarray(outputs(system, ensemble), float))
+            seen.append(jax.tree.map(np.asarray, look(system, ensemble, stop)))
             if not any(scrambles):
                 states.append(jax.tree.map(np.asarray, ensemble.first(kept)))
             self.bar.set_postfix_str(f" t = {stop:.3g}", refresh=False)
             self.bar.update()
         if states:
             self.states = states
+        if system.functionals:
+            self.seen[_called(rules, counts, scrambles, halved)] = jax.tree.map(
+                lambda *at: np.stack(at), *seen
+            )
+            self.dims = dims_of_functionals(system, start)
         self.compiled.add((*start.sizes, len(system.batch.inputs)))
         self.seconds = time.perf_counter() - started
         return np.stack(values)
+
+    def functionals(
+        self, rules: Sequence[Rule], counts: Sequence[int], replicates: int
+    ) -> dict[str, tuple[tuple[str, ...], np.ndarray, np.ndarray]]:
+        """By variable its dimensions, replicates `(replicate, time, …)`, and their time error.
+
+        Steps are halved before nodes are many, as for outputs.
+        """
+        if not self.seen:
+            return {}
+        runs = [
+            self.seen[_called(rules, counts, [run] * len(counts), False)]
+            for run in range(replicates)
+        ]
+        *with_nodes, _ = [key for key in self.seen if key[-1]][-1]
+        halved, whole = (self.seen[(*with_nodes, kind)] for kind in (True, False))
+        return {
+            name: (dims, np.stack([run[name] for run in runs]), np.abs(whole[name] - halved[name]))
+            for name, dims in self.dims.items()
+        }
 
     def several(
         self,
@@ -249,3 +279,10 @@ class Integrator:
             largest = int(np.argmax(kept))
             kept[largest] = (kept[largest] + 1) // 2
         return tuple(kept)
+
+
+def _called(
+    rules: Sequence[Rule], counts: Sequence[int], scrambles: Sequence[int], halved: bool
+) -> tuple[Any, ...]:
+    """What tells an integration from others."""
+    return tuple(rule.name for rule in rules), tuple(counts), tuple(scrambles), halved

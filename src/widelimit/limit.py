@@ -360,6 +360,7 @@ class _Solver:
         found = limit_trajectory(
             self.problem, self.work.system, np.stack(values), error, time_error,
             self.work.states, facts, notes,
+            self.work.functionals(self.rules, counts, len(values)),
         )  # fmt: skip
         if self.tracers is None:
             return found

@@ -44,6 +44,11 @@ class Measure(Source):
     looks: int = LOOKS
 
     @property
+    def columns(self) -> tuple[int, ...] | None:
+        """Which coordinates of x the first inputs are (None: all are as they were)."""
+        return None if self.folding is None else self.folding.relevant
+
+    @property
     def mark(self) -> tuple[Block, ...]:
         """The law of the numbers that nodes are placed by."""
         folded = self.folding and self.folding.points(self.population)

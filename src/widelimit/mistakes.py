@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-DISCRIMINATORS = ("law", "family", "source", "schedule", "loss")
+DISCRIMINATORS = ("law", "family", "source", "schedule", "loss", "functional")
 
 
 def in_words(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> list[str]:

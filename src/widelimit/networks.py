@@ -22,7 +22,7 @@ from widelimit.problem import Problem
 from widelimit.progress import progress_bar
 from widelimit.quadrature import finite_layers
 from widelimit.settings import NetworkSettings
-from widelimit.system import System
+from widelimit.system import System, dims_of_functionals, look
 from widelimit.trajectory import Trajectory, network_dataset, neurons_over_time
 
 
@@ -128,6 +128,7 @@ def _one_width(
     course = Course(problem, system, widths, settings.precision)
     values: list[np.ndarray] = []
     states: list[list[Ensemble]] = []
+    seen: list[dict[str, np.ndarray]] = []
     labels: list[tuple[np.ndarray, ...]] = []
     given = [None if layer is None else layer.points for layer in finite]
     shape, total = " × ".join(map(str, widths)), len(groups) * len(problem.times)
@@ -137,17 +138,36 @@ def _one_width(
             initial_keys, data_keys = _split(chosen)
             start, marks = _sampled(initial_keys, problem.network, widths, *dims, dtype, given)
             labels.append(_first(marks, kept))
-            rows, path = [], []
-            for ensembles, found in course.run(start, data_keys[:, None], bar):
+            rows, path, looks = [], [], []
+            run = course.run(start, data_keys[:, None], bar)
+            for time, (ensembles, found) in zip(problem.times, run, strict=True):
                 rows.append(found)
                 path.append(_first(ensembles, kept))
+                looks.append(_looked_at(system, ensembles, time))
             values.append(np.stack(rows, axis=1))
             states.append(path)
+            seen.append(jax.tree.map(lambda *at: np.stack(at, axis=1), *looks))
     found = np.concatenate(values)[: settings.seeds]
-    dataset = network_dataset(problem, system, found, widths)
+    one = jax.tree.map(lambda leaf: leaf[0], start)
+    functionals = {
+        name: (dims, np.concatenate([group[name] for group in seen])[: settings.seeds])
+        for name, dims in dims_of_functionals(system, one).items()
+    }
+    dataset = network_dataset(problem, system, found, widths, functionals)
     kept = [_joined_groups(at) for at in zip(*states, strict=True)]
     neurons = neurons_over_time(problem.times, kept, _joined_groups(labels))
     return dataset, _name(widths), neurons
+
+
+def _looked_at(system: System, networks: Ensemble, time: float) -> dict[str, np.ndarray]:
+    """Functionals of a batch of networks, one network after the other: kernels are large."""
+    if not system.functionals:
+        return {}
+    each = [
+        look(system, jax.tree.map(lambda leaf, s=seed: leaf[s], networks), time)
+        for seed in range(len(networks.weights[0]))
+    ]
+    return jax.tree.map(lambda *parts: np.stack([np.asarray(part) for part in parts]), *each)
 
 
 def _first(networks: Any, count: int) -> Any:

@@ -21,8 +21,10 @@ from pydantic import (
     WrapValidator,
 )
 
+from widelimit import formula
 from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Source, Table
 from widelimit.errors import ProblemError
+from widelimit.functionals import Coefficient
 from widelimit.layers import table_of
 from widelimit.measure import LOOKS, Measure
 from widelimit.mistakes import in_words, shown
@@ -215,6 +217,14 @@ class Problem(BaseModel):
         """The law that training draws fresh points from; None where the data are finite."""
         return self.data if isinstance(self.data, Population) and self.dataset.fresh else None
 
+    @property
+    def whole_population(self) -> Dataset | None:
+        """Quadratures of the population that the data are a sample of, where they are looked at."""
+        if not any(functional.over_population for functional in self.observe.functionals):
+            return None
+        assert isinstance(self.data, Population)
+        return Measure(population=self.data, folding=None).load(self._folder, self.seed)
+
     def require_finite_data(self, what: str) -> None:
         """Raise `ProblemError` for what is computed for finite data only."""
         if self.dataset.fresh:
@@ -251,6 +261,8 @@ class Problem(BaseModel):
         raw = self.model_dump(mode="python", exclude_none=True, exclude=left)
         raw["network"]["layers"] = [table_of(layer) for layer in self.network.layers]
         raw["network"]["initial"] = {k: v for k, v in raw["network"]["initial"].items() if v != ()}
+        if not self.observe.functionals:
+            del raw["observe"]["functionals"]
         if own:
             raw["data"] = self.data
         else:
@@ -362,6 +374,32 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
         found += parts["observe"].mismatches(
             training.horizon if training else None, data.inputs.shape[1] if data else None
         )
+        if network is not None and data is not None:
+            found += parts["observe"].unfit(data.inputs.shape[1], network.depth)
+            found += _of_population(parts, data)
+    return found
+
+
+def _of_population(parts: dict[str, Any], data: Dataset) -> list[str]:
+    """Functionals over a population that the data are not a sample of, or that it has not got."""
+    sample = isinstance(parts["data"], Population) and not data.fresh
+    found, seen = [], None
+    if isinstance(parts["data"], Population) and data.fresh and parts.get("training") is not None:
+        seen = folding_of(parts["network"], parts["training"], parts["data"])[0]
+    for place, functional in enumerate(parts["observe"].functionals):
+        where = f"observe.functionals[{place}]"
+        if functional.over_population and not sample:
+            found.append(
+                f"{where}: the data are no sample of a population: give one with data.samples"
+                + (", or leave it out: risk is that of the population" if data.fresh else "")
+            )
+        if seen is not None and isinstance(functional, Coefficient):
+            missing = set(formula.inputs(functional.formula)) - set(seen.relevant)
+            if missing:
+                found.append(
+                    f"{where}.formula: x{min(missing) + 1} is not among the inputs that the target "
+                    "depends on, which are all that the limit keeps; use those"
+                )
     return found
 
 

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from widelimit.data import Dataset, Rows
+from widelimit.functionals import Functionals, named_twice
 from widelimit.laws import Count, Number, not_a_number
 from widelimit.mistakes import shown
 from widelimit.network import Network
@@ -220,7 +221,7 @@ class NetworkSettings(BaseModel):
 
 
 class ObserveSettings(BaseModel):
-    """Where and when outputs are kept (`[observe]`): times, and inputs.
+    """Where and when outputs are kept (`[observe]`): times, and inputs; and functionals.
 
     The inputs are by default those of the training points, or of the first `population.OBSERVED`
     points that measure the risk where training draws fresh ones.
@@ -230,6 +231,19 @@ class ObserveSettings(BaseModel):
 
     times: Annotated[int | tuple[float, ...], BeforeValidator(_times)] = 11
     inputs: Rows | None = None
+    functionals: Functionals = ()
+
+    def unfit(self, inputs: int, depth: int) -> list[str]:
+        """Functionals that do not fit the data or the network, or each other."""
+        found = [
+            f"observe.functionals[{place}].{said}"
+            for place, functional in enumerate(self.functionals)
+            for said in functional.mismatches(inputs, depth)
+        ]
+        return found + [
+            f"observe.functionals: {name!r} is there more than once; give each its own name"
+            for name in named_twice(self.functionals)
+        ]
 
     def mismatches(self, horizon: float | None, inputs: int | None) -> list[str]:
         """Times outside the horizon or out of order, and inputs of the wrong length."""

@@ -4,13 +4,16 @@ import dataclasses
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from widelimit.dynamics import Dynamics
-from widelimit.meanfield import Batch, Equations, output
+from widelimit.functionals import Functional, Sight
+from widelimit.meanfield import Batch, Equations, gradient, output, tangent_kernel
+from widelimit.measure import Measure
 from widelimit.network import Network
 from widelimit.neurons import Ensemble, Rates
 from widelimit.problem import Problem
@@ -41,6 +44,9 @@ class System(eqx.Module):
     inputs: Float[Array, "points inputs"]
     views: tuple[tuple[str, int, int], ...] = eqx.field(static=True)
     label_noise: Array | None = None
+    functionals: tuple[Functional, ...] = eqx.field(static=True, default=())
+    columns: tuple[int, ...] | None = eqx.field(static=True, default=None)
+    """Which coordinates of x the first inputs are, where others were folded away."""
 
     @classmethod
     def of(cls, problem: Problem, dtype: DTypeLike) -> "System":
@@ -52,6 +58,8 @@ class System(eqx.Module):
             pieces["observed"] = problem.observed_inputs
         if len(data.holdout_inputs):
             pieces["holdout"] = data.holdout_inputs
+        if (whole := problem.whole_population) is not None:
+            pieces["population"] = whole.inputs
         stops = np.cumsum([len(piece) for piece in pieces.values()])
         views = tuple(
             (name, int(stop) - len(piece), int(stop))
@@ -70,6 +78,8 @@ class System(eqx.Module):
             jnp.asarray(np.concatenate(list(pieces.values())), dtype),
             views,
             jnp.asarray(training.label_noise, dtype) if training.label_noise else None,
+            problem.observe.functionals,
+            problem.data.columns if isinstance(problem.data, Measure) else None,
         )
 
     @property
@@ -101,6 +111,51 @@ class System(eqx.Module):
         """Where "train", "observed" or "holdout" stands among the stacked inputs."""
         places = {name: slice(start, stop) for name, start, stop in self.views}
         return places.get(name, places["train"] if name == "observed" else slice(0, 0))
+
+
+def look(system: System, ensemble: Ensemble, time: ArrayLike) -> dict[str, Array]:
+    """The functionals that were asked for, by variable."""
+    if not system.functionals:
+        return {}
+    return _look(system, ensemble, jnp.asarray(time, system.inputs.dtype))
+
+
+@eqx.filter_jit
+def _look(system: System, ensemble: Ensemble, time: Array) -> dict[str, Array]:
+    sight = _sight(system, ensemble, time)
+    found = [functional.values(sight) for functional in system.functionals]
+    return {name: values for part in found for name, (_, values) in part.items()}
+
+
+def dims_of_functionals(system: System, ensemble: Ensemble) -> dict[str, tuple[str, ...]]:
+    """The dimensions of what `look` returns."""
+    found: dict[str, tuple[str, ...]] = {}
+
+    def traced(ensemble: Ensemble) -> None:
+        for functional in system.functionals:
+            values = functional.values(_sight(system, ensemble, jnp.zeros((), jnp.float32)))
+            found.update({name: dims for name, (dims, _) in values.items()})
+
+    jax.eval_shape(traced, ensemble)
+    return found
+
+
+def _sight(system: System, ensemble: Ensemble, time: Array) -> Sight:
+    """What functionals may look at."""
+    equations, batch, rates = system.equations, system.batch, system.dynamics.rates
+    x = batch.inputs
+    if system.columns is not None:
+        x = jnp.zeros((len(x), 1 + max(system.columns, default=0)), x.dtype)
+        x = x.at[:, list(system.columns)].set(batch.inputs[:, : len(system.columns)])
+    observed = system.inputs[system.view("observed")]
+    scale = equations.scale**2
+    return Sight(
+        x, batch.targets, batch.weights, output(equations, ensemble, batch.inputs),
+        ensemble.by_layer(ensemble.weights), ensemble.parameters,
+        jax.tree.map(lambda rate: rate / scale, rates.at(time)), ensemble.masses(),
+        lambda: gradient(equations, ensemble, batch),
+        lambda: tangent_kernel(equations, rates, ensemble, observed, time),
+    )  # fmt: skip
 
 
 @eqx.filter_jit

@@ -6,7 +6,7 @@ times. Limits have no `seed` and `width` dimension; otherwise both are the same 
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -131,12 +131,13 @@ def limit_trajectory(
     states: Sequence[Ensemble],
     facts: dict[str, Any],
     notes: Sequence[str],
+    functionals: Mapping[str, tuple[tuple[str, ...], np.ndarray, np.ndarray]],
 ) -> Trajectory:
     """A limit from the outputs `(replicate, time, point, channel)` of its replicates.
 
     `half_width` and `time_error` `(time, point, channel)` are the two parts of `output_error`.
+    Functionals have dimensions, replicates `(replicate, time, …)`, and an error of time.
     """
-    data = problem.dataset
     mean, error = values.mean(axis=0), half_width + time_error
     observed = system.view("observed")
     variables: dict[str, Any] = {
@@ -145,19 +146,23 @@ def limit_trajectory(
         "quadrature_error": (("time", "input", "channel"), half_width[:, observed]),
         "time_error": (("time", "input", "channel"), time_error[:, observed]),
     }
-    parts = _parts(data, system)
-    for prefix, (view, targets, weights) in parts.items():
+    for name, (dims, runs, change) in functionals.items():
+        variables[name] = (("time", *dims), runs.mean(axis=0))
+        variables[f"{name}_error"] = (("time", *dims), replicate_half_width(runs) + change)
+    parts = _parts(problem, system)
+    for prefix, (view, whole) in parts.items():
         score = _risk_with_error(
             problem.training.loss, values[:, :, view], half_width[:, view], time_error[:, view],
-            targets, weights, data.groups,
+            whole.targets, whole.weights, whole.groups,
         )  # fmt: skip
         variables[f"{prefix}risk"], variables[f"{prefix}risk_error"] = (("time", s) for s in score)
     if _has_classes(problem):
-        scored = [_accuracy(_scores(mean[:, v]), _scores(t - 0.5), w) for v, t, w in parts.values()]
-        doubt = [_doubt(_scores(mean[:, v]), error[:, v], w) for v, _, w in parts.values()]
+        rated = _rated(parts)
+        scored = [_accuracy(_scores(mean[:, v]), _scores(t - 0.5), w) for v, t, w in rated]
+        doubt = [_doubt(_scores(mean[:, v]), error[:, v], w) for v, _, w in rated]
         variables["accuracy"] = (("time", "part"), np.stack(scored, axis=-1))
         variables["accuracy_error"] = (("time", "part"), np.stack(doubt, axis=-1))
-    coordinates = _coordinates(problem, len(parts))
+    coordinates = _coordinates(problem, len(_rated(parts)))
     attrs = {"kind": "limit", "title": problem.title, **facts, "warnings": json.dumps(list(notes))}
     dataset = xr.Dataset(variables, coordinates, attrs)
     tree = xr.DataTree.from_dict({"limit": neurons_over_time(problem.times, states)})
@@ -165,28 +170,40 @@ def limit_trajectory(
 
 
 def network_dataset(
-    problem: Problem, system: System, values: np.ndarray, widths: tuple[int, ...]
+    problem: Problem,
+    system: System,
+    values: np.ndarray,
+    widths: tuple[int, ...],
+    functionals: Mapping[str, tuple[tuple[str, ...], np.ndarray]],
 ) -> xr.Dataset:
-    """Networks of one width from their outputs `(seed, time, point, channel)`."""
+    """Networks of one width from their outputs `(seed, time, point, channel)`.
+
+    Functionals have dimensions and values `(seed, time, …)`.
+    """
     data = problem.dataset
     observed = system.view("observed")
-    parts = _parts(data, system)
+    parts = _parts(problem, system)
     dims = ("width", "seed", "time")
     variables: dict[str, Any] = {
         "output": ((*dims, "input", "channel"), values[None, :, :, observed])
     }
-    for prefix, (view, targets, weights) in parts.items():
-        losses = _losses(problem.training.loss, values[:, :, view], targets)
-        variables[f"{prefix}risk"] = (dims, (losses @ weights)[None])
+    for name, (own, found) in functionals.items():
+        variables[name] = ((*dims, *own), found[None])
+    for prefix, (view, whole) in parts.items():
+        losses = _losses(problem.training.loss, values[:, :, view], whole.targets)
+        variables[f"{prefix}risk"] = (dims, (losses @ whole.weights)[None])
         if data.fresh:
             variables["risk_error"] = (dims, _sampling_error(losses)[None])
+        elif whole.fresh:
+            error = _scatter_of_groups(losses, whole.weights, whole.groups)
+            variables[f"{prefix}risk_error"] = (dims, error[None])
     if _has_classes(problem):
         scored = [
-            _accuracy(_scores(values[:, :, v]), _scores(t - 0.5), w) for v, t, w in parts.values()
+            _accuracy(_scores(values[:, :, v]), _scores(t - 0.5), w) for v, t, w in _rated(parts)
         ]
         variables["accuracy"] = ((*dims, "part"), np.stack(scored, axis=-1)[None])
     variables["widths"] = (("width", "layer"), [list(widths)])
-    coordinates = _coordinates(problem, len(parts)) | {
+    coordinates = _coordinates(problem, len(_rated(parts))) | {
         "width": [problem.network.growing_width(widths)],
         "seed": np.arange(len(values)),
         "layer": np.arange(1, len(widths) + 1),
@@ -194,14 +211,26 @@ def network_dataset(
     return xr.Dataset(variables, coordinates)
 
 
-def _parts(data: Dataset, system: System) -> dict[str, tuple[slice, np.ndarray, np.ndarray]]:
-    """Where the training points and the holdout stand, their targets, their weights."""
-    parts = {"": (system.view("train"), data.targets, data.weights)}
-    held = len(data.holdout_targets)
-    if held:
-        share = np.full(held, 1 / held)
-        parts["holdout_"] = (system.view("holdout"), data.holdout_targets, share)
+def _parts(problem: Problem, system: System) -> dict[str, tuple[slice, Dataset]]:
+    """Where the training points, the holdout and the population stand, and what they are."""
+    data, whole = problem.dataset, problem.whole_population
+    parts = {"": (system.view("train"), data)}
+    if len(data.holdout_targets):
+        parts["holdout_"] = (system.view("holdout"), data.held_out)
+    if whole is not None:
+        parts["population_"] = (system.view("population"), whole)
     return parts
+
+
+def _rated(
+    parts: dict[str, tuple[slice, Dataset]],
+) -> list[tuple[slice, np.ndarray, np.ndarray]]:
+    """Training points and holdout: their places, targets and weights."""
+    return [
+        (view, whole.targets, whole.weights)
+        for name, (view, whole) in parts.items()
+        if name != "population_"
+    ]
 
 
 def _coordinates(problem: Problem, parts: int) -> dict[str, Any]:
@@ -313,8 +342,14 @@ def _risk_with_error(
     first = replicate_half_width(along)
     second = np.abs((0.5 * (above + below) - at_mean) @ weights)
     moved = np.einsum("txc,txc,x->t", np.abs(slope), time_error, weights)
-    parts = (groups * at_mean * weights).reshape(len(at_mean), groups, -1).sum(axis=-1)
-    return at_mean @ weights, first + second + moved + replicate_half_width(parts.T)
+    scatter = _scatter_of_groups(at_mean, weights, groups)
+    return at_mean @ weights, first + second + moved + scatter
+
+
+def _scatter_of_groups(losses: np.ndarray, weights: np.ndarray, groups: int) -> np.ndarray:
+    """95 % half-width of a mean over points (last axis) that are `groups` of quadratures."""
+    parts = (groups * losses * weights).reshape(*losses.shape[:-1], groups, -1).sum(axis=-1)
+    return replicate_half_width(np.moveaxis(parts, -1, 0))
 
 
 def _accuracy(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:

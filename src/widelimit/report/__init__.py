@@ -50,6 +50,7 @@ def render_report(folder: "RunFolder") -> str:
         laws=Markup(_script_json(histograms(states))),
         limit_rows=tables.limit_rows(limit),
         network_rows=tables.network_rows(networks, comparison) if networks and comparison else [],
+        budget_rows=tables.budget_rows(limit),
         fit_rows=tables.fit_rows(comparison) if comparison else [],
         scatter_rows=tables.scatter_rows(fluctuations, comparison) if fluctuations else [],
         **(tables.bias_table(bias) if bias else {}),

@@ -11,6 +11,9 @@ from widelimit.trajectory import Trajectory
 
 Figure = dict[str, str | Markup]
 
+MOST_ENTRIES = 12
+"""Functionals with more entries are not drawn."""
+
 
 def figures(
     limit: Trajectory,
@@ -51,7 +54,20 @@ def figures(
         )
     if fluctuations is not None:
         found += _scatter(limit, networks, fluctuations)
-    return found
+    return found + _functionals(limit, shown)
+
+
+def _functionals(limit: Trajectory, shown: list[Trajectory]) -> list[Figure]:
+    """What was asked for by name, where it has few entries."""
+    d, names = limit.dataset, [n for f in limit.problem.observe.functionals for n in f.names]
+    small = [name for name in names if name in d and d[name][0].size <= MOST_ENTRIES]
+    caption = (
+        "The functional {name} over time, a line for each entry. Full: the limit with its error; "
+        "dashed: the widest networks, mean over seeds ± one standard deviation."
+    )
+    return [
+        _figure(pictures.draw_functional(shown, name), caption.format(name=name)) for name in small
+    ]
 
 
 def _scatter(

@@ -88,6 +88,31 @@ def _drawn(trajectories: "Sequence[Trajectory]", value: Any, error: Any, ax: Axe
     return ax
 
 
+def draw_functional(
+    trajectories: "Sequence[Trajectory]", name: str, ax: Axes | None = None
+) -> Axes:
+    """A functional over time, a line for each entry: the limit, dashed the widest networks."""
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        for trajectory in trajectories:
+            d, times = trajectory.dataset, trajectory.dataset["time"].values
+            limit = trajectory.kind == "limit"
+            values = d[name] if limit else d[name].isel(width=int(np.argmax(d["width"].values)))
+            error = d[f"{name}_error"] if limit else values.std("seed")
+            entries = values if limit else values.mean("seed")
+            colours = width_colours(entries[0].size)
+            rows = zip(
+                entries.values.reshape(len(times), -1).T,
+                error.values.reshape(len(times), -1).T, colours, strict=True,
+            )  # fmt: skip
+            for line, bar, colour in rows:
+                ax.fill_between(times, line - bar, line + bar, color=colour, alpha=0.2, lw=0)
+                ax.plot(times, line, color=colour, lw=1.5, ls="-" if limit else "--")
+        ax.set_xlabel("mean-field time t = kε")
+        ax.set_ylabel(name.replace("_", " "))
+    return ax
+
+
 def draw_fluctuations(fluctuations: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Predicted standard deviation over mean-field time, RMS over outputs, for the last width.
 

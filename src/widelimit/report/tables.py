@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy.integrate import simpson, trapezoid
 
 from widelimit.bias import Bias
 from widelimit.comparison import Comparison
@@ -70,6 +71,28 @@ def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
         ("precision", str(a["precision"])),
         ("seconds", f"{a.get('wall_seconds', float('nan')):.1f}"),
     ]
+
+
+def budget_rows(limit: Trajectory) -> list[list[str]]:
+    """What the risk has lost, and where ξ E|G|² was spent; nothing where that is no budget.
+
+    Dissipation is integrated over the observed times by Simpson's rule, whose difference from the
+    trapezoidal rule stands for its error.
+    """
+    d, training = limit.dataset, limit.problem.training
+    if "dissipation" not in d or training.weight_decay is not None or training.rule.memories:
+        return []
+    times = d["time"].values
+    if len(times) < 3 or times[0] > 0:
+        return []
+    rates, doubt = d["dissipation"].values.T, d["dissipation_error"].values.T
+    places = [*(f"layer {k}" for k in range(1, len(rates))), "readout"]
+    rows = [["risk", f"{float(d.risk[-1] - d.risk[0]):.4g}", f"{float(d.risk_error.max()):.1g}"]]
+    spent = np.array([simpson(rate, x=times) for rate in rates])
+    error = np.abs(spent - [trapezoid(rate, times) for rate in rates])
+    error += [trapezoid(own, times) for own in doubt]
+    parts = zip([*places, "all"], [*spent, spent.sum()], [*error, error.sum()], strict=True)
+    return rows + [[place, f"{size:.4g}", f"{own:.1g}"] for place, size, own in parts]
 
 
 def network_rows(networks: Trajectory, comparison: Comparison) -> list[list[str]]:

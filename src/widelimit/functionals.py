@@ -1,0 +1,275 @@
+"""Observables by name: functionals of the law of neurons and of the data law, followed over time.
+
+Limit and networks compute them alike, at the observed times. A functional is a name or a table in
+`observe.functionals`; one of one's own is a class with `values`, or (in Python) a function of what
+it may look at, a `Sight`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator, model_serializer
+
+from widelimit import formula
+from widelimit.laws import Count
+
+Dims = tuple[str, ...]
+Values = dict[str, tuple[Dims, Array]]
+"""Arrays with the names of their dimensions, by the names of the variables they become."""
+
+
+class Sight(NamedTuple):
+    """What a functional may look at: an ensemble at one time, and the data law.
+
+    `inputs (point, d)`, `targets (point, channel)`, `weights (point,)`: the data law; `outputs`: f
+    there. `shares[l]`: the weights of the neurons of a layer, summing to 1. `parameters` and
+    `rates`: parameters and learning rates, `masses`: their weights in averages, in one layout
+    (`input`, `hidden`, `readout`, `biases`, `output_bias`). `gradient()`: the mean-field gradient;
+    `kernel()`: K_t at the observed inputs.
+    """
+
+    inputs: Float[Array, "points inputs"]
+    targets: Float[Array, "points channels"]
+    weights: Float[Array, " points"]
+    outputs: Float[Array, "points channels"]
+    shares: Sequence[Array]
+    parameters: Any
+    rates: Any
+    masses: Any
+    gradient: Callable[[], Any]
+    kernel: Callable[[], Array]
+
+
+class Functional(BaseModel):
+    """What functionals are made from. They are constants of compiled code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    over_population: ClassVar[bool] = False
+    """Whether it is taken over the whole population in place of the data, see `system`."""
+
+    @property
+    def names(self) -> Dims:
+        """The variables that `values` returns; names of functionals must differ."""
+        return (str(getattr(self, "functional", type(self).__name__)),)
+
+    def mismatches(self, inputs: int, depth: int) -> list[str]:
+        """What does not fit the data or the network."""
+        return []
+
+    def values(self, sight: Sight) -> Values:
+        """The variables, each with its dimensions."""
+        raise NotImplementedError
+
+    @model_serializer(mode="wrap")
+    def _short(self, whole: Any) -> Any:
+        """The name alone where nothing else was said."""
+        plain = type(self).model_construct()
+        return getattr(self, "functional", self) if self == plain else whole(self)
+
+
+class Moments(Functional):
+    """Means and mean squares over neurons of what belongs to a neuron: E θ_i, E θ_i²."""
+
+    functional: Literal["moments"] = "moments"
+
+    @property
+    def names(self) -> Dims:
+        """Means and squares of input weights and readouts."""
+        return "input_mean", "input_square", "readout_mean", "readout_square"
+
+    def values(self, sight: Sight) -> Values:
+        """By entry of a neuron's weights."""
+        theta, p = sight.parameters, sight.shares
+        own = {
+            "input": (("entry",), p[0], theta.input),
+            "readout": (("readout_entry",), p[-1], theta.readout),
+        }
+        found: Values = {}
+        for name, (dims, share, values) in own.items():
+            found[f"{name}_mean"] = (dims, share @ values)
+            found[f"{name}_square"] = (dims, share @ values**2)
+        return found
+
+
+class Overlaps(Functional):
+    """E w_i w_j of the first `coordinates` input weights (none: all); at depth 1 also E w_i a."""
+
+    functional: Literal["overlaps"] = "overlaps"
+    coordinates: Count | None = None
+
+    @property
+    def names(self) -> Dims:
+        """The order parameters Q and R of Saad & Solla (1995), where a teacher has unit weights."""
+        return "overlap", "projection"
+
+    def mismatches(self, inputs: int, depth: int) -> list[str]:
+        """Coordinates beyond the last."""
+        if self.coordinates is None or self.coordinates <= inputs:
+            return []
+        return [f"coordinates: found {self.coordinates}; there are {inputs} inputs"]
+
+    def values(self, sight: Sight) -> Values:
+        """Averages over first-layer neurons."""
+        w, p = sight.parameters.input[:, : self.coordinates], sight.shares[0]
+        found: Values = {"overlap": (("coordinate", "other_coordinate"), (w.T * p) @ w)}
+        if len(sight.shares) == 1:
+            readout = sight.parameters.readout
+            found["projection"] = (("coordinate", "readout_entry"), (w.T * p) @ readout)
+        return found
+
+
+class Coefficient(Functional):
+    """E_π[f(x) g(x)] for a formula g: Fourier and Hermite coefficients of the output."""
+
+    functional: Literal["coefficient"] = "coefficient"
+    formula: str
+    name: Annotated[str, Field(pattern=r"^\w+$")] = "coefficient"
+
+    @property
+    def names(self) -> Dims:
+        """Its own."""
+        return (self.name,)
+
+    def mismatches(self, inputs: int, depth: int) -> list[str]:
+        """A formula that cannot be read."""
+        try:
+            formula.check(self.formula, inputs)
+        except ValueError as error:
+            return [f"formula: {error}"]
+        return []
+
+    def values(self, sight: Sight) -> Values:
+        """One a channel."""
+        g = formula.evaluate(self.formula, sight.inputs)
+        return {self.name: (("channel",), (sight.weights * g) @ sight.outputs)}
+
+
+class Kernel(Functional):
+    """The tangent kernel K_t at the observed inputs, learning rates inside (`tangent_kernel`)."""
+
+    functional: Literal["kernel"] = "kernel"
+
+    def values(self, sight: Sight) -> Values:
+        """K_t(x, x') for all pairs of outputs."""
+        dims = "input", "channel", "other_input", "other_channel"
+        return {"kernel": (dims, sight.kernel())}
+
+
+class Dissipation(Functional):
+    """ξ E|G|² by kind of parameter: under descent without decay dR/dt = −(their sum)."""
+
+    functional: Literal["dissipation"] = "dissipation"
+
+    def values(self, sight: Sight) -> Values:
+        """Input weights and first biases, …, readouts and the output bias: by layer."""
+        slope, rates, mass = sight.gradient(), sight.rates, sight.masses
+        layers = [(slope.input, rates.input, mass.input)]
+        layers += zip(slope.hidden, rates.hidden, mass.hidden, strict=True)
+        layers.append((slope.readout, rates.readout, mass.readout))
+        found = [jnp.sum(rate * m * g**2) for g, rate, m in layers]
+        if slope.biases is not None:
+            own = zip(slope.biases, rates.biases, mass.biases, strict=True)
+            for layer, (g, rate, m) in enumerate(own):
+                found[layer] += jnp.sum(rate * m * g**2)
+        if slope.output_bias is not None:
+            found[-1] += jnp.sum(rates.output_bias * slope.output_bias**2)
+        return {"dissipation": (("weights_of",), jnp.stack(found))}
+
+
+class Law(Functional):
+    """Shares of the entries of `of` in the intervals between `edges`; what is outside is left."""
+
+    functional: Literal["law"] = "law"
+    of: Literal["input", "readout"]
+    edges: Annotated[tuple[float, ...], Field(min_length=2)]
+
+    @property
+    def names(self) -> Dims:
+        """By what it is the law of."""
+        return (f"law_{self.of}",)
+
+    def mismatches(self, inputs: int, depth: int) -> list[str]:
+        """Edges that do not rise."""
+        rising = all(a < b for a, b in zip(self.edges, self.edges[1:], strict=False))
+        return [] if rising else ["edges: must be an increasing list of numbers"]
+
+    def values(self, sight: Sight) -> Values:
+        """All entries of a neuron's weights count alike."""
+        values = getattr(sight.parameters, self.of)
+        share = sight.shares[0 if self.of == "input" else -1]
+        edges = jnp.asarray(self.edges, values.dtype)
+        inside = (values[..., None] >= edges[:-1]) & (values[..., None] < edges[1:])
+        found = jnp.einsum("n,neb->b", share, inside.astype(values.dtype)) / values.shape[1]
+        return {self.names[0]: ((f"interval_{self.of}",), found)}
+
+
+class PopulationRisk(Functional):
+    """The risk over the whole population that the data are a sample of: `population_risk`."""
+
+    over_population: ClassVar[bool] = True
+
+    functional: Literal["population risk"] = "population risk"
+
+    @property
+    def names(self) -> Dims:
+        """A risk like that of the training points, on quadrature nodes of the population."""
+        return ("population_risk",)
+
+    def values(self, sight: Sight) -> Values:
+        """It comes from outputs at those nodes, as other risks do."""
+        return {}
+
+
+class Own(Functional):
+    """A function of one's own (in Python only): of a `Sight`, one array or number."""
+
+    functional: Literal["own"] = "own"
+    function: Callable[[Sight], Array]
+
+    @property
+    def names(self) -> Dims:
+        """The function's."""
+        return (getattr(self.function, "__name__", "own").strip("<>"),)
+
+    def values(self, sight: Sight) -> Values:
+        """Dimensions have the function's name and a number."""
+        (name,) = self.names
+        found = jnp.asarray(self.function(sight))
+        return {name: (tuple(f"{name}_{axis}" for axis in range(1, found.ndim + 1)), found)}
+
+
+Known = Annotated[
+    Moments | Overlaps | Coefficient | Kernel | Dissipation | Law | PopulationRisk,
+    Field(discriminator="functional"),
+]
+"""Functionals that a problem file may ask for, told apart by their key `functional`."""
+
+
+def _written_out(value: Any, known: Callable[[Any], Any]) -> Any:
+    """A name stands for its table; a class or a function of one's own is taken as it is."""
+    if isinstance(value, Functional):
+        return value
+    if callable(value):
+        return Own.model_validate({"function": value})
+    return known({"functional": value} if isinstance(value, str) else value)
+
+
+AnyFunctional = Annotated[Known, WrapValidator(_written_out)]
+
+
+def _several(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"found {value!r}; must be a list, such as ['moments']")
+    return value
+
+
+Functionals = Annotated[tuple[AnyFunctional, ...], BeforeValidator(_several)]
+
+
+def named_twice(functionals: Sequence[Functional]) -> list[str]:
+    """Variables that more than one functional would write."""
+    names = [name for functional in functionals for name in functional.names]
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
