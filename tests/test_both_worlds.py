@@ -50,6 +50,15 @@ ITEMS = {
     ),
     "adam, batch 4": of_rule({"batch": 4}, adam={"batch": 4, "delta": 0.1}),
     "label noise": of_rule(label_noise=0.1),
+    "rates of their own": of_rule(
+        learning_rates={
+            "input": {"schedule": "power", "value": 2.0, "exponent": 0.75, "time": 0.3},
+            "hidden": {"schedule": "cosine", "value": 2.0, "time": 0.8, "low": 0.2},
+            "readout": {"schedule": "exponential", "value": 2.0, "time": 0.5},
+        }
+    ),
+    "distinct points": of_rule({"batch": 4, "draw": "distinct"}),
+    "epochs": of_rule({"batch": 4, "draw": "epochs"}),
     "scale": {"network": {"activations": ["tanh"] * 2, "scale": 3.0}},
     **{name: of_activation(name) for name in ("leaky relu", "gelu", "silu", "cos", "softplus")},
 }

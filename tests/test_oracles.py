@@ -10,8 +10,9 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.special import erf
 
+import reference
 from conftest import small_problem
-from widelimit import solve
+from widelimit import compare, solve, train
 
 
 def integrated(field, start, horizon):
@@ -310,3 +311,67 @@ def test_erf_units_have_the_order_parameters_of_saad_and_solla(inputs, rate):
     np.testing.assert_allclose(state.readout.values[:, 0], readouts, atol=1e-8)
     assert found == pytest.approx(risk, abs=1e-8)
     assert np.abs(Q - 2 * w @ w.T).max() > 0.05
+
+
+# --- random biases: middle layers that do not collapse -------------------------------------------
+
+BIASES = ([-0.5, 0.7], [-2.0, 0.1, 1.5], [0.4, -0.8])
+BIAS_SHARES = ([0.5, 0.5], [0.3, 0.3, 0.4], [0.6, 0.4])
+COLLAPSED = [float(np.dot(BIASES[1], BIAS_SHARES[1]))], [1.0]
+FIRST, LAST, MEANS = [[0.9, -0.4], [-0.3, 1.2]], [1.5, -0.6], [1.2, 1.6]
+
+
+def biased_problem(middle=(BIASES[1], BIAS_SHARES[1]), **sections):
+    """Three layers, atoms everywhere; the biases of the middle layer are its only label."""
+    laws = [(BIASES[0], BIAS_SHARES[0]), middle, (BIASES[2], BIAS_SHARES[2])]
+    initial = {
+        "input": {"law": "atoms", "points": FIRST}, "readout": {"law": "atoms", "points": LAST},
+        "hidden": [{"law": "normal", "mean": mean, "std": 0.5} for mean in MEANS],
+        "bias": [{"law": "atoms", "points": list(b), "weights": list(p)} for b, p in laws],
+    }  # fmt: skip
+    network = {"activations": ["tanh"] * 3, "biases": True, "initial": initial}
+    return small_problem(3, network=network, training={"horizon": 3.0}, **sections)
+
+
+def test_random_biases_keep_middle_neurons_apart():
+    """Three layers of 4 × 3 × 4 kinds of neurons by sums over explicit weights: 1e-7.
+
+    Replacing the law of the middle biases by its mean, as for a layer that collapses, is off.
+    """
+    problem = biased_problem()
+    kinds = [
+        [(0.5 * p, v, b) for v in values for b, p in zip(biases, shares, strict=True)]
+        for values, biases, shares in zip([FIRST, [None], LAST], BIASES, BIAS_SHARES, strict=True)
+    ]
+    p = [np.array([share for share, *_ in layer]) for layer in kinds]
+    p[1] *= 2
+    theta = [
+        np.array([v for _, v, _ in kinds[0]]), np.full((4, 3), MEANS[0]), np.full((3, 4), MEANS[1]),
+        np.array([[v] for _, v, _ in kinds[2]]), *[np.array([b for *_, b in k]) for k in kinds],
+    ]  # fmt: skip
+    x, y = problem.dataset.inputs, problem.dataset.targets
+    rates = {"input": 1.0, "hidden": [1.0, 1.0], "readout": 1.0}
+    share = np.full(len(x), 1 / len(x))
+    end = reference.rk4(theta, lambda t: reference.speeds(t, p, x, y, share, rates, True), 3.0, 150)
+    state, output, _ = end_of(problem)
+    np.testing.assert_allclose(output, reference.outputs(end, p, x, True)[:, 0], atol=1e-7)
+    np.testing.assert_allclose(state.bias_2.values, end[5], atol=1e-7)
+    _, collapsed, _ = end_of(biased_problem(middle=COLLAPSED))
+    assert np.sqrt(np.mean((collapsed - output) ** 2)) > 0.05
+
+
+@pytest.mark.slow
+def test_networks_with_random_biases_come_to_the_limit():
+    """Exponent −1/2 ± 0.1 with 60 seeds (the fit scatters by about 0.03; seeds are fixed).
+
+    They do not come to the limit whose middle layer has collapsed: there they stop at its distance.
+    """
+    problem = biased_problem(networks={"widths": [32, 96, 288], "seeds": 60})
+    networks = train(problem, progress=False)
+    right, wrong = (
+        compare(solve(p, progress=False), networks).exponent[-1]["value"]
+        for p in (problem, biased_problem(middle=COLLAPSED))
+    )
+    print(f"\nrandom biases: {right:.3f}; collapsed: {wrong:.3f}", end="")
+    assert abs(right + 0.5) < 0.1
+    assert wrong > -0.3
