@@ -38,6 +38,20 @@ def of_activation(name):
     return {"network": {"activations": [name] * 2}}
 
 
+def of_growing_activation(name):
+    """The same with a quarter of the rates for four times as long: the same limit, shorter steps.
+
+    SGD's step ε = 1/32 of the narrowest networks times the largest eigenvalue of K_0(x, x) would be
+    1.6 (leaky relu), 2.0 (gelu), 1.4 (silu), 1.0 (softplus), 0.3 (tanh); one step overshoots from 1
+    on and grows from 2 on. n · variance at the end over widths 32, 96, 288, 864 (60 seeds):
+    gelu .48 .27 .27 .22, leaky relu .41 .26 .25 .20, a slope of −.62 and −.60 made by the
+    narrowest. With these rates gelu has .15 .14 .16, leaky relu .14 .13 .15 (to width 288), and
+    gelu with gradient flow .12 .11 .13: the width is no reason, the step is.
+    """
+    rates = dict.fromkeys(("input", "hidden", "readout"), 0.25)
+    return of_activation(name) | {"training": {"horizon": 4.0, "learning_rates": rates}}
+
+
 ITEMS = {
     "huber": of_loss({"loss": "huber", "width": 0.3}, regression()),
     "output activation": of_loss({"loss": "squared", "output_activation": "tanh"}, regression()),
@@ -50,8 +64,18 @@ ITEMS = {
     ),
     "adam, batch 4": of_rule({"batch": 4}, adam={"batch": 4, "delta": 0.1}),
     "label noise": of_rule(label_noise=0.1),
+    "rates of their own": of_rule(
+        learning_rates={
+            "input": {"schedule": "power", "value": 2.0, "exponent": 0.75, "time": 0.3},
+            "hidden": {"schedule": "cosine", "value": 2.0, "time": 0.8, "low": 0.2},
+            "readout": {"schedule": "exponential", "value": 2.0, "time": 0.5},
+        }
+    ),
+    "distinct points": of_rule({"batch": 4, "draw": "distinct"}),
+    "epochs": of_rule({"batch": 4, "draw": "epochs"}),
     "scale": {"network": {"activations": ["tanh"] * 2, "scale": 3.0}},
-    **{name: of_activation(name) for name in ("leaky relu", "gelu", "silu", "cos", "softplus")},
+    "cos": of_activation("cos"),
+    **{name: of_growing_activation(name) for name in ("leaky relu", "gelu", "silu", "softplus")},
 }
 
 

@@ -1,13 +1,18 @@
 """One finite network in four parametrisations: the same outputs, step by step."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from conftest import small_problem, table
-from widelimit import train
+from widelimit import solve, train
 from widelimit.parametrisation import EXPONENTS, KINDS, factors, sections
+
+PAGE = Path(__file__).parents[1] / "docs" / "parametrisations.md"
 
 WIDTH, RATE, STEPS = 16, 0.05, 5
 
@@ -105,3 +110,24 @@ def test_mup_is_the_mean_field_with_one_hidden_layer_alone():
     ratios = {name: spread(name, 256) / spread(name, 16) for name in ("mup", "mean field")}
     assert abs(ratios["mup"] - 1) < 0.4
     assert abs(ratios["mean field"] - 0.25) < 0.1
+
+
+def test_the_page_runs_and_three_layers_tell_mup_from_the_mean_field():
+    """The page's numbers to their last digit; with three centred layers the limit never moves.
+
+    With one hidden layer both are the same networks: equal to rounding, and near one limit.
+    """
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    space = {}
+    for block in blocks:
+        exec(block, space)
+    limit, mup, ours = (space[name] for name in ("limit", "mup", "ours"))
+    y = np.asarray(space["DATA"]["targets"])
+    assert limit == pytest.approx((y**2).mean() / 2, abs=1e-3)  # f = 0 at all times
+    told = [float(n) for line in re.findall(r"# (0\..*)", blocks[-1]) for n in line.split(", ")]
+    assert [limit, mup, ours] == pytest.approx(told, abs=6e-4)
+    networks, risk = space["networks"], space["risk"]
+    one = [risk(networks(name, 64, 1)) for name in ("mup", "mean field")]
+    assert one[0] == one[1]
+    one_limit = float(solve(networks("mup", 64, 1), progress=False).dataset.risk[-1])
+    assert abs(one[0] - one_limit) < 0.01
