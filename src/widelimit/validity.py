@@ -123,6 +123,7 @@ def predict_validity(
     inf
     """
     problem.require_finite_data()
+    problem.require_noiseless("noise keeps like neurons apart, and its part is not derived")
     if widths is None and problem.networks is None:
         widths = WIDTHS
     if widths is not None:
