@@ -11,8 +11,8 @@ distance from point i to its nearest neighbour and c_d the volume of the unit ba
 
     Ent ≈ ψ(N) − ψ(1) + log c_d + (d/N) Σ_i log ε_i,
 
-less what it is wrong by for N normal points; the size of this correction is part of the error (16,384
-normal points: 0.004 in R^3, 0.02 in R^4, 0.05 in R^6, and falling slowly: more is not offered).
+less what it is wrong by for N normal points. The size of this correction is part of the error (of
+16,384 points: 0.004 in R^3, 0.02 in R^4, 0.05 in R^6, and falling slowly: R^4 is the last offered).
 """
 
 import math
@@ -70,7 +70,8 @@ def free_energy(limit: Trajectory, *, progress: bool | None = None) -> xr.Datase
 
     `free_energy(time)`, `risk`, `ridge` (λ/2 E|θ|²), `entropy` (of the parameters that are not
     frozen), each with `…_error`: the 95 % half-width over replicates, the change when steps are
-    halved, and what a finite number of neurons may do to the mean. Where the initial law has atoms, F is infinite at time 0.
+    halved, and what a finite number of neurons may do to the mean. Where the initial law has atoms,
+    F is infinite at time 0.
 
     Raises `ValueError` if this is no limit, `ProblemError` where F is not known to decrease or
     there are more than `MOST_DIMENSIONS` moving parameters a neuron.
