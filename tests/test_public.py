@@ -9,11 +9,11 @@ ROOMS = [  # an import may only point to an earlier room, or inside its own
     "errors", "words", "progress", "mistakes", "activations", "laws", "layers", "embedding",
     "network", "quadrature", "data", "formula", "population", "functionals", "schedules", "losses",
     "rules", "training", "symmetry", "measure", "settings", "problem", "sweeps", "neurons",
-    "meanfield", "dynamics", "system", "flow", "memory", "linearisation", "influence", "lyapunov",
-    "descent", "course", "advice", "integration", "trajectory", "tracers", "refinement", "limit",
-    "kernels", "certificate", "validity", "prediction", "fluctuations", "networks", "comparison",
-    "bias", "planner", "papers", "runfolder", "report", "parametrisation", "compilation", "answer",
-    "stages", "cli",
+    "meanfield", "dynamics", "system", "flow", "langevin", "memory", "linearisation", "influence",
+    "lyapunov", "descent", "course", "advice", "integration", "trajectory", "tracers", "refinement",
+    "limit", "kernels", "free_energy", "certificate", "validity", "prediction", "fluctuations",
+    "networks", "comparison", "bias", "planner", "papers", "runfolder", "report", "parametrisation",
+    "compilation", "answer", "stages", "cli",
 ]  # fmt: skip
 
 FOLDER = Path(widelimit.__file__).parent
@@ -68,7 +68,7 @@ def _imports(path: Path):
 
 def _asked_of_a_result(node: ast.ImportFrom) -> bool:
     """Results know how to draw themselves and limits what follows from them: inside methods."""
-    asked = ("report.pictures", "fluctuations", "validity", "kernels")
+    asked = ("report.pictures", "fluctuations", "validity", "kernels", "free_energy")
     return node.module in [f"widelimit.{room}" for room in asked] and node.col_offset > 0
 
 

@@ -32,7 +32,7 @@ def examine(problem: Problem) -> list[str]:
         system = System.of(problem, jnp.float64)
         ensemble = _pilot(problem)
         notes = [*_stationary(problem, system, ensemble), *_outside_theorems(problem)]
-        notes += _collapse(problem, ensemble)
+        notes += [*_collapse(problem, ensemble), *_paths(problem)]
         return notes + _large_step(problem, system, ensemble)
 
 
@@ -41,7 +41,8 @@ def _pilot(problem: Problem) -> Ensemble:
     data = problem.dataset
     dims = data.inputs.shape[1], data.targets.shape[1]
     rng = np.random.default_rng(0)
-    rules = layer_rules(problem.network, dims, np.eye(dims[0]), problem.seed)
+    paths = problem.training.paths(problem.network)
+    rules = layer_rules(problem.network, dims, np.eye(dims[0]), problem.seed, paths)
     nodes = [choices[0].place(min(choices[0].start, PILOT_NODES), rng) for choices in rules]
     return limit_ensemble(problem.network, nodes, *dims, jnp.float64)
 
@@ -49,7 +50,7 @@ def _pilot(problem: Problem) -> Ensemble:
 def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[str]:
     """Decided by computing the initial velocity, not by a rule."""
     fastest, steepest = map(float, _initial_motion(system, ensemble))
-    if fastest > STILL * max(1.0, steepest):
+    if any(problem.training.paths(problem.network)) or fastest > STILL * max(1.0, steepest):
         return []
     if all(float(rate) == 0 for rate in jax.tree.leaves(system.dynamics.rates.at_their_highest())):
         return ["the limit cannot move: all learning rates are 0; give one a positive value"]
@@ -93,12 +94,25 @@ def _collapse(problem: Problem, ensemble: Ensemble) -> list[str]:
         if len(collapsed) == 1
         else (f"layers {', '.join(map(str, collapsed[:-1]))} and {collapsed[-1]}")
     )
+    noisy = problem.training.rule.noisy
     return [
         f"in the limit all neurons of hidden {layers} are alike (independent initial weights "
         "reach them only through their mean); networks differ from this by width^(-1/2), the "
         "difference can grow exponentially, and then they leave the limit after a time that "
-        "grows only like the logarithm of their width: see describes_until in limit.nc, or "
-        "limit.validity(widths)"
+        "grows only like the logarithm of their width: "
+        + ("when, is not known with training.temperature" if noisy else
+           "see describes_until in limit.nc, or limit.validity(widths)")
+    ]  # fmt: skip
+
+
+def _paths(problem: Problem) -> list[str]:
+    """Noise makes the limit's accuracy that of Monte Carlo."""
+    if not any(problem.training.paths(problem.network)):
+        return []
+    return [
+        f"with training.temperature = {problem.training.temperature} every neuron of the limit "
+        "follows a Brownian path of its own, so its error falls like nodes^(-1/2): a tenth of the "
+        "limit.tolerance takes a hundred times as many nodes"
     ]
 
 

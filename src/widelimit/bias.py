@@ -142,6 +142,7 @@ def measure_bias(
     True
     """
     problem = problem.with_widths(widths)
+    problem.require_noiseless("paths of neurons are not shared with the network of twice the width")
     check_halves(problem)
     if pairs < 2:
         raise ValueError(f"pairs: found {pairs}; their scatter tells the error, give 2 or more")

@@ -132,6 +132,7 @@ class Course:
         own = None if population is None else data_keys
         ensembles, done, step = initial, 0, jnp.asarray(self.step, system.inputs.dtype)
         channels, noise = system.batch.targets.shape[1], None
+        heat = data_keys[:, 0] if system.dynamics.rule.noisy else None
         for time in self.problem.times:
             target = self.parts * round(time / (self.parts * self.step))
             while done < target:
@@ -144,7 +145,7 @@ class Course:
                     noise = draw_label_noise(sampling, data_keys, std, channels, first)
                 ensembles = descend(
                     system.equations, system.dynamics, data, ensembles, own, jnp.asarray(count),
-                    step, jnp.asarray(done), noise,
+                    step, jnp.asarray(done), noise, heat,
                 )  # fmt: skip
                 done += count
                 bar.set_postfix_str(f" step {done}", refresh=False)

@@ -27,6 +27,10 @@ LABELS = 2**30
 """Folded into the key of a step, this gives that of the noise of its labels."""
 
 
+HEAT = LABELS + 1
+"""The same for the noise of its parameters."""
+
+
 class Fresh(NamedTuple):
     """`size` points of a population, drawn anew at every step."""
 
@@ -132,25 +136,32 @@ def descend(
     step: Array,
     first: ArrayLike = 0,
     noise: Float[Array, "seeds steps batch channels"] | None = None,
+    heat: Key[Array, " seeds"] | None = None,
 ) -> Ensemble:
     """`count` steps of size `step` = ε for a batch of networks.
 
     `own` is what each network draws its data with: rows of the data set, or keys for fresh
-    points; None where every step takes the whole data set; `noise` is added to targets. Steps are
-    counted from `first` on:
-    learning rates are ξ(kε).
+    points; None where every step takes the whole data set; `noise` is added to targets; `heat` are
+    the keys that a noisy rule draws with. Steps are counted from `first` on: learning rates are
+    ξ(kε).
     """
 
-    def one_network(ensemble: Ensemble, own: Array | None, noise: Array | None) -> Ensemble:
+    def one_network(
+        ensemble: Ensemble, own: Array | None, noise: Array | None, heat: PRNGKeyArray | None
+    ) -> Ensemble:
         def move(k: Array, state: State) -> State:
             batch = _batch(data, own, k, first, step.dtype)
             if noise is not None:
                 batch = Batch(batch.inputs, batch.targets + noise[k], batch.weights)
-            return dynamics.step(equations, ensemble.at(state), batch, (first + k) * step, step)
+            key = heat
+            if heat is not None:
+                key = jax.random.fold_in(jax.random.fold_in(heat, first + k), HEAT)
+            now = ensemble.at(state)
+            return dynamics.step(equations, now, batch, (first + k) * step, step, key)
 
         return ensemble.at(jax.lax.fori_loop(0, count, move, ensemble.state))
 
-    return jax.vmap(one_network)(ensembles, own, noise)
+    return jax.vmap(one_network)(ensembles, own, noise, heat)
 
 
 def _batch(

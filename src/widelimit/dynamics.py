@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from widelimit.meanfield import Batch, Equations, gradient, gradient_squares
 from widelimit.neurons import Ensemble, Parameters, Rates, State
@@ -58,16 +58,42 @@ class Dynamics(eqx.Module):
             time,
         )
 
+    def rates_at(self, equations: Equations, time: ArrayLike) -> Parameters:
+        """ξ(t)/κ²."""
+        now = self.rates.at(time)
+        if equations.scale == 1:
+            return now
+        return jax.tree.map(lambda rate: rate / equations.scale**2, now)
+
+    def kicks(self, rates: Parameters, size: ArrayLike, normals: Parameters) -> Parameters:
+        """The rule's noise in a step of size ε, from standard normal numbers."""
+        return jax.tree.map(lambda rate, own: self.rule.kick(rate, size, own), rates, normals)
+
     def step(
-        self, equations: Equations, ensemble: Ensemble, batch: Batch, time: ArrayLike, size: Array
+        self,
+        equations: Equations,
+        ensemble: Ensemble,
+        batch: Batch,
+        time: ArrayLike,
+        size: Array,
+        key: PRNGKeyArray | None = None,
     ) -> State:
-        """The state after one step of size ε on a batch."""
+        """The state after one step of size ε on a batch; `key` draws the noise of a noisy rule."""
         slope = gradient(equations, ensemble, batch)
         squares = jax.tree.map(jnp.square, slope) if self.rule.needs_squares else None
-        return self._by_array(
+        moved, memory = self._by_array(
             lambda theta, push, memory: self.rule.step(size, theta, push, memory),
             equations, ensemble, slope, squares, time,
         )  # fmt: skip
+        if key is None:
+            return moved, memory
+        theta, layout = jax.tree.flatten(moved)
+        keys = jax.random.split(key, len(theta))
+        normals = layout.unflatten(
+            [jax.random.normal(own, t.shape, t.dtype) for own, t in zip(keys, theta, strict=True)]
+        )
+        kicks = self.kicks(self.rates_at(equations, time), size, normals)
+        return jax.tree.map(jnp.add, moved, kicks), memory
 
     def _by_array(
         self, move: Any, equations: Equations, ensemble: Ensemble, slope: Parameters,
@@ -77,9 +103,7 @@ class Dynamics(eqx.Module):
         theta, layout = jax.tree.flatten(ensemble.parameters)
         gradients = layout.flatten_up_to(slope)
         second: list[Any] = [0.0] * len(theta) if squares is None else layout.flatten_up_to(squares)
-        rates = layout.flatten_up_to(self.rates.at(time))
-        if equations.scale != 1:
-            rates = [rate / equations.scale**2 for rate in rates]
+        rates = layout.flatten_up_to(self.rates_at(equations, time))
         decays: list[Any] = [0.0] * len(theta)
         if self.decay is not None:
             now = layout.flatten_up_to(self.decay.at(time))

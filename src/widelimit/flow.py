@@ -5,7 +5,8 @@
 It serves limits and networks alike; only the ensemble differs. Time stepping is diffrax's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import diffrax
@@ -160,3 +161,38 @@ def follow(
             first_step = (time - now) / np.maximum(np.asarray(result.steps), 1)
             now = time
         yield ensemble
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Carries the nodes of a limit to the observed `times`; with noise `langevin` has another."""
+
+    times: np.ndarray
+
+    def path(
+        self,
+        method: diffrax.AbstractERK,
+        system: System,
+        start: Ensemble,
+        tolerance: float,
+        scrambles: Sequence[int],
+        halved: bool = False,
+    ) -> Iterator[Ensemble]:
+        """The ensemble at the observed times.
+
+        `halved` asks for steps half as long: a stricter tolerance, and a stop between any two
+        times. `scrambles` are those of the nodes; nothing else is random here.
+        """
+        stops = self.times
+        if halved:
+            between = 0.5 * (self.times + np.concatenate([[0.0], self.times[:-1]]))
+            stops, order = np.union1d(self.times, between), method.order(None)
+            assert order is not None
+            double = start.weights[0].dtype == np.float64
+            tolerance = max(tolerance / 2**order, 1e-12 if double else 2e-6)
+        path = follow(advance_one, method, system, start, stops, tolerance, "the limit")
+        return (now for stop, now in zip(stops, path, strict=True) if stop in self.times)
+
+    def variables(self) -> dict[str, Any]:
+        """What else is known of the limit."""
+        return {}

@@ -19,7 +19,8 @@ import numpy as np
 from jax.typing import DTypeLike
 from tqdm import tqdm
 
-from widelimit.flow import COPIES, advance_one, follow, method_for
+from widelimit.flow import COPIES, Flow, advance_one, follow, method_for
+from widelimit.langevin import Diffusion, carrier_of
 from widelimit.measure import Measure
 from widelimit.memory import Memory, default_memory
 from widelimit.neurons import Ensemble, limit_ensemble
@@ -39,6 +40,7 @@ class Integrator:
 
     problem: Problem
     system: System
+    carrier: Flow | Diffusion
     candidates: tuple[tuple[Rule, ...], ...]
     """The rules that each layer may use."""
     memory: Memory
@@ -64,14 +66,15 @@ class Integrator:
         data, system = problem.dataset, System.of(problem, dtype)
         dims = data.inputs.shape[1], data.targets.shape[1]
         frame = principal_directions(data.inputs, data.weights)
-        candidates = layer_rules(problem.network, dims, frame, problem.seed)
+        paths = problem.training.paths(problem.network)
+        candidates = layer_rules(problem.network, dims, frame, problem.seed, paths)
         budget, costs = problem.limit.memory or default_memory(), problem.network.costs(*dims)
         memory = Memory(budget, costs, jnp.dtype(dtype).itemsize, len(system.inputs))
         measure = problem.data if isinstance(problem.data, Measure) else None
         if measure is not None:
             candidates += (measure.rules(),)
         bar = progress_bar("limit", progress)
-        return cls(problem, system, candidates, memory, bar, measure)
+        return cls(problem, system, carrier_of(problem), candidates, memory, bar, measure)
 
     @property
     def double(self) -> bool:
@@ -89,31 +92,22 @@ class Integrator:
     ) -> np.ndarray:
         """Outputs `(time, point, channel)` on nodes of the given counts, one scramble a layer.
 
-        `halved` asks for steps half as long: a stricter tolerance, and a stop between any two
-        observed times; and for twice the nodes inside layers.
+        `halved` asks for steps half as long, and for twice the nodes inside layers.
         """
         started, fineness = time.perf_counter(), self.fineness * (2 if halved else 1)
         start = self.placed(rules, counts, scrambles)
         method, system = self.means(start.sizes, tolerance)
         system = self.with_data(system, rules, counts, scrambles).finer(fineness)
-        times, stops = self.problem.times, self.problem.times
-        if halved:
-            stops = np.union1d(times, 0.5 * (times + np.concatenate([[0.0], times[:-1]])))
-            order = method.order(None)
-            assert order is not None
-            tolerance = max(tolerance / 2**order, 1e-12 if self.double else 2e-6)
         shape = " × ".join(map(str, start.sizes))
         self.bar.set_description_str(f"limit: {shape} nodes, {what}")
-        path = follow(advance_one, method, system, start, stops, tolerance, "the limit")
+        path = self.carrier.path(method, system, start, tolerance, scrambles, halved)
         kept, values, states, seen = self.kept(start.sizes), [], [], []
-        for stop, ensemble in zip(stops, path, strict=True):
-            if stop not in times:
-                continue
+        for time_now, ensemble in zip(self.problem.times, path, strict=True):
             values.append(np.asarray(outputs(system, ensemble), float))
-            seen.append(jax.tree.map(np.asarray, look(system, ensemble, stop)))
+            seen.append(jax.tree.map(np.asarray, look(system, ensemble, time_now)))
             if not any(scrambles):
                 states.append(jax.tree.map(np.asarray, ensemble.first(kept)))
-            self.bar.set_postfix_str(f" t = {stop:.3g}", refresh=False)
+            self.bar.set_postfix_str(f" t = {time_now:.3g}", refresh=False)
             self.bar.update()
         if states:
             self.states = states

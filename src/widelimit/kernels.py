@@ -63,6 +63,7 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
         raise ValueError("the tangent kernel is that of a limit, and these are networks")
     problem, facts = limit.problem, limit.dataset.attrs
     problem.require_finite_data("the tangent kernel")
+    problem.require_noiseless("tangent kernels along Brownian paths are not built")
     with jax.enable_x64(problem.limit.precision == "float64"):
         work = Integrator.of(problem, jnp.dtype(problem.limit.precision), progress)
         outputs = work.system.observed_outputs

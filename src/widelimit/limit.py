@@ -80,6 +80,7 @@ def solve(
     """
     if tracers is not None:
         problem.require_finite_data("the limit at the labels of networks")
+        problem.require_noiseless("labels of sampled neurons do not tell their paths")
     double, seen = problem.limit.precision == "float64", problem.in_the_limit()
     with jax.enable_x64(double):
         solver = _Solver.of(seen, jnp.float64 if double else jnp.float32, progress)
@@ -240,10 +241,8 @@ class _Solver:
                 reason = choices[0].reason
             elif named:
                 self.rules[layer], reason = named[0], "asked for"
-            elif len(choices) == 1:
-                reason = "too many continuous coordinates for a lattice"
-            elif isinstance(choices[0], Lattice) and choices[0].dimension < LATTICE_MOST:
-                reason = "few continuous coordinates"
+            elif len(choices) == 1 or _few(choices[0]):
+                reason = choices[0].reason
             else:
                 reason = "its first nodes suffice, whether or not another rule is better"
                 undecided.append(layer)
@@ -362,6 +361,7 @@ class _Solver:
             self.work.states, facts, notes,
             self.work.functionals(self.rules, counts, len(values)),
         )  # fmt: skip
+        found = replace(found, dataset=found.dataset.assign(self.work.carrier.variables()))
         if self.tracers is None:
             return found
         scrambles = range(min(len(values), PILOT_REPLICATES))
@@ -384,3 +384,8 @@ class _Solver:
             return f"{said}; raise limit.nodes (or leave it out), or the tolerance"
         because = f": {shortfall}" if shortfall else ""
         return f"{said}{because}; raise limit.max_nodes, limit.memory or the tolerance"
+
+
+def _few(rule: Rule) -> bool:
+    """Whether a lattice is known to be best."""
+    return isinstance(rule, Lattice) and rule.dimension < LATTICE_MOST

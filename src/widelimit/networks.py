@@ -119,9 +119,9 @@ def _one_width(
 ) -> Result:
     """All seeds of one width, in groups that fit into memory."""
     settings, dims = _settings(problem), (system.inputs.shape[1], system.batch.targets.shape[1])
-    sizes = held_sizes(
-        neuron_kinds(problem.network, widths, *dims), problem.network.by_space(widths)
-    )
+    apart = problem.training.rule.noisy
+    kinds = neuron_kinds(problem.network, widths, *dims, apart)
+    sizes = held_sizes(kinds, problem.network.by_space(widths))
     dtype, finite = system.inputs.dtype, finite_layers(problem.network, dims, problem.seed)
     bytes_each = problem.network.costs(*dims).held(sizes) * dtype.itemsize
     groups = in_groups(network_keys(problem.seed, widths, settings.seeds), bytes_each)
@@ -136,7 +136,9 @@ def _one_width(
         for group, chosen in enumerate(groups):
             kept = settings.states - group * len(chosen)
             initial_keys, data_keys = _split(chosen)
-            start, marks = _sampled(initial_keys, problem.network, widths, *dims, dtype, given)
+            start, marks = _sampled(
+                initial_keys, problem.network, widths, *dims, dtype, given, apart
+            )
             labels.append(_first(marks, kept))
             rows, path, looks = [], [], []
             run = course.run(start, data_keys[:, None], bar)
@@ -193,6 +195,6 @@ def _split(keys: Key[Array, " seeds"]) -> tuple[Array, Array]:
 
 
 _sampled = eqx.filter_jit(
-    eqx.filter_vmap(sampled_network, in_axes=(0, None, None, None, None, None, None))
+    eqx.filter_vmap(sampled_network, in_axes=(0, None, None, None, None, None, None, None))
 )
 """A batch of networks at time zero."""

@@ -209,15 +209,16 @@ def sampled_network(
     channels: int,
     dtype: DTypeLike,
     given: Sequence[Numbers | None] | None = None,
+    apart: bool = False,
 ) -> tuple[Ensemble, tuple[Numbers, ...]]:
     """A network of widths (n_1, …, n_L) drawn from the initial laws, and its neurons' labels.
 
     A label is a neuron's mark `(neuron, entries)`, see `Network.marks`. A layer whose neurons
     are of finitely many kinds, fewer than its width, is held as these kinds with multinomial
     frequencies: the same law of networks, at the cost of the atoms. `given` holds the labels of
-    layers that are not to be drawn.
+    layers that are not to be drawn; `apart` tells all neurons apart, as noise of their own does.
     """
-    kinds = neuron_kinds(network, widths, inputs, channels)
+    kinds = neuron_kinds(network, widths, inputs, channels, apart)
     drawn = _drawn(key, network, widths, 1, kinds, (inputs, channels), dtype, given)
     weights = tuple(share[0] for share in drawn.shares)
     return Ensemble(weights, drawn.parameters, spaces=network.spaces), drawn.points
@@ -315,15 +316,16 @@ def _frequencies(
 
 
 def neuron_kinds(
-    network: Network, widths: tuple[int, ...], inputs: int, channels: int
+    network: Network, widths: tuple[int, ...], inputs: int, channels: int, apart: bool = False
 ) -> list[Nodes | None]:
     """Per index space, the kinds of neurons if they are fewer than the width, else None.
 
     Neurons with equal marks are of one kind only if the hidden-to-hidden weights around them
-    are constants or belong to the marks. Neurons of layers of finite width are told apart.
+    are constants or belong to the marks. Neurons of layers of finite width are told apart, and
+    with `apart` all of them.
     """
     constants = [law.atoms() for law in network.independent.values()]
-    if any(atoms is None or len(atoms[1]) > 1 for atoms in constants):
+    if apart or any(atoms is None or len(atoms[1]) > 1 for atoms in constants):
         return [None] * (max(network.spaces) + 1)
     marks = network.marks(inputs, channels)
     sizes, finite = network.by_space(widths), network.by_space(network.finite_widths)

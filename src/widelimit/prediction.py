@@ -51,6 +51,7 @@ EXACT_STEP_TOLERANCE = 1e-9
 
 def refuse_unknown(problem: Problem) -> None:
     """Raise `ProblemError` for rules along which fluctuations cannot be linearised."""
+    problem.require_noiseless("Brownian paths are one more source of scatter, not derived yet")
     if not problem.training.rule.linear:
         raise ProblemError([
             "training.adam: √q starts at zero, where it has no derivative, and with SGD noise is "

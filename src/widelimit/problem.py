@@ -252,6 +252,14 @@ class Problem(BaseModel):
         seen._dataset = None
         return seen
 
+    def require_noiseless(self, what: str) -> None:
+        """Raise `ProblemError` if parameters are under noise, which `what` does not cover."""
+        if self.training.rule.noisy:
+            raise ProblemError([
+                f"training.temperature: found {self.training.temperature}; {what}: leave it out, "
+                "or measure with networks"
+            ], self.title)  # fmt: skip
+
     def as_dict(self) -> dict[str, Any]:
         """All keys with their defaults written, as they would stand in a problem file."""
         own = "source" not in type(self.data).model_fields  # a class of the user's
@@ -360,6 +368,7 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
         found += network.mismatches(data.inputs.shape[1], data.targets.shape[1])
     if network is not None and training is not None:
         found += training.mismatches(network.depth)
+        found += [] if found else training.unfit_for(network)
     if training is not None and data is not None:
         found += training.loss.mismatches(data.targets)
     if training is not None and parts.get("networks") is not None:
@@ -368,8 +377,8 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
         found += _at_infinity(parts)
     if network is not None and parts.get("networks") is not None:
         found += parts["networks"].mismatches(network, data)
-    if network is not None and data is not None and parts.get("limit") is not None and not found:
-        found += parts["limit"].mismatches(network, data)
+    if None not in (network, training, data, parts.get("limit")) and not found:
+        found += parts["limit"].mismatches(network, training, data)
     if parts.get("observe") is not None:
         found += parts["observe"].mismatches(
             training.horizon if training else None, data.inputs.shape[1] if data else None

@@ -1,15 +1,16 @@
 """Quadrature nodes for the laws of neurons' marks.
 
-Every mark is the image of independent standard normals (see `laws`). Three rules place them:
+Every mark is the image of independent standard normals (see `laws`). Four rules place them:
 
 - `Exact`: all blocks are atoms, and their product is small enough to be written out;
 - `Lattice`: up to three continuous coordinates; a cubic lattice, randomly shifted and turned, with
   weights ∝ exp(−|z|²/2). For analytic integrands the error falls exponentially in the spacing;
+- `Paths`: neurons under noise, which tells even like ones apart; Sobol points at first;
 - `Sobol`: any number of coordinates; scrambled Sobol points, moved so that their mean and
   covariance are exact, and turned so that the first (best) Sobol coordinates lie along the
   principal directions of the data.
 
-`Lattice` and `Sobol` are random rules: independent replicates give an error estimate. What was
+All but `Exact` are random rules: independent replicates give an error estimate. What was
 measured to choose them, and what was tried and did not win, is in docs/method.md.
 """
 
@@ -96,6 +97,7 @@ class Lattice:
 
     mark: tuple[Block, ...]
     name = "lattice"
+    reason = "few continuous coordinates"
 
     @property
     def start(self) -> int:
@@ -162,6 +164,7 @@ class Sobol:
     mark: tuple[Block, ...]
     frame: np.ndarray
     name = "sobol"
+    reason = "too many continuous coordinates for a lattice"
 
     @property
     def start(self) -> int:
@@ -190,7 +193,30 @@ class Sobol:
         return _tensor(self.mark, z, np.full(count, 1 / count))
 
 
-Rule = Exact | Lattice | Sobol
+@dataclass(frozen=True)
+class Paths(Sobol):
+    """Neurons that will follow a Brownian path each: Sobol points are their initial values.
+
+    Atoms of their law are replicated: what neurons are alike in at first, their paths tell apart.
+    Paths are independent, so that the error decays like that of Monte Carlo.
+    """
+
+    name = "paths"
+    reason = "Monte Carlo: every neuron follows a Brownian path of its own"
+
+    @property
+    def order(self) -> float:
+        """Decay of the error in the number of nodes."""
+        return 0.5
+
+    def place(self, count: int, rng: np.random.Generator) -> Nodes:
+        """`count` neurons (a power of two) for each combination of atoms beside coordinates."""
+        if coordinates(_split_atoms(self.mark)[1]) > 0:
+            return super().place(count, rng)
+        return _tensor(self.mark, np.zeros((count, 0)), np.full(count, 1 / count))
+
+
+Rule = Exact | Lattice | Sobol | Paths
 
 
 def rules_for(mark: tuple[Block, ...], frame: np.ndarray) -> tuple[Rule, ...]:
@@ -204,16 +230,21 @@ def rules_for(mark: tuple[Block, ...], frame: np.ndarray) -> tuple[Rule, ...]:
 
 
 def layer_rules(
-    network: Network, dims: tuple[int, int], frame: np.ndarray, seed: int
+    network: Network, dims: tuple[int, int], frame: np.ndarray, seed: int, paths: Sequence[bool]
 ) -> tuple[tuple[Rule, ...], ...]:
-    """The rules that can serve each index space, `dims` being the numbers of inputs and outputs."""
+    """The rules that can serve each index space, `dims` being the numbers of inputs and outputs.
+
+    `paths` tells of which spaces the neurons follow Brownian paths.
+    """
     reason = "a layer of finite width, drawn by the problem's seed"
-    return tuple(
-        rules_for(mark, frame) if drawn is None else (Exact(drawn, "sampled", reason),)
-        for mark, drawn in zip(
-            network.marks(*dims), finite_layers(network, dims, seed), strict=True
-        )
-    )
+    found: list[tuple[Rule, ...]] = []
+    marks, finite = network.marks(*dims), finite_layers(network, dims, seed)
+    for mark, drawn, noisy in zip(marks, finite, paths, strict=True):
+        if drawn is not None:
+            found.append((Exact(drawn, "sampled", reason),))
+        else:
+            found.append((Paths(mark, frame),) if noisy else rules_for(mark, frame))
+    return tuple(found)
 
 
 def finite_layers(network: Network, dims: tuple[int, int], seed: int) -> tuple[Nodes | None, ...]:

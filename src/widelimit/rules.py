@@ -7,6 +7,8 @@ not tell, and the equations of that mean are closed under all these rules.
 
     descent     θ ← θ − ε ξ (G + λθ)
                 dθ/dt = −ξ (G + λθ)
+    noisy       θ ← θ − ε ξ (G + λθ) + √(2τξε) N(0, 1), independent numbers for all parameters
+                dθ = −ξ (G + λθ) dt + √(2τξ) dB, a Brownian motion B for every neuron's labels
     heavy ball  b ← (1 − γε) b + G + λθ,  θ ← θ − ε² ξ b      (momentum 1 − γε, step ε² ξ)
                 dm/dt = G + λθ − γ m,  dθ/dt = −ξ m            (m = ε b)
     Adam        m ← (1 − κ₁ε) m + κ₁ε g,  q ← (1 − κ₂ε) q + κ₂ε g²,  θ ← θ − ε ξ (m/(√q + δ) + λθ)
@@ -17,11 +19,17 @@ not tell, and the equations of that mean are closed under all these rules.
 All memories start at zero, without bias correction. "Slow moments": the averages run over a time of
 order 1, over 1/ε steps. Fixed β as ε → 0 is another limit: for the heavy ball plain descent with
 rate ξ/(1 − β); for Adam one that is not derived here, and refused.
+
+Noisy SGD of temperature τ (mean-field Langevin: Mei, Montanari & Nguyen 2018, §5) has the limit
+τ fixed as n → ∞ and ε → 0, clock t = kε. Its labels are (initial values, Brownian path). Hidden-
+to-hidden weights follow their mean, without noise, plus independent Gaussian numbers of variance V,
+dV/dt = −2ξλV + 2τξ, which average out. With a scale κ all ξ are ξ/κ², inside the root too.
 """
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -56,6 +64,9 @@ class Rule(BaseModel):
     linear: ClassVar[bool] = True
     """Whether it is linear in the gradient: then the noise of SGD acts like that of descent."""
 
+    noisy: ClassVar[bool] = False
+    """Whether its steps have noise of their own, see `kick`."""
+
     def speed(self, push: Push, memory: Memory) -> tuple[Array, Memory]:
         """dθ/dt, and that of the memory."""
         return -push.rate * (push.gradient + push.decay), ()
@@ -63,6 +74,22 @@ class Rule(BaseModel):
     def step(self, size: Array, theta: Array, push: Push, memory: Memory) -> tuple[Array, Memory]:
         """θ and the memory after a step of size ε."""
         return theta + size * self.speed(push, memory)[0], ()
+
+    def kick(self, rate: Array, size: ArrayLike, normal: Array) -> Array:
+        """The noise of a step of size ε at learning rate ξ, made from standard normal numbers."""
+        return jnp.zeros_like(normal)
+
+
+class Langevin(Rule):
+    """Noisy descent: √(2 τ ξ ε) N(0, 1) is added to every parameter at each step."""
+
+    noisy: ClassVar[bool] = True
+
+    temperature: Positive
+
+    def kick(self, rate: Array, size: ArrayLike, normal: Array) -> Array:
+        """√(2 τ ξ ε) times the normal numbers."""
+        return jnp.sqrt(2 * self.temperature * rate * size) * normal
 
 
 class HeavyBall(Rule):

@@ -43,6 +43,11 @@ class _Schedule(BaseModel):
         """The largest rate at any time."""
         return self.numbers()[0]  # type: ignore[return-value]
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the rate is 0 at all times."""
+        return self.highest() == 0
+
 
 class Constant(_Schedule):
     """ξ(t) = value; written as the bare number."""
@@ -161,6 +166,11 @@ class Own(_Schedule):
     def highest(self) -> float:
         """The largest rate at any time."""
         return float(self.function(jnp.zeros(()))) if self.peak is None else self.peak
+
+    @property
+    def frozen(self) -> bool:
+        """A function may rise from 0: only a peak of 0 freezes."""
+        return self.peak == 0
 
     def at(self, t: Array) -> Array:
         """The rate at time t."""

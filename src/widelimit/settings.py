@@ -24,7 +24,7 @@ from widelimit.training import Training
 
 Positive = Annotated[Number, Field(gt=0)]
 Precision = Literal["float64", "float32"]
-RuleName = Literal["auto", "exact", "lattice", "sobol"]
+RuleName = Literal["auto", "exact", "lattice", "sobol", "paths"]
 
 
 def _memory(value: Any) -> Any:
@@ -61,7 +61,7 @@ class LimitSettings(BaseModel):
     rules: Annotated[tuple[RuleName, ...], BeforeValidator(_one_or_each)] | None = None
     nodes: Annotated[tuple[Count, ...], BeforeValidator(_one_or_each)] | None = None
 
-    def mismatches(self, network: Network, data: Dataset) -> list[str]:
+    def mismatches(self, network: Network, training: Training, data: Dataset) -> list[str]:
         """Rules and nodes that do not fit the layers."""
         count = len(set(network.spaces))
         what = "layers" if count == network.depth else "sets of neurons that layers have"
@@ -73,7 +73,7 @@ class LimitSettings(BaseModel):
         if found or self.rules is None:
             return found
         dims = data.inputs.shape[1], data.targets.shape[1]
-        rules = layer_rules(network, dims, np.eye(dims[0]), 0)
+        rules = layer_rules(network, dims, np.eye(dims[0]), 0, training.paths(network))
         possible = [[rule.name for rule in choices] for choices in rules]
         return [
             f"limit.rules: found {name!r} for layer {layer}; its law allows 'auto', "
@@ -189,6 +189,12 @@ class NetworkSettings(BaseModel):
             found.append(
                 f"networks.method: found {self.method!r}; training.label_noise is drawn at every "
                 "step of 'sgd'"
+            )
+        if training.rule.noisy and self.method == "flow":
+            found.append(
+                "networks.method: found 'flow'; as ε → 0 the steps of training.temperature = "
+                f"{training.temperature} are a stochastic equation, not a flow: use 'gd' with a "
+                "small networks.step"
             )
         if training.adam is not None:
             own = self.batch if self.method == "sgd" else "all"

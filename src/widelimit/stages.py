@@ -119,7 +119,7 @@ def _described(problem: "Problem", limit: "Trajectory", folder: "RunFolder") -> 
 
     from widelimit.validity import has_collapsed, predict_validity
 
-    if not has_collapsed(problem):
+    if problem.training.rule.noisy or not has_collapsed(problem):
         return limit
     if "describes_until" in limit.dataset:
         known = limit.dataset["widths"].values.tolist()

@@ -193,6 +193,8 @@ def folding_of(
         return None, "the first layer is not fully connected"
     if training.adam is not None:
         return None, "Adam's steps depend on the axes"
+    if training.rule.noisy:
+        return None, "noise on weights turns them"
     if not _isotropic(network, infinite):
         return None, (
             "the law of input weights is not the same under rotations: give it mean 0"

@@ -10,7 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from widelimit.laws import Number
 from widelimit.losses import Loss, Squared
-from widelimit.rules import Adam, HeavyBall, Rule
+from widelimit.network import Network
+from widelimit.rules import Adam, HeavyBall, Langevin, Rule
 from widelimit.schedules import Constant, Schedule
 
 
@@ -105,7 +106,8 @@ class Training(BaseModel):
     """Loss, horizon (mean-field time), learning rates, and the rule (`[training]`).
 
     `momentum` asks for the heavy ball and `adam` for Adam in place of descent, see `rules`;
-    `label_noise` is the variance of normal noise, fresh at every step, that is added to targets.
+    `label_noise` is the variance of normal noise, fresh at every step, that is added to targets;
+    `temperature` is that of noise on all parameters.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -117,11 +119,18 @@ class Training(BaseModel):
     momentum: Annotated[HeavyBall, BeforeValidator(_momentum)] | None = None
     adam: Adam | None = None
     label_noise: Annotated[Number, Field(ge=0)] = 0.0
+    temperature: Annotated[Number, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
     def _one_rule(self) -> "Training":
         if self.momentum is not None and self.adam is not None:
             raise ValueError("adam: found beside momentum; Adam has its own, so leave one out")
+        other = "momentum" if self.momentum else "adam" if self.adam else None
+        if self.temperature > 0 and other:
+            raise ValueError(
+                f"temperature: found {self.temperature} beside {other}; the limit of noisy steps "
+                "is known for descent, where noise acts on parameters alone: leave one out"
+            )
         if self.label_noise > 0 and not isinstance(self.loss, Squared):
             raise ValueError(
                 f"label_noise: the limit stays the same only for the loss 'squared', found "
@@ -132,7 +141,46 @@ class Training(BaseModel):
     @property
     def rule(self) -> Rule:
         """What is done with gradients."""
+        if self.temperature > 0:
+            return Langevin(temperature=self.temperature)
         return self.momentum or self.adam or Rule()
+
+    def paths(self, network: Network) -> tuple[bool, ...]:
+        """Of every index space whether its neurons have labels that follow Brownian paths."""
+        rates, last = self.learning_rates, network.depth - 1
+        biases = rates.bias_rates(network.depth)
+        found = [False] * (max(network.spaces) + 1)
+        for layer, space in enumerate(network.spaces):
+            moved = [rates.input] * (layer == 0) + [rates.readout] * (layer == last)
+            moved += [biases[layer]] * network.biases
+            found[space] |= self.rule.noisy and not all(rate.frozen for rate in moved)
+        return tuple(found)
+
+    def unfit_for(self, network: Network) -> list[str]:
+        """What a network has whose noise does not average out, or has no known limit."""
+        if not self.rule.noisy:
+            return []
+        found, said = [], f"training.temperature: found {self.temperature}; "
+        if network.output_bias and not self.learning_rates.bias_rates(network.depth)[-1].frozen:
+            found.append(
+                f"{said}the output bias is a single number, whose noise does not average out, so "
+                "that outputs stay random in the limit: leave network.output_bias out, or freeze it"
+            )
+        if any(network.finite_widths):
+            found.append(
+                f"{said}the noise of a layer of finite width does not average out: leave "
+                "network.ensembles out"
+            )
+        hidden = self.learning_rates.hidden_rates(network.depth)
+        found += [
+            f"{said}network.layers[{place}] is not linear in its weights, so that their noise does "
+            "not average out and the limit is not known: freeze them, or take it as the first"
+            for place, (layer, rate) in enumerate(
+                zip(network.layer_maps[1:], hidden, strict=True), 1
+            )
+            if not layer.linear and not rate.frozen
+        ]
+        return found
 
     def mismatches(self, depth: int) -> list[str]:
         """Rates that do not fit the depth, each with its place."""

@@ -100,6 +100,15 @@ class Trajectory:
 
         return tangent_kernels(self, **settings)
 
+    def free_energy(self, **settings: Any) -> xr.Dataset:
+        """R + (λ/2) E|θ|² − τ Ent over time, of a limit with `training.temperature` τ.
+
+        Settings are those of `free_energy.free_energy`. Raises `ValueError` if this is no limit.
+        """
+        from widelimit.free_energy import free_energy
+
+        return free_energy(self, **settings)
+
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the risk over time, with its error band or the spread over seeds."""
         from widelimit.report.pictures import draw_risk

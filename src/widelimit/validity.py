@@ -123,6 +123,7 @@ def predict_validity(
     >>> found.dataset.describes_until.item()
     inf
     """
+    problem.require_noiseless("noise keeps like neurons apart, and its part is not derived")
     if widths is None and problem.networks is None:
         widths = WIDTHS
     if widths is not None:
