@@ -79,6 +79,7 @@ def test_defaults_are_those_of_the_contract():
             "horizon": 2.0,
             "learning_rates": {"input": 1.0, "hidden": [1.0], "readout": 1.0},
             "label_noise": 0.0,
+            "temperature": 0.0,
         },
         "limit": {"tolerance": 1e-2, "max_nodes": 16_384, "precision": "float64"},
         "networks": {
