@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from conftest import small_problem, table
+from conftest import called, small_problem, table
 from test_both_worlds import regression
 from widelimit import (
     ProblemError,
@@ -364,3 +364,21 @@ def test_free_energies_are_refused_with_the_reason(changes, said):
     with pytest.raises(ProblemError) as told:
         limit.free_energy(progress=False)
     assert said in str(told.value)
+
+
+def test_a_run_tells_the_free_energy(tmp_path, capfd):
+    """By command, on the page; with two layers the reason why there is none."""
+    sections = {
+        "training": {"horizon": 1.0} | HEAT, "limit": {"tolerance": 0.05},
+        "networks": {"widths": [8, 16], "seeds": 2, "method": "gd", "step": 0.1},
+        "data": {"source": "table", "inputs": [-1.0, 0.5, 1.0], "targets": [0.5, 0.0, -0.5]},
+    }  # fmt: skip
+    for depth in (1, 2):
+        file, run = tmp_path / f"{depth}.toml", tmp_path / f"run{depth}"
+        file.write_text(small_problem(depth, **sections).to_toml(), encoding="utf-8")
+        code, out, err = called(capfd, "run", file, "-o", run)
+        assert code == 0, err
+        page = (run / "report.html").read_text(encoding="utf-8")
+        assert "Brownian paths" in page
+        assert ("The free energy R" in page) == (depth == 1)
+        assert ("no free energy: network.activations: found 2 hidden" in err) == (depth == 2)

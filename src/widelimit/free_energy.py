@@ -90,8 +90,8 @@ def free_energy(limit: Trajectory, *, progress: bool | None = None) -> xr.Datase
     if limit.kind != "limit":
         raise ValueError("the free energy is that of a limit, and these are networks")
     problem, tolerance = limit.problem, float(limit.dataset.attrs["step_tolerance"])
-    problem.require_finite_data("the free energy")
-    _refuse(problem)
+    if found := reasons_against(problem):
+        raise ProblemError(found, problem.title)
     with jax.enable_x64(True):
         work = Integrator.of(problem, jnp.float64, progress)
         work.bar.set_description_str("free energy")
@@ -102,10 +102,15 @@ def free_energy(limit: Trajectory, *, progress: bool | None = None) -> xr.Datase
         return _described(problem, work.system, runs, halved)
 
 
-def _refuse(problem: Problem) -> None:
-    """Raise `ProblemError` with all reasons why there is no free energy."""
+def reasons_against(problem: Problem) -> list[str]:
+    """Why there is no free energy, each with its place."""
     training, network = problem.training, problem.network
     found = []
+    if problem.dataset.fresh:
+        found.append(
+            "data.samples: is missing; the free energy over a whole population is not built: give "
+            "data.samples = n to use n points of it"
+        )
     if not training.rule.noisy:
         found.append("training.temperature: found 0; the free energy belongs to noisy training")
     if network.depth > 1:
@@ -120,8 +125,7 @@ def _refuse(problem: Problem) -> None:
             f"data: a neuron has {moving} moving parameters; the entropy of their law is estimated "
             f"up to {MOST_DIMENSIONS}"
         )
-    if found:
-        raise ProblemError(found, problem.title)
+    return found
 
 
 def _mixed_decay(problem: Problem) -> list[str]:

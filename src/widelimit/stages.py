@@ -94,7 +94,7 @@ def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
         limit = solve(problem)
         folder.save(limit, time.perf_counter() - started)
         how = f"{time.perf_counter() - started:.1f} s"
-    limit = _described(problem, limit, folder)
+    limit = _with_free_energy(problem, _described(problem, limit, folder), folder, answer)
     attrs = limit.dataset.attrs
     answer.warn(limit.warnings)
     answer.met, answer.error = limit.met, float(attrs["error"])
@@ -129,6 +129,27 @@ def _described(problem: "Problem", limit: "Trajectory", folder: "RunFolder") -> 
             return limit
     started = time.perf_counter()
     found = replace(predict_validity(problem).marked(limit), problem=problem)
+    seconds = float(limit.dataset.attrs.get("wall_seconds", 0.0)) + time.perf_counter() - started
+    folder.save(found, seconds)
+    return found
+
+
+def _with_free_energy(
+    problem: "Problem", limit: "Trajectory", folder: "RunFolder", answer: Answer
+) -> "Trajectory":
+    """The limit of noisy training, with the free energy and its parts where they are known."""
+    from dataclasses import replace
+
+    if not problem.training.rule.noisy or "free_energy" in limit.dataset:
+        return limit
+    from widelimit.free_energy import free_energy, reasons_against
+
+    if reasons := reasons_against(problem):
+        answer.warn([f"no free energy: {reason}" for reason in reasons])
+        return limit
+    started = time.perf_counter()
+    parts = free_energy(limit).drop_vars(["risk", "risk_error"])
+    found = replace(limit, dataset=limit.dataset.assign(parts.data_vars), problem=problem)
     seconds = float(limit.dataset.attrs.get("wall_seconds", 0.0)) + time.perf_counter() - started
     folder.save(found, seconds)
     return found

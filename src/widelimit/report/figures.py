@@ -54,6 +54,9 @@ def figures(
         )
     if fluctuations is not None:
         found += _scatter(limit, networks, fluctuations)
+    if "free_energy" in limit.dataset:
+        drawn = pictures.draw_functional([limit], "free_energy")
+        found.append(_figure(drawn, "The free energy R + (λ/2) E|θ|² − τ Ent with its error."))
     return found + _functionals(limit, shown)
 
 

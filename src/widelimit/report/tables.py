@@ -55,7 +55,7 @@ def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
     sizes, names = np.atleast_1d(a["nodes"]), np.atleast_1d(a["rules"])
     rules = {
         "exact": "all atoms", "sampled": "a finite width", "lattice": "shifted lattice",
-        "sobol": "scrambled Sobol",
+        "sobol": "scrambled Sobol", "paths": "Brownian paths",
     }  # fmt: skip
     nodes = " × ".join(str(int(n)) for n in sizes)
     used = [rules[str(name)] for name in names]
