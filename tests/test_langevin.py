@@ -376,7 +376,7 @@ def test_a_run_tells_the_free_energy(tmp_path, capfd):
     for depth in (1, 2):
         file, run = tmp_path / f"{depth}.toml", tmp_path / f"run{depth}"
         file.write_text(small_problem(depth, **sections).to_toml(), encoding="utf-8")
-        code, out, err = called(capfd, "run", file, "-o", run)
+        code, _, err = called(capfd, "run", file, "-o", run)
         assert code == 0, err
         page = (run / "report.html").read_text(encoding="utf-8")
         assert "Brownian paths" in page

@@ -100,7 +100,8 @@ def draw_functional(
             values = d[name] if limit else d[name].isel(width=int(np.argmax(d["width"].values)))
             error = d[f"{name}_error"] if limit else values.std("seed")
             entries = values if limit else values.mean("seed")
-            colours = width_colours(entries[0].size)
+            count = entries[0].size
+            colours = [LIMIT_COLOUR] if limit and count == 1 else width_colours(count)
             rows = zip(
                 entries.values.reshape(len(times), -1).T,
                 error.values.reshape(len(times), -1).T, colours, strict=True,
