@@ -66,12 +66,10 @@ def problem_file(tmp_path):
 
 
 def command(*arguments, **options) -> subprocess.CompletedProcess:
-    """`widelimit` with these arguments in a process of its own, compiled in a hurry."""
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
-    environment = os.environ | {"XLA_FLAGS": flags}
+    """`widelimit` with these arguments in a process of its own, compiled like the suite."""
     return subprocess.run(
         [sys.executable, "-c", "from widelimit.cli import main; main()", *map(str, arguments)],
-        capture_output=True, encoding="utf-8", timeout=300, env=environment, **options,
+        capture_output=True, encoding="utf-8", timeout=300, **options,
     )  # fmt: skip
 
 

@@ -82,6 +82,21 @@ def test_mistakes_of_members_are_told_with_their_values():
         members(family(**{"network.activations.first": ["tanh"]}))
 
 
+def test_members_with_inputs_of_their_own_are_looked_at_in_common_places():
+    """Samples of several sizes: outputs are joined where they are all known."""
+    swept = {
+        "data": {"source": "population", "inputs": {"law": "gaussian", "dimension": 2},
+                 "target": {"formula": "x1"}, "samples": 10},
+        "network": {"activations": ["tanh"]}, "training": {"horizon": 0.5},
+        "sweep": {"data.samples": [10, 20]}, "limit": {"tolerance": 0.1},
+    }  # fmt: skip
+    with pytest.raises(ProblemError, match=r"observe.inputs: is missing; training inputs differ"):
+        members(Problem.from_dict(swept))
+    seen = {"inputs": [[0.0, 1.0]], "times": [0.5], "functionals": ["population risk"]}
+    found = sweep(Problem.from_dict(swept | {"observe": seen}), solve)
+    assert found.population_risk.sizes == {"data.samples": 2, "time": 1}
+
+
 def test_the_command_keeps_every_member_and_joins_them(tmp_path, capfd):
     """A folder a member, sweep.nc with two groups; a second call computes nothing again."""
     path, run = tmp_path / "family.toml", tmp_path / "run"

@@ -62,6 +62,11 @@ def members(problem: Problem) -> list[Member]:
     names = [member.name for member in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     mistakes += [f"sweep: found {name} more than once" for name in twice]
+    if len({member.problem.observed_inputs.shape for member in found}) > 1:
+        mistakes.append(
+            "observe.inputs: is missing; training inputs differ between the problems of the "
+            "sweep, so give inputs at which the outputs of all of them are kept"
+        )
     if mistakes:
         raise ProblemError(mistakes, problem.title)
     return found
