@@ -7,9 +7,11 @@ import pytest
 import reference
 from conftest import small_problem, table
 from widelimit import Problem, ProblemError, RunFolder, render_report, solve, train
+from widelimit.functionals import TAKEN
 from widelimit.kernels import tangent_kernels
 from widelimit.report.tables import budget_rows
 
+NAMED = {"functional": "coefficient", "formula": "x1"}
 POINTS = np.array([[1.0, 0.5, 2.0], [-0.7, 1.2, 0.4], [0.3, -0.8, -1.0]])
 SHARES = np.array([0.5, 0.3, 0.2])
 ATOMS = {"neuron": {"law": "atoms", "points": POINTS.tolist(), "weights": SHARES.tolist()}}
@@ -177,6 +179,9 @@ def test_functions_of_ones_own():
         ([{"functional": "overlaps", "coordinates": 3}], "[0].coordinates", ["found 3"]),
         ([{"functional": "law", "of": "readout", "edges": [1, 0]}], "[0].edges", ["increasing"]),
         (["moments", "moments"], "", ["'input_mean' is there more than once"]),
+        ([NAMED | {"name": "output"}], "", ["'output' is what"]),
+        ([NAMED | {"name": "time"}], "", ["'time' is what"]),
+        ([NAMED | {"name": "risk_error"}], "", ["_error"]),
         (["population risk"], "[0]", ["no sample of a population", "data.samples"]),
         ([{"functional": "kernel", "name": "k"}], "[0].name", ["unknown key"]),
     ],
@@ -205,3 +210,40 @@ def test_the_report_shows_where_the_risk_went(tmp_path):
     page = render_report(folder)
     assert "Where the risk went" in page
     assert page.count("The functional ") == 5
+
+
+def test_every_variable_of_results_is_taken():
+    """What a limit and networks write by themselves may not be a functional's name."""
+    problem = small_problem(
+        3, data=table() | {"holdout": 0.25}, limit={"nodes": [16, 1, 4]},
+        networks={"widths": [4], "seeds": 2}, observe={"times": 2},
+    )  # fmt: skip
+    limit = solve(problem, progress=False)
+    marked = limit.validity(progress=False).marked(limit)
+    for found in (marked.dataset, train(problem, progress=False).dataset):
+        for name in map(str, [*found.variables, *found.dims]):
+            assert name in TAKEN or name.endswith(("_error", "_low", "_high")), name
+
+
+def test_no_budget_where_the_identity_does_not_hold():
+    """Noise, momentum and decay spend or store what the gradient alone does not tell."""
+    for training in ({"temperature": 0.5}, {"momentum": {"friction": 1.0}}, {"weight_decay": 0.1}):
+        problem = small_problem(
+            1, training={"horizon": 0.2} | training, limit={"nodes": [16]}, networks=None,
+            observe={"times": 5, "functionals": ["dissipation"]},
+        )  # fmt: skip
+        assert budget_rows(solve(problem, progress=False)) == []
+
+
+def test_problems_with_functions_can_be_changed():
+    """The function stays what it is; a file cannot hold it."""
+
+    def total(sight):
+        return jnp.sum(sight.parameters.readout)
+
+    problem = atomic([total, "moments"])
+    changed = problem.with_changes(seed=1)
+    assert changed.observe.functionals == problem.observe.functionals
+    assert solve(problem, progress=False).fluctuations([32], progress=False).met
+    with pytest.raises(ProblemError, match=r"observe\.functionals\[0\]: a function"):
+        problem.to_toml()

@@ -269,7 +269,35 @@ def _several(value: Any) -> Any:
 Functionals = Annotated[tuple[AnyFunctional, ...], BeforeValidator(_several)]
 
 
-def named_twice(functionals: Sequence[Functional]) -> list[str]:
-    """Variables that more than one functional would write."""
+TAKEN = frozenset([
+    "accuracy", "band", "bias", "channel", "clt_until", "coordinate", "departure", "describes",
+    "describes_until", "entropy", "entry", "free_energy", "gain", "growth_rate", "hidden_variance",
+    "holdout_risk", "input", "interval_input", "interval_readout", "layer", "left", "other_channel",
+    "other_coordinate", "other_input", "output", "pair", "part", "quadrature_error",
+    "readout_entry", "ridge", "risk", "seed", "time", "validity_time", "weights_of", "width",
+    "widths",
+])  # fmt: skip
+"""Variables and dimensions that results have anyway; results refuse what is missing here."""
+
+
+def misnamed(functionals: Sequence[Functional]) -> list[str]:
+    """Variables that functionals would write over each other, or over a result's own."""
     names = [name for functional in functionals for name in functional.names]
-    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    found = [f"{name!r} is there more than once; give each its own name" for name in twice]
+    taken = [
+        n for n in dict.fromkeys(names) if n in TAKEN or n.endswith(("_error", "_low", "_high"))
+    ]
+    return found + [
+        f"{name!r} is what results call something of their own (so are names that end in _error, "
+        "_low and _high); give it another name"
+        for name in taken
+    ]
+
+
+def table_of(functional: Functional) -> Any:
+    """A name or a table; a function or class of one's own as it is."""
+    if isinstance(functional, Own):
+        return functional.function
+    known = "functional" in type(functional).model_fields
+    return functional.model_dump() if known else functional

@@ -21,7 +21,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from widelimit import formula
+from widelimit import formula, functionals
 from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Source, Table
 from widelimit.errors import ProblemError
 from widelimit.functionals import Coefficient
@@ -263,14 +263,15 @@ class Problem(BaseModel):
     def as_dict(self) -> dict[str, Any]:
         """All keys with their defaults written, as they would stand in a problem file."""
         own = "source" not in type(self.data).model_fields  # a class of the user's
-        left: Any = {"networks": {"widths"}, "network": {"layers"}} | (
+        left: Any = {"networks": {"widths"}, "network": {"layers"}, "observe": {"functionals"}} | (
             {"data": True} if own else {}
         )
         raw = self.model_dump(mode="python", exclude_none=True, exclude=left)
         raw["network"]["layers"] = [table_of(layer) for layer in self.network.layers]
         raw["network"]["initial"] = {k: v for k, v in raw["network"]["initial"].items() if v != ()}
-        if not self.observe.functionals:
-            del raw["observe"]["functionals"]
+        if self.observe.functionals:
+            tables = [functionals.table_of(f) for f in self.observe.functionals]
+            raw["observe"]["functionals"] = tables
         if own:
             raw["data"] = self.data
         else:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from widelimit.data import Dataset, Rows
-from widelimit.functionals import Functionals, named_twice
+from widelimit.functionals import Functionals, misnamed
 from widelimit.laws import Count, Number, not_a_number
 from widelimit.mistakes import shown
 from widelimit.network import Network
@@ -246,10 +246,7 @@ class ObserveSettings(BaseModel):
             for place, functional in enumerate(self.functionals)
             for said in functional.mismatches(inputs, depth)
         ]
-        return found + [
-            f"observe.functionals: {name!r} is there more than once; give each its own name"
-            for name in named_twice(self.functionals)
-        ]
+        return found + [f"observe.functionals: {said}" for said in misnamed(self.functionals)]
 
     def mismatches(self, horizon: float | None, inputs: int | None) -> list[str]:
         """Times outside the horizon or out of order, and inputs of the wrong length."""

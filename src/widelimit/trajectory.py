@@ -155,9 +155,6 @@ def limit_trajectory(
         "quadrature_error": (("time", "input", "channel"), half_width[:, observed]),
         "time_error": (("time", "input", "channel"), time_error[:, observed]),
     }
-    for name, (dims, runs, change) in functionals.items():
-        variables[name] = (("time", *dims), runs.mean(axis=0))
-        variables[f"{name}_error"] = (("time", *dims), replicate_half_width(runs) + change)
     parts = _parts(problem, system)
     for prefix, (view, whole) in parts.items():
         score = _risk_with_error(
@@ -172,6 +169,10 @@ def limit_trajectory(
         variables["accuracy"] = (("time", "part"), np.stack(scored, axis=-1))
         variables["accuracy_error"] = (("time", "part"), np.stack(doubt, axis=-1))
     coordinates = _coordinates(problem, len(_rated(parts)))
+    for name, (dims, runs, change) in functionals.items():
+        error = replicate_half_width(runs) + change
+        own = {name: runs.mean(axis=0), f"{name}_error": error}
+        _add(variables, coordinates, {key: (("time", *dims), value) for key, value in own.items()})
     attrs = {"kind": "limit", "title": problem.title, **facts, "warnings": json.dumps(list(notes))}
     dataset = xr.Dataset(variables, coordinates, attrs)
     tree = xr.DataTree.from_dict({"limit": neurons_over_time(problem.times, states)})
@@ -196,8 +197,6 @@ def network_dataset(
     variables: dict[str, Any] = {
         "output": ((*dims, "input", "channel"), values[None, :, :, observed])
     }
-    for name, (own, found) in functionals.items():
-        variables[name] = ((*dims, *own), found[None])
     for prefix, (view, whole) in parts.items():
         losses = _losses(problem.training.loss, values[:, :, view], whole.targets)
         variables[f"{prefix}risk"] = (dims, (losses @ whole.weights)[None])
@@ -217,7 +216,17 @@ def network_dataset(
         "seed": np.arange(len(values)),
         "layer": np.arange(1, len(widths) + 1),
     }
+    for name, (own, found) in functionals.items():
+        _add(variables, coordinates, {name: ((*dims, *own), found[None])})
     return xr.Dataset(variables, coordinates)
+
+
+def _add(variables: dict[str, Any], coordinates: dict[str, Any], more: dict[str, Any]) -> None:
+    """Put functionals beside a result's own variables, never in their place."""
+    for name in more:
+        if name in variables or name in coordinates:
+            raise ValueError(f"observe.functionals: {name!r} is a variable of results already")
+    variables |= more
 
 
 def _parts(problem: Problem, system: System) -> dict[str, tuple[slice, Dataset]]:

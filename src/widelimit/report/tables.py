@@ -80,7 +80,8 @@ def budget_rows(limit: Trajectory) -> list[list[str]]:
     trapezoidal rule stands for its error.
     """
     d, training = limit.dataset, limit.problem.training
-    if "dissipation" not in d or training.weight_decay is not None or training.rule.memories:
+    descent = not (training.rule.memories or training.rule.noisy)
+    if "dissipation" not in d or training.weight_decay is not None or not descent:
         return []
     times = d["time"].values
     if len(times) < 3 or times[0] > 0:
