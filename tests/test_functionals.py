@@ -69,7 +69,7 @@ def test_atoms_against_plain_sums():
 
 
 def test_dissipation_is_what_the_risk_loses():
-    """dR/dt = −Σ ξ E|G|², with rates and a scale: Simpson's rule over 65 times, 1e-7."""
+    """dR/dt = −Σ ξ E|G|², with rates and a scale: Simpson's rule over 65 times, 1e-6."""
     points = {"input": [1.0, -0.5], "hidden": [0.7], "readout": [1.0, 2.0]}
     initial = {name: {"law": "atoms", "points": own} for name, own in points.items()}
     problem = small_problem(
@@ -87,7 +87,11 @@ def test_dissipation_is_what_the_risk_loses():
 
 
 def test_errors_hold_the_truth():
-    """Continuous laws: a limit to 1e-2 against one to 1e-4; 1.5 half-widths for all of them."""
+    """Continuous laws: a limit to 2e-2 against one to 2e-4, 1.5 half-widths for every entry.
+
+    By Student's t with 7 degrees of freedom or more an entry is outside in 1 % of repetitions, and
+    entries of a kernel depend on each other; seeds are fixed.
+    """
     rough, fine = (
         solve(small_problem(1, observe={"times": [1.0], "functionals": ALL[:5]},
                             limit={"tolerance": tolerance}), progress=False).dataset
@@ -106,7 +110,10 @@ def test_the_kernel_is_that_of_tangent_kernels():
 
 
 def test_networks_have_the_same_functionals():
-    """A network held as its atoms' frequencies; widths 4,000: within 5 standard errors."""
+    """A network held as its atoms' frequencies, width 4,000: within 6 standard errors over 6 seeds.
+
+    By Student's t with 5 degrees of freedom: 0.2 % an entry, 3 % for all 14; seeds are fixed.
+    """
     problem = atomic(ALL, networks={"widths": [4000], "seeds": 6, "method": "flow"})
     limit, networks = solve(problem, progress=False).dataset, train(problem, progress=False).dataset
     for name in (
