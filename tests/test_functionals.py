@@ -254,3 +254,66 @@ def test_problems_with_functions_can_be_changed():
     assert solve(problem, progress=False).fluctuations([32], progress=False).met
     with pytest.raises(ProblemError, match=r"observe\.functionals\[0\]: a function"):
         problem.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("functional", "place", "said"),
+    [
+        ({"functional": "overlaps", "coordinates": 3}, "coordinates", ["found 3", "x1 is not"]),
+        ("overlaps", "coordinates", ["found all", "x1 is not"]),
+        ("moments", "functional", ["all input weights", "x1 is not"]),
+        ({"functional": "law", "of": "input", "edges": [0, 1]}, "of", ["x1 is not"]),
+        ({"functional": "coefficient", "formula": "x2"}, "formula", ["x2 is not"]),
+    ],
+)
+def test_folded_coordinates_are_no_functionals(functional, place, said):
+    """The target sees x3 of five alone: the limit knows w_3 and the length of the others."""
+    raw = population("tanh(x3)").as_dict()
+    raw["observe"]["functionals"] = [functional]
+    with pytest.raises(ProblemError) as caught:
+        Problem.from_dict(raw)
+    (sentence,) = caught.value.mistakes
+    assert sentence.startswith(f"observe.functionals[0].{place}: ")
+    for words in said:
+        assert words in sentence
+
+
+def population(formula, **sections):
+    """Gaussian inputs in five dimensions, of which the target knows some."""
+    inputs = {"law": "gaussian", "dimension": 5}
+    data = {"source": "population", "inputs": inputs, "target": {"formula": formula}}
+    return small_problem(data=data, networks=None, **sections)
+
+
+def test_overlaps_of_what_is_kept_are_those_of_networks():
+    """The first two of five coordinates, both relevant: 6 standard errors over 6 networks.
+
+    By Student's t with 5 degrees of freedom 0.2 % an entry, and the limit's own error; fixed seeds.
+    """
+    overlaps = {"functional": "overlaps", "coordinates": 2}
+    sections = {"training": {"horizon": 1.0}, "limit": {"tolerance": 2e-2}}
+    observe = {"observe": {"times": [1.0], "functionals": [overlaps]}}
+    problem = population("2*tanh(x1) + x2", **sections, **observe)
+    limit = solve(problem, progress=False).dataset
+    settings = {"widths": [300], "seeds": 6, "batch": 4}
+    networks = train(problem.with_changes(networks=settings), progress=False).dataset
+    for name in ("overlap", "projection"):
+        seeds = networks[name].isel(width=0)
+        assert seeds.shape[1:] == limit[name].shape
+        allowed = 6 * seeds.std("seed", ddof=1) / np.sqrt(6) + limit[f"{name}_error"]
+        assert (abs(seeds.mean("seed") - limit[name]) < allowed).all(), name
+    assert limit.projection[0, 0, 0] > 0.2
+
+
+def test_kernels_of_many_outputs_are_refused():
+    """1,200 observed inputs would have 1,440,000 entries at every time."""
+    with pytest.raises(ProblemError, match=r"functionals\[0\].functional: a tangent kernel"):
+        small_problem(data=table(points=1200), observe={"functionals": ["kernel"]})
+
+
+def test_time_errors_of_functionals_are_those_of_halved_steps():
+    """Atoms have no other error: it is not 0 once something has moved, and below 1e-6."""
+    found = solve(atomic(["moments", "dissipation"]), progress=False).dataset.isel(time=1)
+    for name in ("input_mean", "readout_square", "dissipation"):
+        assert (found[f"{name}_error"] > 0).all(), name
+        assert (found[f"{name}_error"] < 1e-6).all(), name

@@ -144,6 +144,29 @@ def test_folded_and_unfolded_limits_agree(inputs):
     assert (difference < 1.5 * (folded.dataset.output_error + plain.dataset.output_error)).all()
 
 
+@pytest.mark.parametrize(("std", "met"), [(1.0, True), (2.0, False)])
+def test_the_average_over_directions_has_an_error(std, met, monkeypatch):
+    """Three Gauss points at first: what they miss is told, also where doubling is not enough.
+
+    d = ∞ and nothing trained: one erf unit with u = 0, |w_⊥| = r and bias 1 is erf(1/√(1 + 2r²)).
+    The larger r, the steeper the unit: r = 2 asks for more than the 24 points there may be.
+    """
+    monkeypatch.setattr("widelimit.symmetry.COSINES", 3)
+    points = {"bias": [1.0], "readout": [1.0]}
+    initial = {name: {"law": "atoms", "points": own} for name, own in points.items()}
+    initial["input"] = {"law": "normal", "std": std}
+    problem = population(
+        {"law": "hypercube", "dimension": "inf"},
+        network={"activations": ["erf"], "biases": True, "initial": initial},
+        training={"horizon": 1.0, "learning_rates": {"input": 0.0, "readout": 0.0}},
+    )
+    limit = solve(problem, progress=False)
+    missed = np.abs(limit.dataset.output - erf(1 / np.sqrt(1 + 2 * std**2))).max()
+    told = limit.dataset.time_error.max()
+    assert limit.met == met
+    assert 1e-9 < missed < 2 * told
+
+
 def test_a_leap_of_three_stays_at_its_saddle():
     """x1 x2 x3 on the hypercube of infinite dimension: u never moves, the risk stays ½."""
     limit = solve(

@@ -5,15 +5,19 @@ Limit and networks compute them alike, at the observed times. A functional is a 
 it may look at, a `Sight`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator, model_serializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
 
 from widelimit import formula
 from widelimit.laws import Count
+
+MOST_OUTPUTS = 1000
+"""A tangent kernel of more outputs is refused: it has their number squared of entries."""
 
 Dims = tuple[str, ...]
 Values = dict[str, tuple[Dims, Array]]
@@ -27,7 +31,9 @@ class Sight(NamedTuple):
     there. `shares[l]`: the weights of the neurons of a layer, summing to 1. `parameters` and
     `rates`: parameters and learning rates, `masses`: their weights in averages, in one layout
     (`input`, `hidden`, `readout`, `biases`, `output_bias`). `gradient()`: the mean-field gradient;
-    `kernel()`: K_t at the observed inputs.
+    `kernel()`: K_t at the observed inputs. Where a limit has folded coordinates away (`symmetry`),
+    `inputs` has those that it keeps, and `parameters.input` the weights for these and the length of
+    the others.
     """
 
     inputs: Float[Array, "points inputs"]
@@ -40,6 +46,29 @@ class Sight(NamedTuple):
     masses: Any
     gradient: Callable[[], Any]
     kernel: Callable[[], Array]
+
+
+class Asked(NamedTuple):
+    """What functionals are asked of: so many inputs, hidden layers and observed outputs.
+
+    `kept` are the coordinates of x, from 0, that the limit knows one by one where it has folded
+    the others away (`symmetry`); None where it knows them all.
+    """
+
+    inputs: int
+    depth: int
+    outputs: int
+    kept: tuple[int, ...] | None = None
+
+    def folded_away(self, coordinates: Iterable[int]) -> str | None:
+        """What is wrong with the first of these coordinates that the limit does not know."""
+        lost = [k for k in coordinates if self.kept is not None and k not in self.kept]
+        if not lost:
+            return None
+        return (
+            f"x{lost[0] + 1} is not among the inputs that the target depends on, which are all "
+            "that the limit keeps; use those"
+        )
 
 
 class Functional(BaseModel):
@@ -55,19 +84,13 @@ class Functional(BaseModel):
         """The variables that `values` returns; names of functionals must differ."""
         return (str(getattr(self, "functional", type(self).__name__)),)
 
-    def mismatches(self, inputs: int, depth: int) -> list[str]:
-        """What does not fit the data or the network."""
+    def mismatches(self, asked: Asked) -> list[str]:
+        """What does not fit the problem, each with its place inside the functional."""
         return []
 
     def values(self, sight: Sight) -> Values:
         """The variables, each with its dimensions."""
         raise NotImplementedError
-
-    @model_serializer(mode="wrap")
-    def _short(self, whole: Any) -> Any:
-        """The name alone where nothing else was said."""
-        plain = type(self).model_construct()
-        return getattr(self, "functional", self) if self == plain else whole(self)
 
 
 class Moments(Functional):
@@ -79,6 +102,13 @@ class Moments(Functional):
     def names(self) -> Dims:
         """Means and squares of input weights and readouts."""
         return "input_mean", "input_square", "readout_mean", "readout_square"
+
+    def mismatches(self, asked: Asked) -> list[str]:
+        """Input weights that are folded away."""
+        lost = asked.folded_away(range(asked.inputs))
+        return [f"functional: 'moments' is of all input weights, and {lost} ('overlaps')"] * (
+            lost is not None
+        )
 
     def values(self, sight: Sight) -> Values:
         """By entry of a neuron's weights."""
@@ -105,11 +135,12 @@ class Overlaps(Functional):
         """The order parameters Q and R of Saad & Solla (1995), where a teacher has unit weights."""
         return "overlap", "projection"
 
-    def mismatches(self, inputs: int, depth: int) -> list[str]:
-        """Coordinates beyond the last."""
-        if self.coordinates is None or self.coordinates <= inputs:
-            return []
-        return [f"coordinates: found {self.coordinates}; there are {inputs} inputs"]
+    def mismatches(self, asked: Asked) -> list[str]:
+        """Coordinates beyond the last, or that are folded away."""
+        if self.coordinates is not None and self.coordinates > asked.inputs:
+            return [f"coordinates: found {self.coordinates}; there are {asked.inputs} inputs"]
+        lost = asked.folded_away(range(self.coordinates or asked.inputs))
+        return [f"coordinates: found {self.coordinates or 'all'}; {lost}"] * (lost is not None)
 
     def values(self, sight: Sight) -> Values:
         """Averages over first-layer neurons."""
@@ -133,13 +164,14 @@ class Coefficient(Functional):
         """Its own."""
         return (self.name,)
 
-    def mismatches(self, inputs: int, depth: int) -> list[str]:
-        """A formula that cannot be read."""
+    def mismatches(self, asked: Asked) -> list[str]:
+        """A formula that cannot be read, or in inputs that are folded away."""
         try:
-            formula.check(self.formula, inputs)
+            formula.check(self.formula, asked.inputs)
         except ValueError as error:
             return [f"formula: {error}"]
-        return []
+        lost = asked.folded_away(formula.inputs(self.formula))
+        return [f"formula: {lost}"] * (lost is not None)
 
     def values(self, sight: Sight) -> Values:
         """One a channel."""
@@ -152,10 +184,24 @@ class Kernel(Functional):
 
     functional: Literal["kernel"] = "kernel"
 
+    def mismatches(self, asked: Asked) -> list[str]:
+        """More outputs than a kernel may have."""
+        return [f"functional: {too_many}"] if (too_many := kernel_of(asked.outputs)) else []
+
     def values(self, sight: Sight) -> Values:
         """K_t(x, x') for all pairs of outputs."""
         dims = "input", "channel", "other_input", "other_channel"
         return {"kernel": (dims, sight.kernel())}
+
+
+def kernel_of(outputs: int) -> str | None:
+    """Why a tangent kernel of so many outputs is refused, if it is."""
+    if outputs <= MOST_OUTPUTS:
+        return None
+    return (
+        f"a tangent kernel of {outputs} outputs has {outputs}² entries at each time; observe "
+        f"inputs with at most {MOST_OUTPUTS} outputs"
+    )
 
 
 class Dissipation(Functional):
@@ -191,10 +237,12 @@ class Law(Functional):
         """By what it is the law of."""
         return (f"law_{self.of}",)
 
-    def mismatches(self, inputs: int, depth: int) -> list[str]:
-        """Edges that do not rise."""
-        rising = all(a < b for a, b in zip(self.edges, self.edges[1:], strict=False))
-        return [] if rising else ["edges: must be an increasing list of numbers"]
+    def mismatches(self, asked: Asked) -> list[str]:
+        """Edges that do not rise, and input weights that are folded away."""
+        if not all(a < b for a, b in pairwise(self.edges)):
+            return ["edges: must be an increasing list of numbers"]
+        lost = asked.folded_away(range(asked.inputs)) if self.of == "input" else None
+        return [f"of: the law is that of all input weights, and {lost}"] * (lost is not None)
 
     def values(self, sight: Sight) -> Values:
         """All entries of a neuron's weights count alike."""
@@ -296,8 +344,8 @@ def misnamed(functionals: Sequence[Functional]) -> list[str]:
 
 
 def table_of(functional: Functional) -> Any:
-    """A name or a table; a function or class of one's own as it is."""
+    """A name where nothing else was said, or a table; a function or class of one's own as it is."""
     if isinstance(functional, Own):
         return functional.function
-    known = "functional" in type(functional).model_fields
-    return functional.model_dump() if known else functional
+    name = getattr(functional, "functional", functional)
+    return name if functional == type(functional).model_construct() else functional.model_dump()

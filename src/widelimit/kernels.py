@@ -22,6 +22,7 @@ from jaxtyping import Array
 
 from widelimit.errors import ProblemError
 from widelimit.flow import advance_one, follow
+from widelimit.functionals import kernel_of
 from widelimit.integration import Integrator
 from widelimit.meanfield import tangent_kernel
 from widelimit.neurons import Ensemble
@@ -34,9 +35,6 @@ REPLICATES = 8
 
 FINER = 0.1
 """Steps are compared with those of this share of the limit's step tolerance."""
-
-MOST_OUTPUTS = 1000
-"""A kernel of more outputs is refused: it has their number squared of entries at each time."""
 
 
 def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Dataset:
@@ -66,12 +64,8 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
     problem.require_noiseless("tangent kernels along Brownian paths are not built")
     with jax.enable_x64(problem.limit.precision == "float64"):
         work = Integrator.of(problem, jnp.dtype(problem.limit.precision), progress)
-        outputs = work.system.observed_outputs
-        if outputs > MOST_OUTPUTS:
-            raise ProblemError([
-                f"observe.inputs: a tangent kernel of {outputs} outputs has {outputs}² entries at "
-                f"each time; observe inputs with at most {MOST_OUTPUTS} outputs"
-            ], problem.title)  # fmt: skip
+        if too_many := kernel_of(work.system.observed_outputs):
+            raise ProblemError([f"observe.inputs: {too_many}"], problem.title)
         names, counts = (np.atleast_1d(facts[key]).tolist() for key in ("rules", "points"))
         rules = [
             next(rule for rule in choices if rule.name == name)

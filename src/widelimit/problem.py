@@ -21,10 +21,10 @@ from pydantic import (
     WrapValidator,
 )
 
-from widelimit import formula, functionals
+from widelimit import functionals
 from widelimit.data import Csv, Dataset, Digits, Npz, OpenML, Source, Table
 from widelimit.errors import ProblemError
-from widelimit.functionals import Coefficient
+from widelimit.functionals import Asked
 from widelimit.layers import table_of
 from widelimit.measure import LOOKS, Measure
 from widelimit.mistakes import in_words, shown
@@ -208,9 +208,7 @@ class Problem(BaseModel):
     @property
     def observed_inputs(self) -> np.ndarray:
         """Inputs `(input, d)` at which outputs are kept: see `ObserveSettings`."""
-        if self.observe.inputs is not None:
-            return np.asarray(self.observe.inputs)
-        return self.dataset.inputs[:OBSERVED] if self.dataset.fresh else self.dataset.inputs
+        return _observed(self.observe, self.dataset)
 
     @property
     def population(self) -> Population | None:
@@ -385,32 +383,32 @@ def _cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
             training.horizon if training else None, data.inputs.shape[1] if data else None
         )
         if network is not None and data is not None:
-            found += parts["observe"].unfit(data.inputs.shape[1], network.depth)
-            found += _of_population(parts, data)
+            found += _unfit_functionals(parts, data)
     return found
 
 
-def _of_population(parts: dict[str, Any], data: Dataset) -> list[str]:
-    """Functionals over a population that the data are not a sample of, or that it has not got."""
-    sample = isinstance(parts["data"], Population) and not data.fresh
-    found, seen = [], None
-    if isinstance(parts["data"], Population) and data.fresh and parts.get("training") is not None:
-        seen = folding_of(parts["network"], parts["training"], parts["data"])[0]
-    for place, functional in enumerate(parts["observe"].functionals):
-        where = f"observe.functionals[{place}]"
-        if functional.over_population and not sample:
-            found.append(
-                f"{where}: the data are no sample of a population: give one with data.samples"
-                + (", or leave it out: risk is that of the population" if data.fresh else "")
-            )
-        if seen is not None and isinstance(functional, Coefficient):
-            missing = set(formula.inputs(functional.formula)) - set(seen.relevant)
-            if missing:
-                found.append(
-                    f"{where}.formula: x{min(missing) + 1} is not among the inputs that the target "
-                    "depends on, which are all that the limit keeps; use those"
-                )
-    return found
+def _unfit_functionals(parts: dict[str, Any], data: Dataset) -> list[str]:
+    """Functionals that the problem has not got."""
+    observe, network, folding = parts["observe"], parts["network"], None
+    drawn = isinstance(parts["data"], Population)
+    if drawn and data.fresh and parts.get("training") is not None:
+        folding = folding_of(network, parts["training"], parts["data"])[0]
+    kept = None if folding is None else folding.relevant
+    outputs = len(_observed(observe, data)) * data.targets.shape[1]
+    found = observe.unfit(Asked(data.inputs.shape[1], network.depth, outputs, kept))
+    return found + [
+        f"observe.functionals[{place}]: the data are no sample of a population: give one with "
+        "data.samples" + (", or leave it out: risk is that of the population" if data.fresh else "")
+        for place, functional in enumerate(observe.functionals)
+        if functional.over_population and not (drawn and not data.fresh)
+    ]
+
+
+def _observed(observe: ObserveSettings, data: Dataset) -> np.ndarray:
+    """Inputs `(input, d)` at which outputs are kept: see `ObserveSettings`."""
+    if observe.inputs is not None:
+        return np.asarray(observe.inputs)
+    return data.inputs[:OBSERVED] if data.fresh else data.inputs
 
 
 def _at_infinity(parts: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from widelimit.data import Dataset, Rows
-from widelimit.functionals import Functionals, misnamed
+from widelimit.functionals import Asked, Functionals, misnamed
 from widelimit.laws import Count, Number, not_a_number
 from widelimit.mistakes import shown
 from widelimit.network import Network
@@ -239,12 +239,12 @@ class ObserveSettings(BaseModel):
     inputs: Rows | None = None
     functionals: Functionals = ()
 
-    def unfit(self, inputs: int, depth: int) -> list[str]:
-        """Functionals that do not fit the data or the network, or each other."""
+    def unfit(self, asked: Asked) -> list[str]:
+        """Functionals that do not fit the problem, or each other."""
         found = [
             f"observe.functionals[{place}].{said}"
             for place, functional in enumerate(self.functionals)
-            for said in functional.mismatches(inputs, depth)
+            for said in functional.mismatches(asked)
         ]
         return found + [f"observe.functionals: {said}" for said in misnamed(self.functionals)]
 
