@@ -105,12 +105,7 @@ def free_energy(limit: Trajectory, *, progress: bool | None = None) -> xr.Datase
 def reasons_against(problem: Problem) -> list[str]:
     """Why there is no free energy, each with its place."""
     training, network = problem.training, problem.network
-    found = []
-    if problem.dataset.fresh:
-        found.append(
-            "data.samples: is missing; the free energy over a whole population is not built: give "
-            "data.samples = n to use n points of it"
-        )
+    found = problem.missing_data("the free energy")
     if not training.rule.noisy:
         found.append("training.temperature: found 0; the free energy belongs to noisy training")
     if network.depth > 1:

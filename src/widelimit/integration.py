@@ -53,8 +53,6 @@ class Integrator:
     """Replicate 0 of the latest sizes at the observed times."""
     seen: dict[Any, dict[str, np.ndarray]] = field(default_factory=dict)
     """Functionals over time, of every integration."""
-    dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """The dimensions of functionals."""
     compiled: set[tuple[int, ...]] = field(default_factory=set)
     """Sizes that were integrated before, and how many data points."""
     seconds: float = 0.0
@@ -115,7 +113,6 @@ class Integrator:
             self.seen[_called(rules, counts, scrambles, halved)] = jax.tree.map(
                 lambda *at: np.stack(at), *seen
             )
-            self.dims = dims_of_functionals(system, start)
         self.compiled.add((*start.sizes, len(system.batch.inputs)))
         self.seconds = time.perf_counter() - started
         return np.stack(values)
@@ -137,7 +134,7 @@ class Integrator:
         halved, whole = (self.seen[(*with_nodes, kind)] for kind in (True, False))
         return {
             name: (dims, np.stack([run[name] for run in runs]), np.abs(whole[name] - halved[name]))
-            for name, dims in self.dims.items()
+            for name, dims in dims_of_functionals(self.system, self.states[0]).items()
         }
 
     def several(

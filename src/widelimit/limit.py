@@ -365,10 +365,16 @@ class _Solver:
         if self.tracers is None:
             return found
         scrambles = range(min(len(values), PILOT_REPLICATES))
-        labels = self.tracers.labels
-        traced = self.work.traced(self.rules, counts, scrambles, step_tolerance, labels)
+        return self.with_tracers(found, self.tracers, counts, scrambles)
+
+    def with_tracers(
+        self, found: Trajectory, tracers: Tracers, counts: Sequence[int], scrambles: Sequence[int]
+    ) -> Trajectory:
+        """The limit, and what it makes of neurons of sampled networks."""
+        tolerance = found.dataset.attrs["step_tolerance"]
+        traced = self.work.traced(self.rules, counts, scrambles, tolerance, tracers.labels)
         limit = found.states["limit"].to_dataset()
-        groups = {"limit": limit, "tracers": self.tracers.moved(traced)}
+        groups = {"limit": limit, "tracers": tracers.moved(traced)}
         return replace(found, states=xr.DataTree.from_dict(groups))
 
     def missed(

@@ -150,15 +150,22 @@ def _one_width(
             states.append(path)
             seen.append(jax.tree.map(lambda *at: np.stack(at, axis=1), *looks))
     found = np.concatenate(values)[: settings.seeds]
-    one = jax.tree.map(lambda leaf: leaf[0], start)
-    functionals = {
-        name: (dims, np.concatenate([group[name] for group in seen])[: settings.seeds])
-        for name, dims in dims_of_functionals(system, one).items()
-    }
+    functionals = _functionals(system, start, seen, settings.seeds)
     dataset = network_dataset(problem, system, found, widths, functionals)
     kept = [_joined_groups(at) for at in zip(*states, strict=True)]
     neurons = neurons_over_time(problem.times, kept, _joined_groups(labels))
     return dataset, _name(widths), neurons
+
+
+def _functionals(
+    system: System, networks: Ensemble, seen: Sequence[dict[str, np.ndarray]], seeds: int
+) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    """Functionals of several batches of networks as those of one, with their dimensions."""
+    one = jax.tree.map(lambda leaf: leaf[0], networks)
+    return {
+        name: (dims, np.concatenate([batch[name] for batch in seen])[:seeds])
+        for name, dims in dims_of_functionals(system, one).items()
+    }
 
 
 def _looked_at(system: System, networks: Ensemble, time: float) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 Like the laws of parameters, every law of inputs is the image of independent standard normals, so
 that one map serves samples and quadrature nodes of the population. At dimension "inf" the points
-are those coordinates that the target depends on; the rest is summed up by `reduction`.
+are those coordinates that the target depends on; the rest is summed up by `symmetry`.
 """
 
 from dataclasses import replace

@@ -225,11 +225,17 @@ class Problem(BaseModel):
 
     def require_finite_data(self, what: str) -> None:
         """Raise `ProblemError` for what is computed for finite data only."""
-        if self.dataset.fresh:
-            raise ProblemError([
-                f"data.samples: is missing; {what} over a whole population is not built: give "
-                "data.samples = n to use n points of it"
-            ], self.title)  # fmt: skip
+        if missing := self.missing_data(what):
+            raise ProblemError(missing, self.title)
+
+    def missing_data(self, what: str) -> list[str]:
+        """What to give for something that is computed for finite data only."""
+        if not self.dataset.fresh:
+            return []
+        return [
+            f"data.samples: is missing; {what} over a whole population is not built: give "
+            "data.samples = n to use n points of it"
+        ]
 
     def in_the_limit(self, looks: int = LOOKS) -> "Problem":
         """The problem as its limit sees it: nodes in place of a population, symmetries used.

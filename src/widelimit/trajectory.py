@@ -162,13 +162,10 @@ def limit_trajectory(
             whole.targets, whole.weights, whole.groups,
         )  # fmt: skip
         variables[f"{prefix}risk"], variables[f"{prefix}risk_error"] = (("time", s) for s in score)
+    rated = _rated(parts)
     if _has_classes(problem):
-        rated = _rated(parts)
-        scored = [_accuracy(_scores(mean[:, v]), _scores(t - 0.5), w) for v, t, w in rated]
-        doubt = [_doubt(_scores(mean[:, v]), error[:, v], w) for v, _, w in rated]
-        variables["accuracy"] = (("time", "part"), np.stack(scored, axis=-1))
-        variables["accuracy_error"] = (("time", "part"), np.stack(doubt, axis=-1))
-    coordinates = _coordinates(problem, len(_rated(parts)))
+        variables |= _accuracy_with_error(mean, error, rated)
+    coordinates = _coordinates(problem, len(rated))
     for name, (dims, runs, change) in functionals.items():
         error = replicate_half_width(runs) + change
         own = {name: runs.mean(axis=0), f"{name}_error": error}
@@ -368,6 +365,18 @@ def _scatter_of_groups(losses: np.ndarray, weights: np.ndarray, groups: int) -> 
     """95 % half-width of a mean over points (last axis) that are `groups` of quadratures."""
     parts = (groups * losses * weights).reshape(*losses.shape[:-1], groups, -1).sum(axis=-1)
     return replicate_half_width(np.moveaxis(parts, -1, 0))
+
+
+def _accuracy_with_error(
+    mean: np.ndarray, error: np.ndarray, rated: list[tuple[slice, np.ndarray, np.ndarray]]
+) -> dict[str, Any]:
+    """The accuracy of a limit on each part, and the share of points that its error leaves open."""
+    scored = [_accuracy(_scores(mean[:, v]), _scores(t - 0.5), w) for v, t, w in rated]
+    doubt = [_doubt(_scores(mean[:, v]), error[:, v], w) for v, _, w in rated]
+    return {
+        "accuracy": (("time", "part"), np.stack(scored, axis=-1)),
+        "accuracy_error": (("time", "part"), np.stack(doubt, axis=-1)),
+    }
 
 
 def _accuracy(outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:

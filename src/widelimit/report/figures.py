@@ -54,21 +54,22 @@ def figures(
         )
     if fluctuations is not None:
         found += _scatter(limit, networks, fluctuations)
-    if "free_energy" in limit.dataset:
-        drawn = pictures.draw_functional([limit], "free_energy")
-        found.append(_figure(drawn, "The free energy R + (λ/2) E|θ|² − τ Ent with its error."))
     return found + _functionals(limit, shown)
 
 
 def _functionals(limit: Trajectory, shown: list[Trajectory]) -> list[Figure]:
-    """What was asked for by name, where it has few entries."""
-    d, names = limit.dataset, [n for f in limit.problem.observe.functionals for n in f.names]
+    """The free energy, and what was asked for by name where it has few entries."""
+    found, d = [], limit.dataset
+    if "free_energy" in d:
+        drawn = pictures.draw_functional([limit], "free_energy")
+        found.append(_figure(drawn, "The free energy R + (λ/2) E|θ|² − τ Ent with its error."))
+    names = [name for f in limit.problem.observe.functionals for name in f.names]
     small = [name for name in names if name in d and d[name][0].size <= MOST_ENTRIES]
     caption = (
         "The functional {name} over time, a line for each entry. Full: the limit with its error; "
         "dashed: the widest networks, mean over seeds ± one standard deviation."
     )
-    return [
+    return found + [
         _figure(pictures.draw_functional(shown, name), caption.format(name=name)) for name in small
     ]
 
