@@ -23,7 +23,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from widelimit import Problem, solve
-from widelimit.compilation import keep_compiled
+from widelimit.command.compilation import keep_compiled
 
 POINTS = 16
 STRATA = ("depth", "inputs", "law", "horizon")

@@ -37,13 +37,13 @@ def measure() -> list[Row]:
             )
             return time.perf_counter() - started
 
-        command = "from widelimit.cli import main; main()"
+        command = "from widelimit.command.cli import main; main()"
         cold = seconds("-c", command, "solve", str(file), "-o", f"{folder}/cold")
         warm = min(
             seconds("-c", command, "solve", str(file), "-o", f"{folder}/warm{k}") for k in range(3)
         )
         imports = min(
-            seconds("-c", "import widelimit.limit, widelimit.runfolder") for _ in range(3)
+            seconds("-c", "import widelimit.limit, widelimit.results.runfolder") for _ in range(3)
         )
     how = f"imports alone {imports:.1f} s in the same run"
     return [

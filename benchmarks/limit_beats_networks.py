@@ -35,11 +35,11 @@ import numpy as np
 from table import Row, lines
 
 from widelimit import Problem, solve
-from widelimit.flow import advance_many, follow, method_for
-from widelimit.integration import Integrator
-from widelimit.neurons import Ensemble, Parameters, sampled_network
-from widelimit.quadrature import Rule
-from widelimit.system import System, outputs
+from widelimit.ensemble.neurons import Ensemble, Parameters, sampled_network
+from widelimit.ensemble.system import System, outputs
+from widelimit.motion.flow import advance_many, follow, method_for
+from widelimit.motion.integration import Integrator
+from widelimit.nodes.quadrature import Rule
 
 SAMPLES = {8: 256, 16: 256, 32: 256, 64: 128, 128: 64, 256: 32}
 """Networks trained at each width to measure a variance and a bias; fewer where data are many."""

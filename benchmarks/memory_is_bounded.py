@@ -20,7 +20,7 @@ def run() -> None:
     import jax.numpy as jnp
 
     from widelimit import Problem
-    from widelimit.integration import Integrator
+    from widelimit.motion.integration import Integrator
 
     problem = Problem.from_dict({
         "network": {"activations": ["tanh"]},

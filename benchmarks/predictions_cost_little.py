@@ -15,8 +15,8 @@ from table import Row, lines
 from timing import best
 
 from widelimit import Problem, predict_fluctuations, train
-from widelimit.influence import Influence
-from widelimit.integration import Integrator
+from widelimit.around.influence import Influence
+from widelimit.motion.integration import Integrator
 
 HORIZON, WIDTH, ENSEMBLE, TRAINED = 3.0, 1024, 200, 4
 STEP_TOLERANCE = 1e-4

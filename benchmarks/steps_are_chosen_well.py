@@ -16,10 +16,10 @@ from limit_beats_networks import small
 from table import Row, lines
 from timing import best
 
-from widelimit.flow import _norm, method_for
-from widelimit.integration import Integrator
-from widelimit.neurons import Ensemble
-from widelimit.system import System, outputs
+from widelimit.ensemble.neurons import Ensemble
+from widelimit.ensemble.system import System, outputs
+from widelimit.motion.flow import _norm, method_for
+from widelimit.motion.integration import Integrator
 
 METHODS = (diffrax.Heun, diffrax.Bosh3, diffrax.Tsit5, diffrax.Dopri5, diffrax.Dopri8)
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)

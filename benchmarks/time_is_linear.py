@@ -11,11 +11,11 @@ from table import Row, lines
 from timing import best
 
 from widelimit import Problem
-from widelimit.flow import advance_one, method_for
-from widelimit.memory import Memory
-from widelimit.neurons import limit_ensemble
-from widelimit.quadrature import Nodes
-from widelimit.system import System
+from widelimit.ensemble.neurons import limit_ensemble
+from widelimit.ensemble.system import System
+from widelimit.motion.flow import advance_one, method_for
+from widelimit.motion.memory import Memory
+from widelimit.nodes.quadrature import Nodes
 
 NODES = (1024, 3072, 10240, 32768, 102400)
 POINTS = (64, 192, 640, 1920, 6400)

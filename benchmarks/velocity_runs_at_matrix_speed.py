@@ -12,11 +12,11 @@ from table import Row, lines
 from timing import best
 
 from widelimit import Problem
-from widelimit.dynamics import Dynamics
-from widelimit.memory import Memory
-from widelimit.neurons import limit_ensemble
-from widelimit.quadrature import Nodes
-from widelimit.system import System
+from widelimit.ensemble.dynamics import Dynamics
+from widelimit.ensemble.neurons import limit_ensemble
+from widelimit.ensemble.system import System
+from widelimit.motion.memory import Memory
+from widelimit.nodes.quadrature import Nodes
 
 SIZES, DIMS, SQUARE = (4096, 1024), (64, 10), 2048
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from widelimit.compilation import keep_compiled
+from widelimit.command.compilation import keep_compiled
 
 # The suite mostly compiles. XLA's older emitters do it a third faster; unknown flags end the
 # process, so that one is for the versions that are known to have it. Without optimisation it is
@@ -32,7 +32,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 from widelimit import Problem  # noqa: E402
-from widelimit.cli import main  # noqa: E402
+from widelimit.command.cli import main  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "allow")
 
@@ -65,10 +65,13 @@ def problem_file(tmp_path):
     return path
 
 
+WIDELIMIT = "from widelimit.command.cli import main; main()"
+
+
 def command(*arguments, **options) -> subprocess.CompletedProcess:
     """`widelimit` with these arguments in a process of its own, compiled like the suite."""
     return subprocess.run(
-        [sys.executable, "-c", "from widelimit.cli import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", WIDELIMIT, *map(str, arguments)],
         capture_output=True, encoding="utf-8", timeout=300, **options,
     )  # fmt: skip
 

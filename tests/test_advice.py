@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import small_problem
-from widelimit.advice import examine
+from widelimit.limit.advice import examine
 
 
 def said(problem, word):

@@ -22,8 +22,8 @@ from widelimit import (
     solve,
     train,
 )
-from widelimit.cli import app
-from widelimit.neurons import coupled_networks
+from widelimit.command.cli import app
+from widelimit.ensemble.neurons import coupled_networks
 
 POINTS = {"inputs": [[0.5, 1.0], [1.0, -0.3], [-1.0, 0.5]], "targets": [0.5, -0.5, 1.0]}
 ATOMS = [[1.0, 0.3, 2.0], [-0.5, 1.0, 1.0], [0.2, -1.0, -1.5]]

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import small_problem
 from widelimit import ProblemError, solve, train
-from widelimit.certificate import _effect, _largest, optimality_gap
+from widelimit.limit.certificate import _effect, _largest, optimality_gap
 
 UNITS, READOUTS = np.array([[1.5, -0.5], [-0.3, 1.0]]), np.array([0.8, -0.6])
 

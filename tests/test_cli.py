@@ -13,7 +13,7 @@ import xarray as xr
 
 from conftest import HOSTILE_TITLE, called, command, quick_problem, small_problem, table
 from widelimit import Diverged, ProblemError, RunFolderError
-from widelimit.cli import _guarded
+from widelimit.command.cli import _guarded
 
 FILES = {
     "limit.nc",
@@ -39,7 +39,7 @@ def problem_path(tmp_path):
 
 def test_the_installed_script_is_this_command():
     (script,) = metadata.entry_points(group="console_scripts", name="widelimit")
-    assert script.value == "widelimit.cli:main"
+    assert script.value == "widelimit.command.cli:main"
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_help_comes_at_once():
 
 
 def test_help_imports_no_heavy_library():
-    code = "from widelimit.cli import main; main()"
+    code = "from widelimit.command.cli import main; main()"
     call = [sys.executable, "-X", "importtime", "-c", code, "solve", "--help"]
     done = subprocess.run(call, capture_output=True, encoding="utf-8", check=True)
     imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
@@ -392,7 +392,7 @@ def test_papers_are_listed(capfd):
 
 
 def test_reproduce_writes_claims_and_a_report(capfd, tmp_path, monkeypatch):
-    monkeypatch.setattr("widelimit.papers.one_hidden_layer.claims", _two_claims)
+    monkeypatch.setattr("widelimit.papers.one_hidden_layer.claims.claims", _two_claims)
     status, out, _ = called(capfd, "reproduce", "one-hidden-layer", "-o", tmp_path / "r", "--json")
     answer = json.loads(out)
     assert status == 1  # a claim fails
@@ -413,7 +413,7 @@ def test_reproduce_refuses_what_it_does_not_know_or_own(capfd, tmp_path, monkeyp
     assert "did you mean 'one-hidden-layer'?" in said
     assert not (tmp_path / "r").exists()
     (tmp_path / "claims.json").write_text("[]")
-    monkeypatch.setattr("widelimit.papers.one_hidden_layer.claims", _two_claims)
+    monkeypatch.setattr("widelimit.papers.one_hidden_layer.claims.claims", _two_claims)
     status, _, said = called(capfd, "reproduce", "one-hidden-layer", "-o", tmp_path)
     assert status == 2
     assert "--overwrite" in said

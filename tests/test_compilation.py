@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from widelimit import compilation
-from widelimit.compilation import keep_compiled
+from widelimit.command import compilation
+from widelimit.command.compilation import keep_compiled
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import reference
 from conftest import small_problem
 from widelimit import ProblemError, RunFolder, compare, solve, train
-from widelimit.embedding import Features, Given, Kernel, RankOne
+from widelimit.problem.network.embedding import Features, Given, Kernel, RankOne
 
 READOUTS = [[0.5], [1.5], [-0.4]]
 INPUTS = [[0.8, -0.4], [-1.1, 0.6]]

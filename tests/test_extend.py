@@ -9,8 +9,8 @@ import pytest
 
 from conftest import small_problem
 from widelimit import ProblemError, solve
-from widelimit.data import Points, Source
-from widelimit.laws import Normal, Own
+from widelimit.problem.data.sources import Points, Source
+from widelimit.problem.network.laws import Normal, Own
 
 PAGE = Path(__file__).parents[1] / "docs" / "extend.md"
 

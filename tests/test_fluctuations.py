@@ -8,7 +8,7 @@ from scipy.stats import chi2
 import reference
 from conftest import small_problem, table
 from widelimit import Problem, ProblemError, predict_fluctuations, solve, train
-from widelimit.prediction import Prediction, factors
+from widelimit.around.prediction import Prediction, factors
 
 ATOMS = {
     "input": {"law": "atoms", "points": [[1.0, 0.3], [-0.5, 1.0], [0.2, -1.0]],
@@ -119,7 +119,9 @@ def test_pure_noise_is_an_ornstein_uhlenbeck_process(way, monkeypatch):
     K is the tangent kernel, π gives each of two inputs ½; from initialisation S = 0 and S_0 is the
     variance over neurons, from SGD S_0 = 0 and S = ½ v K per unit of ε (equations.md §5).
     """
-    monkeypatch.setattr("widelimit.prediction.MOST_PARAMETERS", 200 if way == "lyapunov" else 0)
+    monkeypatch.setattr(
+        "widelimit.around.prediction.MOST_PARAMETERS", 200 if way == "lyapunov" else 0
+    )
     found = predict_fluctuations(Problem.from_dict(PURE_NOISE), covariance=True, progress=False)
     d = found.dataset
     assert d.attrs["way"] == way
@@ -176,13 +178,13 @@ def test_directions_stand_for_many_outputs(monkeypatch):
 
     One scramble of the nodes alone: the error is then that of directions and steps.
     """
-    monkeypatch.setattr("widelimit.prediction.REPLICATES", 1)
+    monkeypatch.setattr("widelimit.around.prediction.REPLICATES", 1)
     inputs = np.random.default_rng(0).normal(size=(60, 2)).tolist()
     problem = small_problem(
         1, observe={"times": [1.0], "inputs": inputs}, networks={"widths": [100], "method": "sgd"}
     )
     few = predict_fluctuations(problem, tolerance=1.0, progress=False).dataset
-    monkeypatch.setattr("widelimit.influence.FEW", 100)
+    monkeypatch.setattr("widelimit.around.influence.FEW", 100)
     whole = predict_fluctuations(problem, tolerance=1.0, progress=False).dataset
     rms = lambda d: float(np.sqrt((d**2).mean()))  # noqa: E731
     told = rms(few.output_std_error)

@@ -7,8 +7,8 @@ import pytest
 import reference
 from conftest import small_problem, table
 from widelimit import Problem, ProblemError, RunFolder, render_report, solve, train
-from widelimit.functionals import TAKEN
-from widelimit.kernels import tangent_kernels
+from widelimit.limit.kernels import tangent_kernels
+from widelimit.problem.functionals import TAKEN
 from widelimit.report.tables import budget_rows
 
 NAMED = {"functional": "coefficient", "formula": "x1"}
@@ -226,7 +226,7 @@ def test_every_variable_of_results_is_taken():
         networks={"widths": [4], "seeds": 2}, observe={"times": 2},
     )  # fmt: skip
     limit = solve(problem, progress=False)
-    marked = limit.validity(progress=False).marked(limit)
+    marked = limit.with_validity(limit.validity(progress=False))
     for found in (marked.dataset, train(problem, progress=False).dataset):
         for name in map(str, [*found.variables, *found.dims]):
             assert name in TAKEN or name.endswith(("_error", "_low", "_high")), name

@@ -17,8 +17,8 @@ from widelimit import (
     solve,
     train,
 )
-from widelimit.integration import Integrator
-from widelimit.langevin import follow_paths, path_keys, path_normals
+from widelimit.motion.integration import Integrator
+from widelimit.motion.langevin import follow_paths, path_keys, path_normals
 
 STILL = {"source": "table", "inputs": [[0.0, 0.0]], "targets": [0.0]}
 """At x = 0 tanh networks without biases have no gradient: parameters are Ornstein–Uhlenbeck."""

@@ -7,7 +7,15 @@ from scipy import stats
 
 from conftest import small_problem
 from widelimit import ProblemError, compare, solve, train
-from widelimit.laws import Component, Mixture, Normal, Product, Sphere, TruncatedNormal, Uniform
+from widelimit.problem.network.laws import (
+    Component,
+    Mixture,
+    Normal,
+    Product,
+    Sphere,
+    TruncatedNormal,
+    Uniform,
+)
 
 COMPONENTS = (Component(weight=0.25, mean=-1.0, std=0.3), Component(weight=0.75, mean=2.0, std=0.8))
 MIXED = Mixture(components=COMPONENTS)

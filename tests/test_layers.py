@@ -7,10 +7,10 @@ import pytest
 
 from conftest import small_problem
 from widelimit import Problem, ProblemError, compare, predict_fluctuations, solve, train
-from widelimit.layers import Convolution, Layer, Product, Radial
-from widelimit.meanfield import gradient, gradient_squares, output, tangent_kernel
-from widelimit.neurons import sampled_network
-from widelimit.system import System
+from widelimit.ensemble.meanfield import gradient, gradient_squares, output, tangent_kernel
+from widelimit.ensemble.neurons import sampled_network
+from widelimit.ensemble.system import System
+from widelimit.problem.network.layers import Convolution, Layer, Product, Radial
 
 CONV = {"map": "convolution", "kernel": 3}
 
@@ -183,7 +183,9 @@ def test_predictions_of_a_convolution_agree(monkeypatch):
     )  # fmt: skip
     found = []
     for way in ("forward", "reverse", "lyapunov"):
-        monkeypatch.setattr("widelimit.prediction.Prediction.way", lambda self, sizes, way=way: way)
+        monkeypatch.setattr(
+            "widelimit.around.prediction.Prediction.way", lambda self, sizes, way=way: way
+        )
         found.append(predict_fluctuations(problem, progress=False).dataset.variance)
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-12)
@@ -254,7 +256,9 @@ def test_neurons_that_layers_share_are_one_source():
     found = []
     with pytest.MonkeyPatch.context() as patch:
         for way in ("forward", "reverse", "lyapunov"):
-            patch.setattr("widelimit.prediction.Prediction.way", lambda self, sizes, w=way: w)
+            patch.setattr(
+                "widelimit.around.prediction.Prediction.way", lambda self, sizes, w=way: w
+            )
             found.append(predict_fluctuations(problem, progress=False).dataset)
     for other in found[1:]:
         np.testing.assert_allclose(other.variance, found[0].variance, rtol=1e-5, atol=1e-12)

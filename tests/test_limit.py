@@ -12,8 +12,8 @@ import pytest
 import reference
 from conftest import small_problem, table
 from widelimit import Diverged, ProblemError, solve, train
-from widelimit.advice import examine
-from widelimit.integration import Integrator
+from widelimit.limit.advice import examine
+from widelimit.motion.integration import Integrator
 
 NARROW = {"law": "normal", "mean": 1.0, "std": 0.5}
 RATES = {"input": 0.7, "hidden": [1.3, 0.4, 0.9, 1.1], "readout": 0.8}
@@ -320,7 +320,7 @@ def test_solves_in_single_precision():
 
 def test_one_compilation_for_all_replicates(monkeypatch):
     """Shapes alone decide: replicates, times and tolerances share one compiled step."""
-    from widelimit import flow, integration
+    from widelimit.motion import flow, integration
 
     traces = []
     original = flow.advance

@@ -7,7 +7,7 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit import Problem, ProblemError, predict_fluctuations, solve, train
-from widelimit.losses import Huber, Logistic, Softmax, Squared
+from widelimit.problem.training.losses import Huber, Logistic, Softmax, Squared
 
 F, Y = np.array([0.3, -1.7, 2.0]), np.array([0.0, 1.0, 0.0])
 

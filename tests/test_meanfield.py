@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from conftest import small_problem, table
-from widelimit.flow import advance_one, follow, method_for
-from widelimit.meanfield import gradient, output, risk, tangent_kernel
-from widelimit.neurons import Ensemble, Parameters, sampled_network
-from widelimit.system import System
+from widelimit.ensemble.meanfield import gradient, output, risk, tangent_kernel
+from widelimit.ensemble.neurons import Ensemble, Parameters, sampled_network
+from widelimit.ensemble.system import System
+from widelimit.motion.flow import advance_one, follow, method_for
 
 RATES = {"input": 0.6, "hidden": [1.5, 0.8], "readout": 0.9, "bias": [0.7, 1.2, 0.4, 0.5]}
 

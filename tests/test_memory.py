@@ -7,13 +7,13 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit import ProblemError, solve
-from widelimit.limit import check_memory
-from widelimit.meanfield import gradient, output
-from widelimit.memory import Memory
-from widelimit.network import Costs
-from widelimit.neurons import Ensemble, limit_ensemble
-from widelimit.quadrature import rules_for
-from widelimit.system import System
+from widelimit.ensemble.meanfield import gradient, output
+from widelimit.ensemble.neurons import Ensemble, limit_ensemble
+from widelimit.ensemble.system import System
+from widelimit.limit.solve import check_memory
+from widelimit.motion.memory import Memory
+from widelimit.nodes.quadrature import rules_for
+from widelimit.problem.network.network import Costs
 
 ONE_LAYER = Costs(entries=(64, 10), fields=(1,), products=(64, 10), spaces=(0,))
 

@@ -7,10 +7,10 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit import Diverged, compare, solve, train
-from widelimit.course import network_keys
-from widelimit.descent import BLOCK, Sampling, descend
-from widelimit.neurons import Ensemble, sampled_network
-from widelimit.system import System
+from widelimit.ensemble.neurons import Ensemble, sampled_network
+from widelimit.ensemble.system import System
+from widelimit.motion.descent import BLOCK, Sampling, descend
+from widelimit.networks.course import network_keys
 
 
 def plain_output(parameters, x):
@@ -296,6 +296,6 @@ def test_outputs_are_computed_in_pieces_that_fit(monkeypatch):
     """Two points at a time, of eight: the same outputs."""
     problem = small_problem(networks={"widths": [4], "seeds": 2, "precision": "float64"})
     whole = train(problem, progress=False).dataset.output
-    monkeypatch.setattr("widelimit.course.VALUES", 16)
+    monkeypatch.setattr("widelimit.networks.course.VALUES", 16)
     pieces = train(problem, progress=False).dataset.output
     np.testing.assert_allclose(pieces, whole, atol=1e-14)

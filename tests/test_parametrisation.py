@@ -10,7 +10,7 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit import solve, train
-from widelimit.parametrisation import EXPONENTS, KINDS, factors, sections
+from widelimit.problem.parametrisation import EXPONENTS, KINDS, factors, sections
 
 PAGE = Path(__file__).parents[1] / "docs" / "parametrisations.md"
 

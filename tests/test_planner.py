@@ -7,7 +7,7 @@ import pytest
 
 from test_fluctuations import HORIZON, POINTS, PURE_NOISE, atomic
 from widelimit import Problem, predict_fluctuations
-from widelimit.planner import check_plan, plan_width
+from widelimit.around.planner import check_plan, plan_width
 
 
 def test_width_from_a_variance_in_closed_form():

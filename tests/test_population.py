@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from widelimit import Problem, ProblemError, solve, train
-from widelimit.descent import Fresh
-from widelimit.formula import evaluate
-from widelimit.population import EVALUATION, OBSERVED
-from widelimit.trajectory import Trajectory
+from widelimit.motion.descent import Fresh
+from widelimit.problem.data.formula import evaluate
+from widelimit.problem.data.population import EVALUATION, OBSERVED
+from widelimit.results.trajectory import Trajectory
 
 MANY = 40_000
 

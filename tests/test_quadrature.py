@@ -5,9 +5,16 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from widelimit.laws import Atoms, Normal, Uniform
-from widelimit.network import Block
-from widelimit.quadrature import Exact, Lattice, Sobol, exact_nodes, principal_directions, rules_for
+from widelimit.nodes.quadrature import (
+    Exact,
+    Lattice,
+    Sobol,
+    exact_nodes,
+    principal_directions,
+    rules_for,
+)
+from widelimit.problem.network.laws import Atoms, Normal, Uniform
+from widelimit.problem.network.network import Block
 
 EYE = np.eye(3)
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import chi
 
-from widelimit.papers.radial import (
+from widelimit.papers.landscape.radial import (
     CUSP,
     DIPPING,
     MONOTONE,
@@ -76,5 +76,5 @@ def test_more_shells_change_nothing(monkeypatch):
         return np.cos(np.outer([2.0, 4.0, 6.0], path[-1])) @ weights
 
     few = end()
-    monkeypatch.setattr("widelimit.papers.radial.SHELLS", 40)
+    monkeypatch.setattr("widelimit.papers.landscape.radial.SHELLS", 40)
     np.testing.assert_allclose(end(), few, atol=1e-6)

@@ -274,7 +274,7 @@ def test_a_failure_before_the_rename_is_done_leaves_the_old_file(full, limit, mo
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(f"widelimit.runfolder.{step}", broken)
+    monkeypatch.setattr(f"widelimit.results.runfolder.{step}", broken)
     with pytest.raises(OSError, match="Input/output"):
         full.save(limit, 99.0)
     assert contents(full) == before
@@ -283,7 +283,9 @@ def test_a_failure_before_the_rename_is_done_leaves_the_old_file(full, limit, mo
 def test_a_first_write_that_fails_leaves_nothing(tmp_path, limit, problem, monkeypatch):
     folder = RunFolder(tmp_path / "new")
     folder.prepare(problem, ("limit",), overwrite=False)
-    monkeypatch.setattr("widelimit.runfolder._to_netcdf", lambda d, p, e: fail_in_the_middle(p))
+    monkeypatch.setattr(
+        "widelimit.results.runfolder._to_netcdf", lambda d, p, e: fail_in_the_middle(p)
+    )
     with pytest.raises(OSError, match="No space left"):
         folder.save(limit, 1.0)
     assert not folder.has("limit")

@@ -6,9 +6,9 @@ from scipy.integrate import solve_ivp
 
 from widelimit import solve
 from widelimit.papers import scatter
+from widelimit.papers.central_limit.fluctuating import standing
+from widelimit.papers.central_limit.optimum import INPUTS, Optimum
 from widelimit.papers.claims import mean
-from widelimit.papers.fluctuating import standing
-from widelimit.papers.optimum import INPUTS, Optimum
 
 COVARIANCE = np.array([[2.0, 0.6, -0.3], [0.6, 1.0, 0.2], [-0.3, 0.2, 0.5]])
 OTHER = np.array([[0.3, -0.1, 0.0], [-0.1, 0.4, 0.1], [0.0, 0.1, 1.0]])

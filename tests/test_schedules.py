@@ -8,7 +8,14 @@ from scipy.integrate import quad
 
 from conftest import small_problem
 from widelimit import Problem, ProblemError, solve, train
-from widelimit.schedules import Constant, Cosine, Exponential, Piecewise, Power, Rate
+from widelimit.problem.training.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    Piecewise,
+    Power,
+    Rate,
+)
 
 FAMILIES = [
     (Constant(value=0.7), lambda t: 0.7),

@@ -6,7 +6,7 @@ import xarray as xr
 
 from conftest import called, quick_problem, table
 from widelimit import Problem, ProblemError, solve, sweep
-from widelimit.sweeps import members
+from widelimit.problem.sweeps import members
 
 
 def family(**values):

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import erf, gammaln
 
 from widelimit import Problem, ProblemError, compare, solve, train
-from widelimit.symmetry import Folded, Isotropic, cosines, length
+from widelimit.nodes.symmetry import Folded, Isotropic, cosines, length
 
 STAIRCASE = "x1 + x1*x2 + x1*x2*x3"
 
@@ -151,7 +151,7 @@ def test_the_average_over_directions_has_an_error(std, met, monkeypatch):
     d = ∞ and nothing trained: one erf unit with u = 0, |w_⊥| = r and bias 1 is erf(1/√(1 + 2r²)).
     The larger r, the steeper the unit: r = 2 asks for more than the 24 points there may be.
     """
-    monkeypatch.setattr("widelimit.symmetry.COSINES", 3)
+    monkeypatch.setattr("widelimit.nodes.symmetry.COSINES", 3)
     points = {"bias": [1.0], "readout": [1.0]}
     initial = {name: {"law": "atoms", "points": own} for name, own in points.items()}
     initial["input"] = {"law": "normal", "std": std}

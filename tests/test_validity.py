@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 from conftest import called
 from widelimit import Problem, predict_fluctuations, solve, train
-from widelimit.validity import predict_validity
+from widelimit.around.validity import predict_validity
 
 LINEAR = {
     "network": {

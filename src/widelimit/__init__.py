@@ -13,46 +13,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from widelimit.bias import Bias as Bias
-    from widelimit.bias import measure_bias as measure_bias
-    from widelimit.comparison import Comparison as Comparison
-    from widelimit.comparison import compare as compare
-    from widelimit.errors import Diverged as Diverged
-    from widelimit.errors import ProblemError as ProblemError
-    from widelimit.errors import RunFolderError as RunFolderError
-    from widelimit.errors import WidelimitError as WidelimitError
-    from widelimit.fluctuations import Fluctuations as Fluctuations
-    from widelimit.fluctuations import predict_fluctuations as predict_fluctuations
-    from widelimit.limit import solve as solve
-    from widelimit.networks import train as train
-    from widelimit.planner import Plan as Plan
-    from widelimit.planner import plan_width as plan_width
-    from widelimit.problem import Problem as Problem
+    from widelimit.around.fluctuations import predict_fluctuations as predict_fluctuations
+    from widelimit.around.planner import plan_width as plan_width
+    from widelimit.basics.errors import Diverged as Diverged
+    from widelimit.basics.errors import ProblemError as ProblemError
+    from widelimit.basics.errors import RunFolderError as RunFolderError
+    from widelimit.basics.errors import WidelimitError as WidelimitError
+    from widelimit.limit.solve import solve as solve
+    from widelimit.networks.bias import measure_bias as measure_bias
+    from widelimit.networks.train import train as train
+    from widelimit.problem.problem import Problem as Problem
+    from widelimit.problem.sweeps import sweep as sweep
     from widelimit.report import render_report as render_report
-    from widelimit.runfolder import RunFolder as RunFolder
-    from widelimit.sweeps import sweep as sweep
-    from widelimit.trajectory import Trajectory as Trajectory
+    from widelimit.results.bias import Bias as Bias
+    from widelimit.results.comparison import Comparison as Comparison
+    from widelimit.results.comparison import compare as compare
+    from widelimit.results.fluctuations import Fluctuations as Fluctuations
+    from widelimit.results.plan import Plan as Plan
+    from widelimit.results.runfolder import RunFolder as RunFolder
+    from widelimit.results.trajectory import Trajectory as Trajectory
 
 _HOMES = {
-    "Bias": "bias",
-    "Comparison": "comparison",
-    "Diverged": "errors",
-    "Fluctuations": "fluctuations",
-    "Plan": "planner",
-    "Problem": "problem",
-    "ProblemError": "errors",
-    "RunFolder": "runfolder",
-    "RunFolderError": "errors",
-    "Trajectory": "trajectory",
-    "WidelimitError": "errors",
-    "compare": "comparison",
-    "measure_bias": "bias",
-    "plan_width": "planner",
-    "predict_fluctuations": "fluctuations",
+    "Bias": "results.bias",
+    "Comparison": "results.comparison",
+    "Diverged": "basics.errors",
+    "Fluctuations": "results.fluctuations",
+    "Plan": "results.plan",
+    "Problem": "problem.problem",
+    "ProblemError": "basics.errors",
+    "RunFolder": "results.runfolder",
+    "RunFolderError": "basics.errors",
+    "Trajectory": "results.trajectory",
+    "WidelimitError": "basics.errors",
+    "compare": "results.comparison",
+    "measure_bias": "networks.bias",
+    "plan_width": "around.planner",
+    "predict_fluctuations": "around.fluctuations",
     "render_report": "report",
-    "solve": "limit",
-    "sweep": "sweeps",
-    "train": "networks",
+    "solve": "limit.solve",
+    "sweep": "problem.sweeps",
+    "train": "networks.train",
 }
 
 __all__ = [

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Literal
 
-from widelimit.errors import ProblemError
+from widelimit.basics.errors import ProblemError
+from widelimit.basics.progress import progress_bar
 from widelimit.papers.claims import Finding, checked
-from widelimit.progress import progress_bar
 
 Effort = Literal["smoke", "quick", "full"]
 
@@ -22,7 +22,7 @@ PAPERS = {
     "landscape": "two layers, isotropic Gaussians (Mei, Montanari & Nguyen 2018)",
     "random-features": "deep, random features at both ends (Araújo, Oliveira & Yukimura 2019)",
 }
-"""Names and titles of the reproductions; each is in the module of its name."""
+"""Names and titles of the reproductions; each is in the folder of its name."""
 
 
 WITH_MNIST = "one-hidden-layer"
@@ -60,7 +60,8 @@ def reproduce(
     """
     find(name, mnist)
     asked = {"images": "mnist"} if mnist else {}
-    claims = import_module(f"widelimit.papers.{name.replace('-', '_')}").claims(effort, **asked)
+    paper = import_module(f"widelimit.papers.{name.replace('-', '_')}.claims")
+    claims = paper.claims(effort, **asked)
     findings = []
     with progress_bar("claims", progress, len(claims)) as bar:
         for claim in claims:

@@ -9,7 +9,7 @@ from scipy.integrate import simpson
 from scipy.interpolate import CubicSpline
 
 from widelimit.papers.claims import Measured
-from widelimit.trajectory import Trajectory
+from widelimit.results.trajectory import Trajectory
 
 
 def lost_over_dissipated(limit: Trajectory, rates: dict[str, float]) -> Measured:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from widelimit.limit import solve
+from widelimit.limit.solve import solve
 from widelimit.papers.claims import Measured
 from widelimit.papers.observables import pre_activations
-from widelimit.problem import Problem
-from widelimit.trajectory import Trajectory
+from widelimit.problem.problem import Problem
+from widelimit.results.trajectory import Trajectory
 
 CHECKPOINTS = [48.0, 96.0, 144.0, 192.0]
 """When a limit is looked at to see where it ends."""

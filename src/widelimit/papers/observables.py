@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from widelimit.papers.claims import Measured
-from widelimit.trajectory import Trajectory
+from widelimit.results.trajectory import Trajectory
 
 THRESHOLDS = 33
 """Where cumulative histograms are compared."""

@@ -7,14 +7,14 @@ import xarray as xr
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
-from widelimit.comparison import compare
 from widelimit.report import tables
 from widelimit.report.cards import cards
 from widelimit.report.figures import figures
 from widelimit.report.laws import histograms
+from widelimit.results.comparison import compare
 
 if TYPE_CHECKING:
-    from widelimit.runfolder import RunFolder
+    from widelimit.results.runfolder import RunFolder
 
 
 def render_report(folder: "RunFolder") -> str:

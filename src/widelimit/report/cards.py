@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from widelimit.comparison import Comparison
-from widelimit.trajectory import Trajectory
-from widelimit.words import shape_name
+from widelimit.basics.words import shape_name
+from widelimit.results.comparison import Comparison
+from widelimit.results.trajectory import Trajectory
 
 Card = dict[str, str]
 

@@ -4,10 +4,10 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from widelimit.comparison import Comparison
-from widelimit.fluctuations import Fluctuations
 from widelimit.report import pictures
-from widelimit.trajectory import Trajectory
+from widelimit.results.comparison import Comparison
+from widelimit.results.fluctuations import Fluctuations
+from widelimit.results.trajectory import Trajectory
 
 Figure = dict[str, str | Markup]
 

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from widelimit.trajectory import rms_over_outputs
+from widelimit.basics.statistics import rms_over_outputs
 
 if TYPE_CHECKING:
-    from widelimit.comparison import Comparison
-    from widelimit.trajectory import Trajectory
+    from widelimit.results.comparison import Comparison
+    from widelimit.results.trajectory import Trajectory
 
 LIMIT_COLOUR = "#111111"
 MOST_LINES = 20

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from scipy.integrate import simpson, trapezoid
 
-from widelimit.bias import Bias
-from widelimit.comparison import Comparison
-from widelimit.fluctuations import Fluctuations
-from widelimit.trajectory import Trajectory
-from widelimit.words import shape_name
+from widelimit.basics.words import shape_name
+from widelimit.results.bias import Bias
+from widelimit.results.comparison import Comparison
+from widelimit.results.fluctuations import Fluctuations
+from widelimit.results.trajectory import Trajectory
 
 
 def number(value: float, digits: int = 3) -> str:

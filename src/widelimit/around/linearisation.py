@@ -1,0 +1,346 @@
+"""The limit's flow linearised along its own path: tangents carried forward, cotangents back.
+
+With F(θ, p, π, t) the velocity of the parameters, p the weights of the neurons and π those of the
+data, a small change of p and π moves the parameters by
+
+    δθ' = F_θ δθ + F_p δp + F_π δπ,                                    δθ(0) = 0,
+
+and a linear reading r of the ensemble at time t, pulled back, tells what each weight does to it:
+
+    −λ' = F_θᵀ λ,   λ(t) = r_θ,   ∂r/∂p = r_p + ∫ F_pᵀ λ ds,   ∂r/∂π(s) = F_πᵀ λ(s) = J_s
+
+(equations.md §4: influence functions of neurons and of data). Between knots the path is a cubic.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from widelimit.basics.errors import Diverged
+from widelimit.ensemble.meanfield import Batch, output, risk
+from widelimit.ensemble.neurons import Ensemble
+from widelimit.ensemble.system import Motion, System
+from widelimit.motion.flow import DIVERGENCE_CAUSE, integrate, method_for
+from widelimit.nodes.quadrature import Numbers
+
+KNOTS = 32
+"""Between two observed times the path has so many knots, or a power of two times as many."""
+
+KNOTS_PER_STEP = 4
+"""There are at least so many knots for each step of the flow: the cubic through them, with its
+slopes, is then better than the steps."""
+
+Leaves = list[Array]
+
+
+class Piece(eqx.Module):
+    """The limit's path between two observed times."""
+
+    method: diffrax.AbstractERK
+    weights: tuple[Float[Array, "_"], ...]
+    curve: diffrax.CubicInterpolation
+    layout: Any = eqx.field(static=True)
+    start: Array
+    stop: Array
+    steps: Array
+    tolerance: Array
+
+
+class Tangents(eqx.Module):
+    """Changes of an ensemble, one along the first axis for each direction."""
+
+    weights: tuple[Float[Array, "directions _"], ...]
+    leaves: Leaves
+
+
+class Cotangents(eqx.Module):
+    """What readings of a later time owe to an earlier one, one along the first axis for each.
+
+    `leaves` is λ, `weights` the derivative by neuron weights so far, `data` the integral of J_s,
+    and `noise` that of the covariances Cov_π(J_s), `(reading, reading)`.
+    """
+
+    leaves: Leaves
+    weights: tuple[Float[Array, "readings _"], ...]
+    data: Float[Array, "readings points"]
+    noise: Float[Array, "readings readings"]
+
+
+@dataclass(frozen=True)
+class Path:
+    """The limit at the observed times, and what leads from each to the next."""
+
+    ensembles: tuple[Ensemble, ...]
+    pieces: tuple[Piece | None, ...]
+    """None where no time passes."""
+
+
+def _field(motion: Motion, layout: Any) -> Callable[..., Leaves]:
+    """F(p, θ, π, y, t), its parameters as a list of arrays; y are the targets.
+
+    `layout` is that of the ensemble, whose arrays are its weights and its state.
+    """
+
+    def velocity_of(weights: Any, leaves: Leaves, pi: Array, y: Array, t: ArrayLike) -> Leaves:
+        ensemble: Ensemble = jax.tree.unflatten(layout, [*weights, *leaves])
+        batch = Batch(motion.batch.inputs, y, pi)
+        return jax.tree.leaves(motion.dynamics.velocity(motion.equations, ensemble, batch, t))
+
+    return velocity_of
+
+
+def covariance(values: Numbers, law: Numbers) -> Numbers:
+    """Cov_z[v(z), v'(z)] of `values (v, z)` when z has the probabilities `law`."""
+    centred = values - (values @ law)[:, None]
+    return (centred * law) @ centred.T
+
+
+def readings(system: System, ensemble: Ensemble) -> Float[Array, " readings"]:
+    """The outputs at the observed inputs, channel by channel, and the risk."""
+    inputs = system.inputs[system.view("observed")]
+    seen = output(system.equations, ensemble, inputs)
+    trained = output(system.equations, ensemble, system.batch.inputs)
+    return jnp.append(seen.ravel(), risk(system.equations, trained, system.batch))
+
+
+def _reading(system: System, ensemble: Ensemble) -> tuple[Callable[..., Array], tuple[Any, Leaves]]:
+    """The readings as a function of weights and parameters, and where these are now."""
+    state, layout = jax.tree.leaves(ensemble.state), jax.tree.structure(ensemble)
+
+    def seen(weights: Any, leaves: Leaves) -> Array:
+        return readings(system, jax.tree.unflatten(layout, [*weights, *leaves]))
+
+    return seen, (ensemble.weights, state)
+
+
+def path_of(
+    motion: Motion, ensemble: Ensemble, times: np.ndarray, tolerance: float, halved: bool = False
+) -> Path:
+    """The limit at `times`, with relative and absolute step error `tolerance`.
+
+    With `halved` steps are half as long, for the path and for all that is linearised about it.
+    Raises `Diverged`.
+    """
+    method, knots = method_for(tolerance), KNOTS
+    order = method.order(None)
+    assert order is not None
+    tolerance = tolerance / 2**order if halved else tolerance
+    while True:
+        found = _path_with_knots(method, motion, ensemble, times, tolerance, knots)
+        steps = max([int(piece.steps) for piece in found.pieces if piece is not None] or [0])
+        if KNOTS_PER_STEP * steps <= (2 if halved else 1) * knots:
+            return found
+        knots *= 2
+
+
+def _path_with_knots(
+    method: diffrax.AbstractERK,
+    motion: Motion,
+    ensemble: Ensemble,
+    times: np.ndarray,
+    tolerance: float,
+    knots: int,
+) -> Path:
+    now, ensembles, found = 0.0, [], []
+    for time in times:
+        piece = None
+        if time > now:
+            span = np.asarray(now, float), np.asarray(time, float)
+            ensemble, piece, completed = _travelled(
+                method, motion, ensemble, span, np.asarray(tolerance, float), knots
+            )
+            if not completed:
+                raise Diverged("the limit", now, DIVERGENCE_CAUSE)
+            now = time
+        ensembles.append(ensemble)
+        found.append(piece)
+    return Path(tuple(ensembles), tuple(found))
+
+
+@eqx.filter_jit
+def _travelled(
+    method: diffrax.AbstractERK,
+    motion: Motion,
+    ensemble: Ensemble,
+    span: tuple[ArrayLike, ArrayLike],
+    tolerance: Array | np.ndarray,
+    knots: int,
+) -> tuple[Ensemble, Piece, Array]:
+    """The ensemble at the end of a span of time, what leads there, and whether it went well."""
+    start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
+    state, layout = jax.tree.leaves(ensemble.state), jax.tree.structure(ensemble)
+    field = _field(motion, layout)
+
+    def slope(t: Any, leaves: Leaves) -> Leaves:
+        return field(ensemble.weights, leaves, motion.batch.weights, motion.batch.targets, t)
+
+    times = jnp.linspace(start, stop, knots + 1)
+    at, steps, completed = integrate(
+        slope, method, (start, stop), jnp.minimum(1e-2, (stop - start) / 8), state,
+        diffrax.PIDController(accuracy, accuracy), times,
+    )  # fmt: skip
+    slopes = jax.lax.map(lambda now: slope(*now), (times, at))
+    curve = diffrax.CubicInterpolation(ts=times, coeffs=_cubics(times, at, slopes))
+    weights = tuple(jnp.asarray(p) for p in ensemble.weights)
+    end = jax.tree.unflatten(layout, [*weights, *(leaf[-1] for leaf in at)])
+    piece = Piece(method, weights, curve, layout, start, stop, steps, accuracy)
+    return end, piece, completed
+
+
+def _cubics(times: Array, at: Leaves, slopes: Leaves) -> tuple[Leaves, Leaves, Leaves, Leaves]:
+    """Hermite's coefficients (d, c, b, a) between knots: a + b s + c s² + d s³."""
+    h = jnp.diff(times)
+
+    def shaped(leaf: Array) -> Array:
+        return h.reshape(-1, *[1] * (leaf.ndim - 1))
+
+    rise = [jnp.diff(y, axis=0) / shaped(y) for y in at]
+    d = [(v[1:] + v[:-1] - 2 * r) / shaped(v) ** 2 for v, r in zip(slopes, rise, strict=True)]
+    c = [(3 * r - 2 * v[:-1] - v[1:]) / shaped(v) for v, r in zip(slopes, rise, strict=True)]
+    return d, c, [v[:-1] for v in slopes], [y[:-1] for y in at]
+
+
+def _carried(
+    piece: Piece, field: Callable, start: Array, stop: Array, led: Leaves, rest: Any
+) -> tuple[Leaves, Any]:
+    """A linear equation carried from `start` to `stop`; `field(t, led)` gives the speed of both.
+
+    Steps are chosen for `led` alone, in units of how large each of its arrays is or becomes. The
+    steps of the path would not do: a limit at rest takes none, while what is linearised about it
+    still relaxes. All is NaN if it did not go well.
+    """
+    speed = field(start, led)[0]
+    sizes = [
+        jnp.sqrt(jnp.maximum(jnp.mean(y**2), (stop - start) ** 2 * jnp.mean(v**2)))
+        for y, v in zip(led, speed, strict=True)
+    ]
+    largest = jnp.max(jnp.stack(sizes))
+    units = [jnp.where(s > 0, s, jnp.where(largest > 0, largest, 1.0)) for s in sizes]
+    others, layout = jax.tree.flatten(rest)
+
+    def in_units(t: Any, state: tuple[Leaves, Leaves]) -> tuple[Leaves, Leaves]:
+        speed, gathered = field(t, [y * u for y, u in zip(state[0], units, strict=True)])
+        return [v / u for v, u in zip(speed, units, strict=True)], jax.tree.leaves(gathered)
+
+    (led, others), _, completed = integrate(
+        in_units, piece.method, (start, stop), (stop - start) / 8,
+        ([y / u for y, u in zip(led, units, strict=True)], others),
+        diffrax.PIDController(piece.tolerance, piece.tolerance, norm=_of_led),
+    )  # fmt: skip
+    found = [jnp.where(completed, y * u, jnp.nan) for y, u in zip(led, units, strict=True)]
+    others = [jnp.where(completed, other, jnp.nan) for other in others]
+    return found, jax.tree.unflatten(layout, others)
+
+
+def _of_led(errors: tuple[Leaves, Leaves]) -> Array:
+    """The largest RMS among the arrays that steps are chosen for."""
+    return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(e**2)) for e in errors[0]]))
+
+
+# --- back ---------------------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def read_back(
+    system: System, ensemble: Ensemble, covectors: Float[Array, "readings all"]
+) -> Cotangents:
+    """Cotangents, at their own time, of linear combinations of the readings."""
+    seen, point = _reading(system, ensemble)
+    back = jax.vjp(seen, *point)[1]
+    weights, leaves = jax.vmap(back)(covectors)
+    count, points = len(covectors), len(system.batch.weights)
+    zeros = jnp.zeros((count, points)), jnp.zeros((count, count))
+    return Cotangents(leaves, weights, *(z.astype(covectors.dtype) for z in zeros))
+
+
+@eqx.filter_jit
+def pull(motion: Motion, piece: Piece, cotangents: Cotangents) -> Cotangents:
+    """Cotangents at the start of a piece from those at its end."""
+    field, pi, y = _field(motion, piece.layout), motion.batch.weights, motion.batch.targets
+
+    def backward(elapsed: Any, now: Leaves) -> tuple[Leaves, Any]:
+        t = piece.stop - elapsed
+        at = piece.weights, piece.curve.evaluate(t), pi
+        if motion.label_noise is None:
+            _, back = jax.vjp(lambda *at: field(*at, y, t), *at)
+            weights, leaves, data = jax.vmap(back)(now)
+            return leaves, (weights, data, covariance(data, pi))
+        _, back = jax.vjp(lambda *at: field(*at, t), *at, y)
+        weights, leaves, data, labels = jax.vmap(back)(now)
+        return leaves, (weights, data, covariance(data, pi) + _of_labels(motion, labels))
+
+    length = piece.stop - piece.start
+    gathered = cotangents.weights, cotangents.data, cotangents.noise
+    leaves, gathered = _carried(
+        piece, backward, jnp.zeros_like(length), length, cotangents.leaves, gathered
+    )
+    return Cotangents(leaves, *gathered)
+
+
+def _of_labels(
+    motion: Motion, labels: Float[Array, "readings points channels"]
+) -> Float[Array, "readings readings"]:
+    """v E_z[D(z) D'(z)] for labels of variance v, D(z) being readings' derivatives by a label of z.
+
+    `labels` are derivatives by the labels of the data points, which have π_z for a factor.
+    """
+    pi = motion.batch.weights[:, None]
+    scaled = labels / jnp.sqrt(jnp.where(pi > 0, pi, jnp.inf))
+    assert motion.label_noise is not None
+    return motion.label_noise * jnp.einsum("azc,bzc->ab", scaled, scaled)
+
+
+# --- forward ------------------------------------------------------------------------------------
+
+
+def still(ensemble: Ensemble, weights: Sequence[Array]) -> Tangents:
+    """Changes of the neurons' weights that have not moved any parameter yet."""
+    count = len(weights[0])
+    leaves = [jnp.zeros((count, *leaf.shape)) for leaf in jax.tree.leaves(ensemble.state)]
+    return Tangents(tuple(weights), leaves)
+
+
+@eqx.filter_jit
+def push(
+    motion: Motion,
+    piece: Piece,
+    tangents: Tangents,
+    changes: Float[Array, "directions points"],
+    span: tuple[Array, Array] | None = None,
+) -> Tangents:
+    """Tangents at the end of a piece, the data weights being changed by `changes` throughout.
+
+    With `span`, from one time to another within the piece.
+    """
+    field, pi, y = _field(motion, piece.layout), motion.batch.weights, motion.batch.targets
+
+    def forward(t: Any, now: Leaves) -> tuple[Leaves, None]:
+        point = piece.weights, piece.curve.evaluate(t), pi
+
+        def one(weights: Any, leaves: Leaves, change: Array) -> Leaves:
+            return jax.jvp(lambda *at: field(*at, y, t), point, (weights, leaves, change))[1]
+
+        return jax.vmap(one)(tangents.weights, now, changes), None
+
+    start, stop = (piece.start, piece.stop) if span is None else span
+    moved, _ = _carried(piece, forward, start, stop, tangents.leaves, None)
+    return Tangents(tangents.weights, moved)
+
+
+@eqx.filter_jit
+def read(system: System, ensemble: Ensemble, tangents: Tangents) -> Float[Array, "directions all"]:
+    """How much tangents change the readings."""
+    seen, point = _reading(system, ensemble)
+
+    def one(weights: Any, leaves: Leaves) -> Array:
+        return jax.jvp(seen, point, (weights, leaves))[1]
+
+    return jax.vmap(one)(tangents.weights, tangents.leaves)

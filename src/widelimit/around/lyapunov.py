@@ -1,0 +1,122 @@
+"""Fluctuations of a limit with few parameters: sensitivities and Lyapunov's equation, in full.
+
+With J = F_θ and K = F_π along the limit, S the sensitivities of the parameters to the weights of
+neurons and data and Σ their covariance under white noise of the data,
+
+    S' = J S + [F_p, F_π],    Σ' = J Σ + Σ Jᵀ + K (diag π − π πᵀ) Kᵀ,    S(0) = Σ(0) = 0
+
+(Sirignano & Spiliopoulos 2020, CLT, in the form for finitely many atoms.) Problems whose laws are
+atoms have no other error than that of time integration.
+"""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from widelimit.around.influence import Spread
+from widelimit.around.linearisation import covariance, readings
+from widelimit.basics.errors import Diverged
+from widelimit.ensemble.meanfield import Batch
+from widelimit.ensemble.neurons import Ensemble
+from widelimit.ensemble.system import Motion, System, outputs
+from widelimit.motion.flow import DIVERGENCE_CAUSE, integrate, method_for
+
+MOST_PARAMETERS = 200
+"""Up to so many parameters of an ensemble the full covariance is carried along."""
+
+State = list[Array]
+"""Parameters `(D,)`, sensitivities `(D, weights)`, covariance `(D, D)`."""
+
+
+def lyapunov(
+    system: System, initial: Ensemble, times: np.ndarray, tolerance: float
+) -> list[Spread]:
+    """Fluctuations at `times`, for unit noise, with step error `tolerance`. Raises `Diverged`."""
+    theta, _ = ravel_pytree(initial.state)
+    weights = sum(initial.sizes) + len(system.batch.weights)
+    state = [theta, jnp.zeros((len(theta), weights)), jnp.zeros((len(theta), len(theta)))]
+    found, now = [], 0.0
+    for time in times:
+        if time > now:
+            span = np.asarray(now, float), np.asarray(time, float)
+            state, completed = _carried(system.motion, initial, state, span, np.asarray(tolerance))
+            if not completed:
+                raise Diverged("the limit", now, DIVERGENCE_CAUSE)
+            now = time
+        found.append(_spread(system, initial, state))
+    return found
+
+
+@eqx.filter_jit
+def _carried(
+    motion: Motion,
+    initial: Ensemble,
+    state: State,
+    span: tuple[ArrayLike, ArrayLike],
+    tolerance: ArrayLike,
+) -> tuple[State, Array]:
+    """The state at the end of a span of time, and whether it got there."""
+    pi = motion.batch.weights
+
+    def speed(theta: Array, p: Any, pi: Array, t: ArrayLike) -> Array:
+        ensemble = _unravelled(initial, theta).weighted(p)
+        batch = Batch(motion.batch.inputs, motion.batch.targets, pi)
+        return ravel_pytree(motion.dynamics.velocity(motion.equations, ensemble, batch, t))[0]
+
+    def field(t: Any, state: State) -> State:
+        theta, sensitivity, scatter = state
+        at = theta, initial.weights, pi
+        by_theta, by_neurons, by_data = jax.jacfwd(speed, (0, 1, 2))(*at, t)
+        push = jnp.concatenate([*by_neurons, by_data], axis=1)
+        grown = by_theta @ scatter
+        return [
+            speed(*at, t),
+            by_theta @ sensitivity + push,
+            grown + grown.T + covariance(by_data, pi),
+        ]
+
+    start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
+    first_step = jnp.minimum(1e-2, (stop - start) / 8)
+    controller = diffrax.PIDController(accuracy, accuracy)
+    end, _, completed = integrate(
+        field, method_for(0.0), (start, stop), first_step, state, controller
+    )
+    return end, completed
+
+
+def _unravelled(initial: Ensemble, theta: Array) -> Ensemble:
+    return initial.at(ravel_pytree(initial.state)[1](theta))
+
+
+@eqx.filter_jit
+def _readings_along(system: System, initial: Ensemble, state: State) -> tuple[Array, Array]:
+    """How the readings depend on the weights, and on the parameters alone."""
+    theta, sensitivity, _ = state
+
+    def read(theta: Array, p: Any) -> Array:
+        return readings(system, _unravelled(initial, theta).weighted(p))
+
+    by_theta, by_neurons = jax.jacfwd(read, (0, 1))(theta, initial.weights)
+    own = jnp.concatenate(by_neurons, axis=1)
+    return (by_theta @ sensitivity).at[:, : own.shape[1]].add(own), by_theta
+
+
+def _spread(system: System, initial: Ensemble, state: State) -> Spread:
+    by_weights, by_theta = map(np.asarray, _readings_along(system, initial, state))
+    laws = [np.asarray(law) for law in (*initial.weights, system.batch.weights)]
+    stops = np.cumsum([len(law) for law in laws])
+    found = [
+        covariance(own, law)
+        for own, law in zip(np.split(by_weights, stops[:-1], axis=1), laws, strict=True)
+    ]
+    whole = np.stack([*found[:-1], by_theta @ np.asarray(state[2]) @ by_theta.T, found[-1]])
+    ensemble = _unravelled(initial, state[0])
+    seen = np.asarray(outputs(system, ensemble))[system.view("observed")].ravel()
+    return Spread.exact(np.eye(len(seen)), whole[:, :-1, :-1], whole[:, -1, -1], seen)

@@ -1,0 +1,152 @@
+"""How wide is wide enough: the width at which networks scatter by a given amount, no more.
+
+The predicted variances per unit of noise, averaged over inputs, make up the mean square distance of
+networks from the limit (equations.md §4),
+
+    rms² = (1/n) Σ_l U_l / r_l + (ε/b) U_sgd + U_data / samples,    layers of widths n_l = r_l n,
+
+which is solved for n. The step ε is 1/n or a number, as the problem says.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from widelimit.around.fluctuations import predict_fluctuations
+from widelimit.around.prediction import factors
+from widelimit.around.validity import has_collapsed, predict_validity
+from widelimit.basics.words import shape_name
+from widelimit.limit.solve import solve
+from widelimit.networks.train import train
+from widelimit.problem.problem import Problem
+from widelimit.problem.settings import NetworkSettings
+from widelimit.results.comparison import Comparison, compare
+from widelimit.results.plan import Choice, Plan
+
+LARGEST_BATCH = 1024
+"""Batches up to this size are looked at for one with which training costs less."""
+
+
+CHECKED = 20
+"""How many networks a check trains."""
+
+
+def plan_width(
+    problem: Problem, rms: float, time: float | None = None, *, progress: bool | None = None
+) -> Plan:
+    """The width at which networks are within `rms` of the limit (over inputs and networks).
+
+    `time` is a mean-field time up to the horizon (default: the horizon). Method, step, batch and
+    the proportions of the layers are those of the problem's networks (of its first width).
+
+    Raises `ValueError` for an `rms` that is not positive, a time beyond the horizon, or a problem
+    without networks.
+
+    >>> from widelimit.problem.problem import Problem
+    >>> problem = Problem.from_dict({
+    ...     "network": {"activations": ["tanh"], "initial": {
+    ...         "neuron": {"law": "atoms", "points": [[1.0, 2.0], [-0.5, 1.0]]}}},
+    ...     "data": {"source": "table", "inputs": [1.0], "targets": [0.5]},
+    ...     "training": {"horizon": 1.0}, "networks": {"widths": [100], "method": "flow"},
+    ... })
+    >>> plan = plan_width(problem, 0.1, time=0.0, progress=False)
+    >>> import numpy as np
+    >>> plan.choices[0].widths[0] == np.ceil(np.var([2 * np.tanh(1.0), np.tanh(-0.5)]) / 0.01)
+    True
+    """
+    horizon = problem.training.horizon
+    settings, time = _asked(problem, rms, horizon if time is None else time)
+    at = {"times": [time], "inputs": problem.observed_inputs.tolist()}
+    found = predict_fluctuations(problem.with_changes(observe=at), progress=progress)
+    d = found.dataset.isel(time=0)
+    mean = d.unit_variance.mean(["input", "channel"])
+    unit = dict(zip(map(str, d.source.values), map(float, mean), strict=True))
+    batches = _batches(settings, len(problem.dataset.inputs))
+    planned = [_chosen(problem, unit, rms, batch) for batch in batches]
+    possible = [choice for choice, _ in planned if choice is not None]
+    choices = tuple(replace(c, work=c.work / possible[0].work) for c in possible)
+    error = 2 * float(found.dataset.attrs["error"])
+    notes = [*found.warnings, *_leaving(problem, choices, time)]
+    return Plan(rms, float(d.time), choices, planned[0][1], error, tuple(notes))
+
+
+def _asked(problem: Problem, rms: float, time: float) -> tuple[NetworkSettings, float]:
+    """The networks' settings and the time, if a plan can be made for them."""
+    if problem.networks is None:
+        raise ValueError("the problem has no [networks] section: give at least networks.widths")
+    if not 0 < rms < math.inf:
+        raise ValueError(f"rms: found {rms}; must be a positive number")
+    if not 0 <= time <= problem.training.horizon:
+        most = problem.training.horizon
+        raise ValueError(f"time: found {time}; must be between 0 and the horizon {most:g}")
+    return problem.networks, time
+
+
+def _leaving(problem: Problem, choices: Sequence[Choice], time: float) -> list[str]:
+    """A warning if the planned networks scatter by more than their labels say (t_CLT)."""
+    if not choices or not has_collapsed(problem):
+        return []
+    until = float(predict_validity(problem, [choices[0].widths], progress=False).dataset.clt_until)
+    return [] if until >= time else [
+        f"width {shape_name(choices[0].widths)} does not suffice: from t = {until:.3g} on "
+        "differences between neurons that are alike in the limit count for more than what is "
+        "planned with; limit.validity(widths) tells until when wider ones are described"
+    ]  # fmt: skip
+
+
+def check_plan(problem: Problem, plan: Plan, *, progress: bool | None = None) -> Comparison:
+    """Networks of the first choice, trained and held against the limit at the plan's time."""
+    choice = plan.choices[0]
+    found = problem.with_changes(
+        networks={"widths": [list(choice.widths)], "seeds": CHECKED, "batch": choice.batch},
+        observe={"times": [plan.time], "inputs": problem.observed_inputs.tolist()},
+        limit={"tolerance": plan.rms / 10},
+    )
+    return compare(solve(found, progress=progress), train(found, progress=progress))
+
+
+def _batches(settings: NetworkSettings, rows: int) -> list[int]:
+    """The problem's own batch, and powers of two times it that SGD could take."""
+    most = min(LARGEST_BATCH, rows if settings.draw == "distinct" else LARGEST_BATCH)
+    own = settings.batch
+    return [own] if settings.method != "sgd" else [
+        own, *(b for b in (own * 2**k for k in range(1, 11)) if b <= most)
+    ]  # fmt: skip
+
+
+def _chosen(
+    problem: Problem, unit: dict[str, float], rms: float, batch: int
+) -> tuple[Choice | None, dict[str, float]]:
+    """The width for one batch, if there is one, and what each source adds to rms² there.
+
+    Every source adds a part that falls like 1/n and one that stays: two widths tell both.
+    """
+    settings, network = problem.networks, problem.network
+    assert settings is not None
+    first = settings.layer_widths(network)[0]
+    pair = first, _scaled(first, network.finite_widths, 2.0)
+    asked = settings.model_copy(update={"widths": pair, "batch": batch})
+    one, two = factors(problem.model_copy(update={"networks": asked}))[0].values
+    falling = {s: 2 * (a - b) * u for (s, u), a, b in zip(unit.items(), one, two, strict=True)}
+    staying = {s: (2 * b - a) * u for (s, u), a, b in zip(unit.items(), one, two, strict=True)}
+    room = rms**2 - sum(staying.values())
+    if room <= 0:
+        return None, staying
+    scale = sum(falling.values()) / room
+    widths = _scaled(first, network.finite_widths, scale)
+    step = asked.step_size(network, widths)
+    neurons = [*widths, 1] if len(widths) == 1 else widths
+    work = sum(a * b for a, b in pairwise(neurons)) * batch / step
+    adds = {s: (falling[s] / scale if scale else 0.0) + staying[s] for s in unit}
+    return Choice(batch, widths, step, work), adds
+
+
+def _scaled(
+    widths: tuple[int, ...], fixed: tuple[int | None, ...], scale: float
+) -> tuple[int, ...]:
+    """Widths so many times as large, rounded up, but for layers that have one of their own."""
+    return tuple(
+        own or max(1, math.ceil(scale * n * (1 - 1e-12)))
+        for n, own in zip(widths, fixed, strict=True)
+    )

@@ -1,0 +1,257 @@
+"""The command line: read, call one function, print. Heavy imports wait until they are needed."""
+
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter, validators
+
+from widelimit.command import stages
+from widelimit.command.answer import COMPUTED, INTERNAL, INTERRUPTED, NOT_MET, WRONG_CALL, Answer
+from widelimit.command.compilation import keep_compiled
+
+if TYPE_CHECKING:
+    pass
+
+
+app = App(
+    name="widelimit",
+    help="The infinite-width (mean-field) limit of neural networks trained by SGD, solved to a "
+    "stated accuracy, and networks of finite width held against it.",
+    version=metadata.version("widelimit"),
+    help_format="plaintext",
+)
+
+ProblemFile = Annotated[Path, Parameter(help="The problem file (TOML).")]
+Output = Annotated[Path, Parameter(name=["--output", "-o"], help="The run folder.")]
+Overwrite = Annotated[
+    bool, Parameter(negative=(), help="Replace results of another problem in the folder.")
+]
+Json = Annotated[
+    bool, Parameter(name="--json", negative=(), help="Print one JSON object to standard output.")
+]
+Run = Annotated[Path, Parameter(help="A run folder with results.")]
+
+
+@app.command
+def solve(
+    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Solve the infinite-width limit of a problem; writes RUN/limit.nc."""
+    answer = Answer("solve", output, as_json)
+    folder, read = stages.opened(problem, output, ("limit",), overwrite, answer)
+    return answer.after(lambda: stages.solve(read, folder, answer))
+
+
+@app.command
+def train(
+    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Train the networks of a problem; writes RUN/networks.nc."""
+    answer = Answer("train", output, as_json)
+    folder, read = stages.opened(problem, output, ("networks",), overwrite, answer)
+    return answer.after(lambda: stages.train(read, folder, answer))
+
+
+@app.command
+def fluctuations(
+    problem: ProblemFile,
+    *,
+    output: Output,
+    covariance: Annotated[
+        bool, Parameter(negative=(), help="Also covariances of all pairs of outputs.")
+    ] = False,
+    paths: Annotated[
+        int, Parameter(help="Also so many sample paths.", validator=validators.Number(gte=0))
+    ] = 0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> int:
+    """Predict how far networks of the given widths are from the limit; trains none of them.
+
+    Writes RUN/fluctuations.nc.
+    """
+    answer = Answer("fluctuations", output, as_json)
+    folder, read = stages.opened(problem, output, ("fluctuations",), overwrite, answer)
+    return answer.after(lambda: stages.fluctuations(read, covariance, paths, folder, answer))
+
+
+@app.command
+def bias(
+    problem: ProblemFile,
+    *,
+    output: Output,
+    pairs: Annotated[
+        int,
+        Parameter(validator=validators.Number(gte=2), help="Pairs of networks of each width."),
+    ] = 64,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> int:
+    """Measure how far the mean of networks is from the limit, with pairs that are trained for it.
+
+    Writes RUN/bias.nc.
+    """
+    answer = Answer("bias", output, as_json)
+    folder, read = stages.opened(problem, output, ("bias",), overwrite, answer)
+    return answer.after(lambda: stages.bias(read, pairs, folder, answer))
+
+
+@app.command
+def width(
+    problem: ProblemFile,
+    *,
+    rms: Annotated[float, Parameter(help="How far networks may be from the limit.")],
+    at: Annotated[float | None, Parameter(help="Mean-field time (default: the horizon).")] = None,
+    check: Annotated[
+        bool, Parameter(negative=(), help="Train a few networks of that width and measure.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """How wide is wide enough: the width at which networks are so close to the limit."""
+    answer = Answer("width", None, as_json)
+    read = stages.read(problem, ("fluctuations",))
+    return answer.after(lambda: stages.width(read, rms, at, check, answer))
+
+
+@app.command
+def compare(run: Run, *, as_json: Json = False) -> int:
+    """Measure the networks' distance from the limit; writes RUN/comparison.json."""
+    from widelimit.results.runfolder import RunFolder
+
+    answer = Answer("compare", run, as_json)
+    stages.compare(RunFolder(run), answer)
+    return answer.give()
+
+
+@app.command
+def report(run: Run, *, as_json: Json = False) -> int:
+    """Draw one self-contained page from a run folder; writes RUN/report.html."""
+    from widelimit.results.runfolder import RunFolder
+
+    answer = Answer("report", run, as_json)
+    stages.report(RunFolder(run), answer)
+    return answer.give()
+
+
+@app.command
+def run(
+    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Solve, train, compare and report."""
+    return _run(problem, output, Answer("run", output, as_json), overwrite)
+
+
+@app.command
+def sweep(
+    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Solve, train and compare every problem of a family ([sweep]); writes RUN/sweep.nc."""
+    from widelimit.problem.problem import Problem
+
+    answer, read = Answer("sweep", output, as_json), Problem.from_file(problem)
+    return answer.after(lambda: stages.sweep(read, output, overwrite, answer))
+
+
+@app.command
+def demo(
+    *, output: Output = Path("widelimit-demo"), overwrite: Overwrite = False, as_json: Json = False
+) -> int:
+    """Run a built-in problem: two hidden layers learning handwritten digits (about a minute)."""
+    with resources.as_file(resources.files("widelimit.command") / "demo.toml") as path:
+        return _run(path, output, Answer("demo", output, as_json), overwrite)
+
+
+@app.command
+def papers(*, as_json: Json = False) -> int:
+    """List the papers whose claims can be measured."""
+    from widelimit.papers import PAPERS
+
+    if as_json:
+        print(json.dumps(PAPERS))
+    else:
+        print("\n".join(f"{name:<20}{title}" for name, title in PAPERS.items()))
+    return COMPUTED
+
+
+@app.command
+def reproduce(
+    name: Annotated[str, Parameter(help="One of the names that widelimit papers lists.")],
+    *,
+    output: Output,
+    quick: Annotated[
+        bool, Parameter(negative=(), help="Fewer networks: less power, the same false alarms.")
+    ] = False,
+    mnist: Annotated[
+        bool, Parameter(negative=(), help="Images of MNIST, downloaded once (one-hidden-layer).")
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> int:
+    """Measure the claims of a paper; writes RUN/claims.json and RUN/report.html."""
+    from widelimit.papers import find
+    from widelimit.results.runfolder import RunFolder
+
+    answer, folder = Answer("reproduce", output, as_json), RunFolder(output)
+    title = find(name, mnist)
+    folder.prepare_claims(name, overwrite)
+    print(f"{name}: {title}", file=sys.stderr)
+    effort = "quick" if quick else "full"
+    return answer.after(lambda: stages.reproduce(name, effort, mnist, folder, answer))
+
+
+def _run(path: Path, output: Path, answer: Answer, overwrite: bool) -> int:
+    kinds = ("limit", "networks")
+    folder, problem = stages.opened(path, output, kinds, overwrite, answer)
+
+    def all_four() -> None:
+        stages.solve(problem, folder, answer)
+        reached = answer.own.get("describes_until", {}).values()
+        answer.met = answer.met and all(until is None for until in reached)
+        stages.train(problem, folder, answer)
+        stages.compare(folder, answer)
+        stages.report(folder, answer)
+
+    return answer.after(all_four)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command: runs it and exits with its status."""
+    sys.exit(_guarded(lambda: app(arguments, exit_on_error=False, result_action="return_value")))
+
+
+def _guarded(call: Callable[[], Any]) -> int:
+    """Every failure as a sentence and an exit status; no traceback for what users can mend."""
+    keep_compiled()
+    try:
+        status = call()
+        return status if isinstance(status, int) else COMPUTED
+    except CycloptsError:
+        return WRONG_CALL  # cyclopts has printed what is wrong with the call
+    except KeyboardInterrupt:
+        print("interrupted; files that were complete stay", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        from widelimit.basics.errors import Diverged, ProblemError, RunFolderError
+
+        if isinstance(error, ProblemError | RunFolderError):
+            print(f"error: {error}", file=sys.stderr)
+            return WRONG_CALL
+        if isinstance(error, Diverged):
+            print(f"error: {error}", file=sys.stderr)
+            return NOT_MET
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="widelimit-", suffix=".log", delete=False, encoding="utf-8"
+        ) as log:
+            traceback.print_exc(file=log)
+        print(
+            f"internal error: {type(error).__name__}: {error}\nThe traceback is in {log.name}; "
+            "please report it.",
+            file=sys.stderr,
+        )
+        return INTERNAL

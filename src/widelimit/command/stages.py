@@ -1,0 +1,308 @@
+"""What commands do with a problem, a run folder and an answer. Heavy imports wait until needed."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from widelimit.command.answer import Answer
+from widelimit.report.words import (
+    bias_lines,
+    described_until,
+    distance_lines,
+    limit_scores,
+    network_scores,
+    plan_lines,
+    shape_name,
+    validity_lines,
+)
+
+if TYPE_CHECKING:
+    from widelimit.papers import Effort
+    from widelimit.problem.problem import Problem
+    from widelimit.results.runfolder import RunFolder
+    from widelimit.results.trajectory import Trajectory
+
+
+def reproduce(
+    name: str, effort: "Effort", mnist: bool, folder: "RunFolder", answer: Answer
+) -> None:
+    """Measure the claims of a paper; claims.json and the report."""
+    from widelimit.papers import PAPERS, reproduce
+    from widelimit.report import render_report
+
+    findings = reproduce(name, effort, mnist=mnist)
+    seconds = round(time.perf_counter() - answer.started, 3)
+    about = {"name": name, "title": PAPERS[name], "effort": effort, "wall_seconds": seconds}
+    folder.save_claims([finding.as_dict() for finding in findings], about)
+    path = folder.save_report(render_report(folder))
+    answer.met = all(f.verdict != "fails" and f.control_failed for f in findings)
+    answer.own["verdicts"] = {f.id: f.verdict for f in findings}
+    answer.own["controls"] = {f.id: f.control["verdict"] for f in findings}
+    answer.own["report"] = str(path)
+    answer.lines += [f"{f.verdict:<12} {f.id:<22} {f.words()}" for f in findings]
+    answer.lines.append(f"report       {path.resolve()}")
+
+
+def opened(
+    path: Path, output: Path, kinds: tuple[str, ...], overwrite: bool, answer: Answer
+) -> "tuple[RunFolder, Problem]":
+    """The checked problem and its folder; then what is to be said before computing."""
+    from widelimit.results.runfolder import RunFolder
+
+    problem = read(path, kinds)
+    folder = RunFolder(output)
+    folder.prepare(problem, kinds, overwrite)
+    from widelimit.limit.advice import examine
+
+    print(f"{problem.title}: {problem.network.words()}", file=sys.stderr)
+    answer.warn(examine(problem))
+    return folder, problem
+
+
+def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
+    """A problem file, checked for what results of these kinds need."""
+    from widelimit.basics.errors import ProblemError
+    from widelimit.problem.problem import Problem
+
+    problem = Problem.from_file(path)
+    problem.require_single()
+    if {"networks", "fluctuations", "bias"} & set(kinds) and problem.networks is None:
+        raise ProblemError(["networks: is missing; give at least networks.widths"], str(path))
+    if "fluctuations" in kinds:
+        problem.require_finite_data("predicting fluctuations")
+    if "bias" in kinds:
+        from widelimit.networks.bias import check_halves
+
+        check_halves(problem)
+    if "limit" in kinds and problem.limit.memory is not None:
+        from widelimit.limit.solve import check_memory
+
+        check_memory(problem)
+    return problem
+
+
+def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
+    """Solve the limit, unless it is there; limit.nc."""
+    from widelimit.limit.solve import solve
+
+    started = time.perf_counter()
+    if folder.has("limit"):
+        limit = folder.load("limit")
+        how = "already there"
+    else:
+        limit = solve(problem)
+        folder.save(limit, time.perf_counter() - started)
+        how = f"{time.perf_counter() - started:.1f} s"
+    limit = _with_free_energy(problem, _described(problem, limit, folder), folder, answer)
+    attrs = limit.dataset.attrs
+    answer.warn(limit.warnings)
+    answer.met, answer.error = limit.met, float(attrs["error"])
+    nodes = [int(n) for n in _each(attrs["nodes"])]
+    answer.own |= {"nodes": nodes, "replicates": int(attrs["replicates"])}
+    answer.own["tolerance"] = float(attrs["tolerance"])
+    verdict = "met" if limit.met else "NOT met"
+    answer.lines += [
+        f"limit     {' × '.join(map(str, nodes))} nodes, {attrs['replicates']} replicates: error "
+        f"{answer.error:.1e} (tolerance {attrs['tolerance']:g}: {verdict})   [{how}]",
+        f"          at the end: {limit_scores(limit)}",
+    ]
+    if "describes_until" in limit.dataset:
+        ends = described_until(limit)
+        answer.own["describes_until"] = ends
+        answer.lines += validity_lines(ends)
+
+
+def _described(problem: "Problem", limit: "Trajectory", folder: "RunFolder") -> "Trajectory":
+    """The limit, with the times until when it describes networks if these may leave it."""
+    from dataclasses import replace
+
+    from widelimit.around.validity import has_collapsed, predict_validity
+
+    if problem.training.rule.noisy or not has_collapsed(problem):
+        return limit
+    if "describes_until" in limit.dataset:
+        known = limit.dataset["widths"].values.tolist()
+        settings = problem.networks
+        asked = settings.layer_widths(problem.network) if settings else []
+        if all(list(shape) in known for shape in asked):
+            return limit
+    started = time.perf_counter()
+    found = replace(limit.with_validity(predict_validity(problem)), problem=problem)
+    seconds = float(limit.dataset.attrs.get("wall_seconds", 0.0)) + time.perf_counter() - started
+    folder.save(found, seconds)
+    return found
+
+
+def _with_free_energy(
+    problem: "Problem", limit: "Trajectory", folder: "RunFolder", answer: Answer
+) -> "Trajectory":
+    """The limit of noisy training, with the free energy and its parts where they are known."""
+    from dataclasses import replace
+
+    if not problem.training.rule.noisy or "free_energy" in limit.dataset:
+        return limit
+    from widelimit.limit.free_energy import free_energy, reasons_against
+
+    if reasons := reasons_against(problem):
+        answer.warn([f"no free energy: {reason}" for reason in reasons])
+        return limit
+    started = time.perf_counter()
+    parts = free_energy(limit).drop_vars(["risk", "risk_error"])
+    found = replace(limit, dataset=limit.dataset.assign(parts.data_vars), problem=problem)
+    seconds = float(limit.dataset.attrs.get("wall_seconds", 0.0)) + time.perf_counter() - started
+    folder.save(found, seconds)
+    return found
+
+
+def fluctuations(
+    problem: "Problem", covariance: bool, paths: int, folder: "RunFolder", answer: Answer
+) -> None:
+    """Predict fluctuations; fluctuations.nc."""
+    from widelimit.around.fluctuations import predict_fluctuations
+
+    started = time.perf_counter()
+    found = predict_fluctuations(problem, covariance=covariance)
+    if paths:
+        found.dataset["path"] = found.paths(paths)
+    seconds = time.perf_counter() - started
+    folder.save_fluctuations(found, seconds)
+    answer.warn(found.warnings)
+    answer.met, answer.error = found.met, float(found.dataset.attrs["error"])
+    answer.own["way"] = found.dataset.attrs["way"]
+    answer.lines.append(
+        "predicted standard deviation of the outputs at the end (RMS over inputs; relative error "
+        f"{answer.error:.1g})   [{seconds:.1f} s]"
+    )
+    answer.own["output_std"] = {}
+    for scatter in found.at_the_end():
+        name = shape_name(scatter.widths)
+        answer.own["output_std"][name] = scatter.std
+        answer.lines.append(
+            f"          width {name:>5}: {scatter.std:.3g}   ({scatter.sources()} of the variance)"
+            if scatter.std == scatter.std
+            else f"          width {name:>5}: none after t = {scatter.until:.3g}"
+        )
+
+
+def bias(problem: "Problem", pairs: int, folder: "RunFolder", answer: Answer) -> None:
+    """Measure the bias; bias.nc."""
+    from widelimit.networks.bias import measure_bias
+
+    started = time.perf_counter()
+    found = measure_bias(problem, pairs=pairs)
+    seconds = time.perf_counter() - started
+    folder.save_bias(found, seconds)
+    answer.warn(found.warnings)
+    lines = found.at_the_end()
+    answer.own["pairs"] = pairs
+    answer.own["bias_rms"] = {shape_name(line.widths): line.bias for line in lines}
+    answer.own["risk_shift"] = {shape_name(line.widths): line.risk for line in lines}
+    answer.lines += [f"mean of networks minus the limit at the end   [{seconds:.1f} s]"]
+    answer.lines += bias_lines(lines, pairs)
+
+
+def width(problem: "Problem", rms: float, at: float | None, check: bool, answer: Answer) -> None:
+    """Plan a width, and check it if asked to."""
+    from dataclasses import asdict
+
+    from widelimit.around.planner import check_plan, plan_width
+    from widelimit.basics.errors import ProblemError
+
+    try:
+        plan = plan_width(problem, rms, at)
+    except ValueError as error:
+        raise ProblemError([str(error)], problem.title) from None
+    answer.warn(list(plan.warnings))
+    answer.met, answer.error = bool(plan.choices), plan.error
+    answer.own |= {"time": plan.time, "sources": plan.sources}
+    answer.own["choices"] = [asdict(choice) for choice in plan.choices]
+    answer.lines += plan_lines(plan)
+    if check and plan.choices:
+        found = check_plan(problem, plan)
+        ((distance,),), ((error,),) = found.rms, found.rms_se
+        answer.own["checked"] = {"rms": distance, "standard_error": error}
+        answer.lines.append(
+            f"checked: networks of that width are {distance:.3g} ± {error:.1g} (standard error) "
+            "from the limit"
+        )
+
+
+def train(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
+    """Train networks, but those that are there; networks.nc."""
+    from widelimit.networks.train import train
+
+    started = time.perf_counter()
+    known = folder.load("networks") if folder.has("networks") else None
+
+    def keep(trained: "Trajectory") -> None:
+        folder.save(trained, time.perf_counter() - started)
+
+    networks = train(problem, known=known, keep=keep)
+    d = networks.dataset
+    answer.warn(networks.warnings)
+    answer.own |= {"widths": d["widths"].values.tolist(), "seeds": int(d.sizes["seed"])}
+    answer.lines.append(
+        f"networks  {d.sizes['width']} widths × {d.sizes['seed']} seeds, {d.attrs['method']}"
+        f"   [{time.perf_counter() - started:.1f} s]"
+    )
+    for row in range(d.sizes["width"]):
+        scores = network_scores(networks, row)
+        answer.lines.append(f"          width {d['width'].values[row]:>5}: {scores}")
+
+
+def sweep(problem: "Problem", output: Path, overwrite: bool, answer: Answer) -> None:
+    """Solve, train and compare each problem of a family; sweep.nc."""
+    import xarray as xr
+
+    from widelimit.problem.sweeps import joined, members
+    from widelimit.results.runfolder import RunFolder
+
+    family, whole = members(problem), RunFolder(output)
+    whole.prepare_sweep()
+    kinds = ("limit",) if problem.networks is None else ("limit", "networks")
+    found: dict[str, list[xr.Dataset]] = {kind: [] for kind in kinds}
+    for member in family:
+        folder, own = RunFolder(output / member.name), Answer("run", output / member.name, False)
+        folder.prepare(member.problem, kinds, overwrite)
+        answer.lines.append(member.name)
+        solve(member.problem, folder, own)
+        if "networks" in kinds:
+            train(member.problem, folder, own)
+            compare(folder, own)
+        answer.met = answer.met and own.met
+        answer.error = max(answer.error or 0.0, own.error or 0.0)
+        answer.warn([f"{member.name}: {sentence}" for sentence in own.warnings])
+        answer.lines += own.lines
+        for kind in kinds:
+            found[kind].append(folder.load(kind).dataset)
+    path = whole.save_sweep({kind: joined(family, results) for kind, results in found.items()})
+    answer.own["members"] = [member.name for member in family]
+    answer.lines.append(f"sweep     {path.resolve()}")
+
+
+def compare(folder: "RunFolder", answer: Answer) -> None:
+    """Hold the networks against the limit; comparison.json."""
+    from widelimit.results.comparison import compare
+
+    limit, networks = folder.load("limit"), folder.load("networks")
+    found = compare(limit, networks)
+    folder.save_comparison(found)
+    last = found.exponent[-1]
+    answer.own["exponent"] = last
+    answer.own["rms"] = dict(zip(map(shape_name, found.layer_widths), found.rms[-1], strict=True))
+    answer.lines += distance_lines(found)
+
+
+def report(folder: "RunFolder", answer: Answer) -> None:
+    """Draw the page; report.html."""
+    from widelimit.report import render_report
+
+    path = folder.save_report(render_report(folder))
+    answer.own["report"] = str(path)
+    answer.lines.append(f"report    {path.resolve()}")
+
+
+def _each(value: Any) -> list[Any]:
+    """netCDF gives a list of one back as the bare entry."""
+    return list(value) if hasattr(value, "__len__") else [value]

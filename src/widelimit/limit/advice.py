@@ -1,0 +1,166 @@
+"""Advice in words: what about a problem will surprise its user, said before computing.
+
+Each sentence tells what was found and what to change.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from widelimit.ensemble.meanfield import output, tangent_kernel
+from widelimit.ensemble.neurons import Ensemble, limit_ensemble
+from widelimit.ensemble.system import System
+from widelimit.nodes.quadrature import layer_rules
+from widelimit.problem.network.activations import Activation, is_bounded, is_kinked, named
+from widelimit.problem.problem import Problem
+
+STILL = 1e-13
+"""Initial velocities below this, per unit of loss slope, are rounding of zero."""
+
+PILOT_NODES = 64
+
+KERNEL_POINTS = 128
+"""Data points that the tangent kernel is computed on, to judge a step size."""
+
+
+def examine(problem: Problem) -> list[str]:
+    """Sentences about a limit that cannot move, collapse, assumptions, and too large steps."""
+    problem = problem.in_the_limit(looks=1)
+    with jax.enable_x64(True):
+        system = System.of(problem, jnp.float64)
+        ensemble = _pilot(problem)
+        notes = [*_stationary(problem, system, ensemble), *_outside_theorems(problem)]
+        notes += [*_collapse(problem, ensemble), *_paths(problem)]
+        return notes + _large_step(problem, system, ensemble)
+
+
+def _pilot(problem: Problem) -> Ensemble:
+    """A small ensemble of the limit at time zero."""
+    data = problem.dataset
+    dims = data.inputs.shape[1], data.targets.shape[1]
+    rng = np.random.default_rng(0)
+    paths = problem.training.paths(problem.network)
+    rules = layer_rules(problem.network, dims, np.eye(dims[0]), problem.seed, paths)
+    nodes = [choices[0].place(min(choices[0].start, PILOT_NODES), rng) for choices in rules]
+    return limit_ensemble(problem.network, nodes, *dims, jnp.float64)
+
+
+def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[str]:
+    """Decided by computing the initial velocity, not by a rule."""
+    fastest, steepest = map(float, _initial_motion(system, ensemble))
+    if any(problem.training.paths(problem.network)) or fastest > STILL * max(1.0, steepest):
+        return []
+    if all(float(rate) == 0 for rate in jax.tree.leaves(system.dynamics.rates.at_their_highest())):
+        return ["the limit cannot move: all learning rates are 0; give one a positive value"]
+    if steepest <= STILL:
+        return ["the limit does not move: it starts at a minimum of the loss on all data"]
+    return [
+        "the limit cannot move: its initial velocity is exactly zero (mean-zero hidden-to-hidden "
+        "weights, activations with φ(0) = 0, three or more hidden layers), although finite "
+        "networks do move; use hidden weights with a non-zero mean, correlated initial weights, "
+        "or trained biases"
+    ]
+
+
+def _outside_theorems(problem: Problem) -> list[str]:
+    """Activations that the theorems do not cover; functions of one's own are tried out."""
+    chosen = dict.fromkeys(problem.network.activations)
+    reasons = {a: _why_outside(a) for a in chosen}
+    return [
+        f"the activation {named(a)} is outside the theorems' assumptions (bounded and smooth): it "
+        f"{why}; the limit is computed, but its existence is not covered by them; tanh, erf or "
+        "sigmoid are"
+        for a, why in reasons.items()
+        if why
+    ]
+
+
+def _why_outside(activation: Activation) -> str:
+    """What a theorem would miss in an activation, or nothing."""
+    faults = ["is not bounded"] if not is_bounded(activation) else []
+    return " and ".join(faults + (["has a slope that jumps"] if is_kinked(activation) else []))
+
+
+def _collapse(problem: Problem, ensemble: Ensemble) -> list[str]:
+    """Middle layers of a deep i.i.d. limit are one neuron each (equations.md, section 6)."""
+    fixed, sizes = problem.network.finite_widths, ensemble.by_layer(ensemble.sizes)
+    collapsed = [k for k, size in enumerate(sizes[1:-1], 2) if size == 1 and fixed[k - 1] is None]
+    if not collapsed:
+        return []
+    layers = (
+        f"layer {collapsed[0]}"
+        if len(collapsed) == 1
+        else (f"layers {', '.join(map(str, collapsed[:-1]))} and {collapsed[-1]}")
+    )
+    noisy = problem.training.rule.noisy
+    return [
+        f"in the limit all neurons of hidden {layers} are alike (independent initial weights "
+        "reach them only through their mean); networks differ from this by width^(-1/2), the "
+        "difference can grow exponentially, and then they leave the limit after a time that "
+        "grows only like the logarithm of their width: "
+        + ("when, is not known with training.temperature" if noisy else
+           "see describes_until in limit.nc, or limit.validity(widths)")
+    ]  # fmt: skip
+
+
+def _paths(problem: Problem) -> list[str]:
+    """Noise makes the limit's accuracy that of Monte Carlo."""
+    if not any(problem.training.paths(problem.network)):
+        return []
+    return [
+        f"with training.temperature = {problem.training.temperature} every neuron of the limit "
+        "follows a Brownian path of its own, so its error falls like nodes^(-1/2): a tenth of the "
+        "limit.tolerance takes a hundred times as many nodes"
+    ]
+
+
+def _large_step(problem: Problem, system: System, ensemble: Ensemble) -> list[str]:
+    """A step that overshoots: ε K(x, x) > 2 for one sample, or ε λ_max(K) > 2 for all data."""
+    if problem.networks is None or problem.networks.method == "flow":
+        return []
+    single = problem.networks.method == "sgd" and problem.networks.batch == 1
+    stiffness = float(_stiffness(system, ensemble, single))
+    network = problem.network
+    steps = {
+        problem.networks.step_size(network, w): w for w in problem.networks.layer_widths(network)
+    }
+    largest = max(steps)
+    if largest * stiffness <= 2:
+        return []
+    width = network.growing_width(steps[largest])
+    return [
+        f"the step ε = {largest:.3g} (width {width}) is too large: ε times the "
+        f"tangent kernel is {largest * stiffness:.3g}, and above 2 a step overshoots; use a step "
+        f"below {2 / stiffness:.2g}, wider networks with step = '1/width', or smaller "
+        "learning rates"
+    ]
+
+
+@eqx.filter_jit
+def _initial_motion(system: System, ensemble: Ensemble) -> tuple[Array, Array]:
+    """The largest velocity of any parameter, and the largest slope of the loss."""
+    rates = system.dynamics.rates.at_their_highest().at(0.0)
+    forces = system.dynamics.forces(system.equations, ensemble, system.batch)
+    speed = jax.tree.map(lambda rate, force: rate * force, rates, forces)
+    f = output(system.equations, ensemble, system.batch.inputs)
+    slope = jax.vmap(jax.grad(system.equations.loss))(f, system.batch.targets)
+    fastest = jnp.max(jnp.stack([jnp.max(jnp.abs(v)) for v in jax.tree.leaves(speed)]))
+    return fastest, jnp.max(jnp.abs(slope))
+
+
+@eqx.filter_jit
+def _stiffness(system: System, ensemble: Ensemble, single: bool) -> Array:
+    """max_x K(x, x) for steps on a single sample, the largest eigenvalue of K under π else."""
+    total = len(system.batch.inputs)
+    chosen = np.random.default_rng(0).permutation(total)[:KERNEL_POINTS]
+    rates, inputs = system.dynamics.rates.at_their_highest(), system.batch.inputs[chosen]
+    kernel = tangent_kernel(system.equations, rates, ensemble, inputs)
+    if single:
+        return jnp.max(jnp.einsum("xcxc->xc", kernel))
+    weights = system.batch.weights[chosen]
+    share = jnp.sqrt(weights / weights.sum())
+    scaled = kernel * share[:, None, None, None] * share[None, None, :, None]
+    size = kernel.shape[0] * kernel.shape[1]
+    return jnp.linalg.eigvalsh(scaled.reshape(size, size))[-1]

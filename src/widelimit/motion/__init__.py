@@ -1,0 +1,1 @@
+"""Ensembles through time: flow, descent, noise."""

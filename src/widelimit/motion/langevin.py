@@ -1,0 +1,244 @@
+"""Noisy SGD in the limit: labels on Brownian paths, and what noise makes of other weights.
+
+    dθ(c) = −ξ(t) (G(c) + λθ(c)) dt + √(2τξ(t)) dB_c         labels: input weights, biases, readout
+    dw/dt = −ξ (G + λw),   dV/dt = −2ξλV + 2τξ                hidden-to-hidden: mean, variance
+
+(Mei, Montanari & Nguyen 2018, §5; clock t = kε; with a scale κ all ξ are ξ/κ².) A label is initial
+values and a whole path, B independent for every neuron. Noise being added, whatever the state,
+Heun's method has weak order 2; its fixed steps let halved ones take the same path.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float, Key, PRNGKeyArray
+
+from widelimit.basics.errors import Diverged
+from widelimit.ensemble.dynamics import Dynamics
+from widelimit.ensemble.meanfield import Batch, Equations
+from widelimit.ensemble.neurons import Ensemble, Parameters, State
+from widelimit.ensemble.system import System
+from widelimit.motion.flow import Flow, integrate
+from widelimit.problem.problem import Problem
+from widelimit.problem.training.schedules import Constant, Rate
+
+PATHS = 2**31
+"""Folded into the key of the seed, this gives that of Brownian paths (of networks: their width)."""
+
+FIRST_STEP = 10.0
+"""Steps are this times the root of the step tolerance, at learning rates of 1."""
+
+VARIANCE_TOLERANCE = 1e-10
+"""Step tolerance of the equation for V."""
+
+CAUSE = (
+    "the steps are too long for it (ask a smaller limit.tolerance), or it grows without bound (an "
+    "unbounded activation, or initial laws with very large values)"
+)
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """Carries the neurons of a problem's limit along Brownian paths, in place of `flow.Flow`."""
+
+    problem: Problem
+
+    def path(
+        self,
+        method: diffrax.AbstractERK,
+        system: System,
+        start: Ensemble,
+        tolerance: float,
+        scrambles: Sequence[int],
+        halved: bool = False,
+    ) -> Iterator[Ensemble]:
+        """The ensemble at the observed times.
+
+        Every space of neurons has the paths of its scramble; those of `halved` steps are the same.
+        """
+        keys = path_keys(self.problem.seed, scrambles)
+        step = self.step(tolerance)
+        return follow_paths(system, start, self.problem.times, step, keys, int(halved))
+
+    def step(self, tolerance: float) -> float:
+        """The longest step: of second order, and shorter where learning rates are high."""
+        chosen, depth = self.problem.training.learning_rates, self.problem.network.depth
+        rates = (chosen.input, chosen.readout, *chosen.hidden_rates(depth))
+        biases = chosen.bias_rates(depth)[:-1] if self.problem.network.biases else ()
+        fastest = max(rate.highest() for rate in (*rates, *biases))
+        return FIRST_STEP * math.sqrt(tolerance) / max(1.0, fastest)
+
+    def variables(self) -> dict[str, Any]:
+        """`hidden_variance` over time and pairs of layers, where there are such pairs."""
+        depth = self.problem.network.depth
+        if depth == 1:
+            return {}
+        names = [f"hidden_{layer}" for layer in range(2, depth + 1)]
+        variance = (("time", "pair"), hidden_variance(self.problem))
+        return {"hidden_variance": variance, "pair": names}
+
+
+def carrier_of(problem: Problem) -> Flow | Diffusion:
+    """What carries the neurons of a problem's limit through time."""
+    return Diffusion(problem) if problem.training.rule.noisy else Flow(problem.times)
+
+
+def path_keys(seed: int, scrambles: Sequence[int]) -> Key[Array, " spaces"]:
+    """A key for the Brownian paths of every index space."""
+    key = jax.random.fold_in(jax.random.key(seed), PATHS)
+    return jnp.stack(
+        [
+            jax.random.fold_in(jax.random.fold_in(key, space), scramble)
+            for space, scramble in enumerate(scrambles)
+        ]
+    )
+
+
+def path_normals(
+    key: PRNGKeyArray, shape: tuple[int, ...], dtype: DTypeLike, index: ArrayLike, halvings: int
+) -> Array:
+    """The increments of Brownian paths over a step, divided by the root of its length.
+
+    Step `index` is one of 2^`halvings` equal parts of a base step, over which the sum of increments
+    does not depend on `halvings`: they are split by Lévy's construction,
+    B(middle) − B(start) = (B(end) − B(start))/2 ± √length/2 · N(0, 1).
+    """
+    index = jnp.asarray(index)
+    own = jax.random.fold_in(key, index >> halvings)
+    found, node = jax.random.normal(jax.random.fold_in(own, 0), shape, dtype), jnp.asarray(1)
+    for left in reversed(range(halvings)):
+        second = (index >> left) & 1
+        bridge = jax.random.normal(jax.random.fold_in(own, node), shape, dtype)
+        found = (found + jnp.where(second == 1, -bridge, bridge)) / math.sqrt(2)
+        node = 2 * node + second
+    return found
+
+
+def follow_paths(
+    system: System,
+    start: Ensemble,
+    times: np.ndarray,
+    step: float,
+    keys: Key[Array, " spaces"],
+    halvings: int = 0,
+) -> Iterator[Ensemble]:
+    """The ensemble at each of the increasing `times`, from time 0, in steps of at most `step`.
+
+    `halvings` halves all steps so many times, on the same paths. Raises `Diverged`.
+    """
+    now, done, ensemble, dtype = 0.0, 0, start, start.weights[0].dtype
+    for time in times:
+        if time > now:
+            count = math.ceil((time - now) / step)
+            size = jnp.asarray((time - now) / count / 2**halvings, dtype)
+            ensemble, finite = _advance(
+                system.equations, system.dynamics, system.batch, ensemble, keys,
+                jnp.asarray(now, dtype), size, jnp.asarray(done << halvings),
+                jnp.asarray(count << halvings), halvings,
+            )  # fmt: skip
+            if not finite:
+                raise Diverged("the limit", now, CAUSE)
+            done, now = done + count, time
+        yield ensemble
+
+
+@eqx.filter_jit
+def _advance(
+    equations: Equations,
+    dynamics: Dynamics,
+    batch: Batch,
+    ensemble: Ensemble,
+    keys: Key[Array, " spaces"],
+    now: Array,
+    size: Array,
+    first: Array,
+    count: Array,
+    halvings: int,
+) -> tuple[Ensemble, Array]:
+    """`count` steps of Heun's method, and whether it ended in finite numbers."""
+
+    def moved(state: State, speed: State, length: Array, kicks: Parameters) -> State:
+        theta = jax.tree.map(lambda own, v: own + length * v, state, speed)
+        return jax.tree.map(jnp.add, theta[0], kicks), theta[1]
+
+    def move(k: Array, state: State) -> State:
+        time = now + k * size
+        ends = [dynamics.rates_at(equations, t) for t in (time, time + size)]
+        rates = jax.tree.map(lambda a, b: (a + b) / 2, *ends)
+        kicks = dynamics.kicks(rates, size, _label_normals(ensemble, keys, first + k, halvings))
+        here = dynamics.velocity(equations, ensemble.at(state), batch, time)
+        ahead = ensemble.at(moved(state, here, size, kicks))
+        there = dynamics.velocity(equations, ahead, batch, time + size)
+        mean = jax.tree.map(lambda a, b: (a + b) / 2, here, there)
+        return moved(state, mean, size, kicks)
+
+    start = jax.tree.map(jnp.asarray, ensemble.state)
+    end = jax.lax.fori_loop(0, count, move, start)
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(end)]
+    return ensemble.at(end), jnp.all(jnp.stack(finite))
+
+
+def _label_normals(
+    ensemble: Ensemble, keys: Key[Array, " spaces"], index: Array, halvings: int
+) -> Parameters:
+    """`path_normals` of all labels; hidden-to-hidden weights move by their mean, without noise."""
+    theta = ensemble.parameters
+    layers = ensemble.by_layer(list(keys))
+
+    def of(layer: int, kind: int, like: Any) -> Array:
+        key = jax.random.fold_in(layers[layer], kind)
+        return path_normals(key, like.shape, like.dtype, index, halvings)
+
+    still = jnp.zeros((), theta.input.dtype)
+    biases = theta.biases
+    return Parameters(
+        input=of(0, 0, theta.input),
+        hidden=(still,) * len(theta.hidden),
+        readout=of(-1, 1, theta.readout),
+        biases=None if biases is None else tuple(of(k, 2 + k, b) for k, b in enumerate(biases)),
+        output_bias=None if theta.output_bias is None else still,
+    )
+
+
+def hidden_variance(problem: Problem) -> Float[np.ndarray, "time pair"]:
+    """The variance of hidden-to-hidden weights given the labels, at the observed times.
+
+    It starts at that of the initial law (0 for embeddings) and follows
+    dV/dt = −2ξλV + 2τξ: (initial variance) · e^(−2∫ξλ) plus that of the noise.
+    """
+    training, depth = problem.training, problem.network.depth
+    decay = training.weight_decay
+    decays = (Constant(value=0.0),) * (depth - 1) if decay is None else decay.hidden_rates(depth)
+    rates, found = training.learning_rates.hidden_rates(depth), []
+    with jax.enable_x64(True):
+        for pair, schedules in enumerate(zip(rates, decays, strict=True)):
+            law = problem.network.independent.get(pair)
+            start = 0.0 if law is None else law.deviation() ** 2
+            xi, lam = (Rate.of(schedule, jnp.float64) for schedule in schedules)
+            found.append(_variance(problem, xi, lam, start))
+    return np.stack(found, axis=1)
+
+
+def _variance(problem: Problem, xi: Rate, lam: Rate, start: float) -> np.ndarray:
+    """V at the observed times."""
+    heat, factor = problem.training.temperature, 2 / problem.network.scale**2
+    tolerance, end = VARIANCE_TOLERANCE, problem.training.horizon
+    controller = diffrax.PIDController(tolerance, tolerance)
+
+    def field(t: Any, v: Array) -> Array:
+        return factor * xi.at(t) * (heat - lam.at(t) * v)
+
+    span = jnp.zeros(()), jnp.asarray(end)
+    values, _, _ = integrate(
+        field, diffrax.Tsit5(), span, jnp.asarray(end / 100), jnp.asarray(start), controller,
+        jnp.asarray(problem.times),
+    )  # fmt: skip
+    return np.asarray(values)

@@ -1,0 +1,71 @@
+"""How much memory a solve may use, and how many data points it handles at once to stay inside.
+
+Neurons and their edges are held whole, in the copies that a Runge–Kutta method keeps; the values
+of all neurons at a data point are needed only while that point is handled. So the data are cut
+into pieces; what the pieces give is added up, and the numbers are the same up to rounding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from widelimit.problem.network.network import Costs
+
+SHARE = 4
+"""By default one part in so many of the machine's memory."""
+
+POINT_COPIES = 3
+"""Arrays of the size (points, neurons) that are alive while a piece of the data is handled."""
+
+BASE = 512 * 10**6
+"""Bytes that Python, JAX and compiled code take before anything is solved (measured: 492 … 513)."""
+
+PIECE_VALUES = 2**21
+"""Values of neurons in a piece of the data: larger ones leave the processor's cache (16,384 nodes
+of one layer: 144 ms for 128 points at once, 239 ms for all 1,797)."""
+
+FIRST_POINTS = 64
+"""Pieces are not made smaller than this for the cache's sake."""
+
+
+def default_memory() -> int:
+    """A quarter of the machine's memory, in bytes."""
+    return psutil.virtual_memory().total // SHARE
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A budget in bytes, and what costs are made of.
+
+    `costs`: those of the network's layers; `itemsize`: bytes of a number; `points`: data points at
+    which outputs are computed.
+    """
+
+    budget: int
+    costs: Costs
+    itemsize: int
+    points: int
+
+    def edges(self, sizes: Sequence[int]) -> int:
+        """How many weights join layers of these sizes, inputs and outputs included."""
+        return self.costs.held(sizes)
+
+    def needed(self, sizes: Sequence[int], copies: int, points: int) -> int:
+        """Bytes of a solve on layers of these sizes, so many data points at once."""
+        state = self.edges(sizes) + 2 * sum(sizes)
+        values = POINT_COPIES * points * self.costs.values(sizes)
+        data = 2 * self.points * (self.costs.entries[0] + self.costs.entries[-1])
+        return BASE + self.itemsize * (copies * state + values + data)
+
+    def fits(self, sizes: Sequence[int], copies: int) -> bool:
+        """Whether a solve can be done at all, one data point at a time if need be."""
+        return self.needed(sizes, copies, 1) <= self.budget
+
+    def points_at_once(self, sizes: Sequence[int], copies: int) -> int:
+        """As many data points as the budget and the processor's cache bear."""
+        one = self.needed(sizes, copies, 1)
+        each = self.needed(sizes, copies, 2) - one
+        affordable = 1 + max(0, self.budget - one) // each
+        quick = max(FIRST_POINTS, PIECE_VALUES // self.costs.values(sizes))
+        return int(min(self.points, affordable, quick))

@@ -1,0 +1,1 @@
+"""Sampled networks under SGD, gradient descent or flow."""

@@ -1,0 +1,202 @@
+"""The O(1/n) bias of networks, and what it does to the risk: measured with coupled halves.
+
+The mean output of networks of widths n is f + B/n + O(1/n²), f the limit. Two independent networks
+a and b of widths n are the halves of one with twice the widths: it has the neurons of both, the
+hidden-to-hidden blocks a → a and b → b are theirs, and those between the halves are drawn in
+addition. Then (equations.md §4; second-order term of Pham & Nguyen 2021)
+
+    B/n = 2 E[½(f_a + f_b) − f_2n] + O(1/n²),
+
+and the fluctuations of order n^(−1/2) cancel in every pair: to first order the wide network's
+deviation from the limit is the mean of its halves', for it samples the same labels. What is left
+of a pair scatters by O(1/n), like the bias itself, so that some dozens of pairs suffice. Nothing
+but independence of the halves is used: the variance of hidden-to-hidden weights, which neither
+the limit nor the fluctuations see, is in it.
+
+Steps: SGD on the wide network takes a's batch, then b's, in steps of ε/2. To first order its noise
+is the mean of the halves' noises, and what is proportional to ε (discretisation, and Itô's term of
+the gradient noise) halves like 1/n does. So the same formula gives the whole bias of networks with
+(n, ε), against the limit n → ∞, ε → 0; `method = "gd"` halves its step too, "flow" has none.
+
+Risk: for any smooth loss E R_n = R + C/n + O(1/n²), and first orders cancel in the same way, hence
+C/n = 2 E[½(R_a + R_b) − R_2n]. For ℓ = ½|f − y|² it is half the variance of the outputs plus
+E[(f − y)·bias].
+
+Unlike fluctuations, nothing here is predicted: networks are trained, the limit is not solved.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Key
+from tqdm import tqdm
+
+from widelimit.basics.errors import ProblemError
+from widelimit.basics.progress import progress_bar
+from widelimit.basics.statistics import offset, replicate_half_width
+from widelimit.ensemble.neurons import Ensemble, coupled_networks, held_sizes, neuron_kinds
+from widelimit.ensemble.system import System
+from widelimit.networks.course import Course, in_groups, network_keys
+from widelimit.networks.train import facts_of_training
+from widelimit.problem.problem import Problem
+from widelimit.results.bias import Bias
+from widelimit.results.layout import network_dataset
+
+PAIRS = 64
+"""How many pairs of networks are trained if nothing is said."""
+
+FIRST_PAIR = 2**30
+"""Pairs are numbered from here on: none has the key of a network that `train` trains."""
+
+PRECISION = "float64"
+"""Differences between networks are small, and in single precision steps of `method = "flow"` are
+too coarse for them; see docs/method.md for what was measured."""
+
+SHIFTS = {"output": "bias", "risk": "risk_shift", "holdout_risk": "holdout_risk_shift"}
+"""What the difference in an observable is called."""
+
+
+def measure_bias(
+    problem: Problem,
+    widths: Sequence[int | Sequence[int]] | None = None,
+    *,
+    pairs: int = PAIRS,
+    progress: bool | None = None,
+) -> Bias:
+    """How far the mean output and risk of networks are from the limit, to order 1/n and ε.
+
+    Widths, method, step, batch and draw are those of `problem.networks` unless `widths` are given;
+    `pairs` pairs of networks are trained for each, with the networks of twice the widths that they
+    make up, in double precision whatever `networks.precision` says.
+
+    Raises `ValueError` if there are no widths or fewer than two pairs, `ProblemError` if layers
+    have a finite width in the limit (`network.ensembles`), `Diverged` if a state stops being
+    finite.
+
+    >>> from widelimit.problem.problem import Problem
+    >>> problem = Problem.from_dict({
+    ...     "network": {"activations": ["tanh"], "initial": {
+    ...         "neuron": {"law": "atoms", "points": [[1.0, 2.0], [-0.5, 1.0]]}}},
+    ...     "data": {"source": "table", "inputs": [-1.0, 1.0], "targets": [0.5, -0.5]},
+    ...     "training": {"horizon": 1.0}, "observe": {"times": 2},
+    ...     "networks": {"widths": [8], "method": "gd", "step": 0.1},
+    ... })
+    >>> found = measure_bias(problem, pairs=8, progress=False).dataset
+    >>> float(abs(found.bias.sel(time=0.0)).max()) < 1e-12  # f is linear in the law of neurons
+    True
+    """
+    problem = problem.with_widths(widths)
+    problem.require_noiseless("paths of neurons are not shared with the network of twice the width")
+    check_halves(problem)
+    if pairs < 2:
+        raise ValueError(f"pairs: found {pairs}; their scatter tells the error, give 2 or more")
+    settings = problem.networks
+    assert settings is not None
+    with jax.enable_x64(True):
+        system = System.of(problem, jnp.float64)
+        found = xr.concat(
+            [
+                _one_width(Course(problem, system, shape, PRECISION), pairs, progress)
+                for shape in settings.layer_widths(problem.network)
+            ],
+            "width",
+        )
+    assert isinstance(found, xr.Dataset)
+    facts = facts_of_training(problem, PRECISION)
+    return Bias(problem, found.assign_attrs(kind="bias", measured=1, pairs=pairs, **facts))
+
+
+def check_halves(problem: Problem) -> None:
+    """Raise `ProblemError` if networks cannot be divided into two independent halves."""
+    if any(problem.network.finite_widths):
+        raise ProblemError([
+            "network.ensembles: gives a layer a finite width, and its neurons are the same ones in "
+            "all networks; the bias is measured with halves that have neurons of their own in "
+            "every layer: leave network.ensembles out"
+        ], problem.title)  # fmt: skip
+
+
+def _one_width(course: Course, pairs: int, progress: bool | None) -> xr.Dataset:
+    """The differences of one width: means over pairs and their errors."""
+    problem, widths = course.problem, course.widths
+    keys = network_keys(problem.seed, widths, pairs, FIRST_PAIR)
+    groups = in_groups(keys, _bytes_of_pair(course))
+    shape, total = " × ".join(map(str, widths)), 2 * len(groups) * len(problem.times)
+    with progress_bar(f"bias: width {shape}", progress, total) as bar:
+        found = [_trained(course, group, bar) for group in groups]
+    columns = [np.concatenate(values)[:pairs] for values in zip(*found, strict=True)]
+    first, second, whole = (
+        network_dataset(problem, course.system, values, widths, {}) for values in columns
+    )
+    variables: dict[str, Any] = {"widths": whole["widths"]}
+    for observed, name in SHIFTS.items():
+        if observed in whole:
+            difference = first[observed] + second[observed] - 2 * whole[observed]
+            variables |= _mean_over_pairs(difference, name)
+    return xr.Dataset(variables)
+
+
+def _mean_over_pairs(difference: xr.DataArray, name: str) -> dict[str, xr.DataArray]:
+    """Mean of `difference (width, seed, …)` and the half-width of its 95 % interval."""
+    mean = difference.mean("seed")
+    half_width = replicate_half_width(difference.transpose("seed", *mean.dims).values)
+    found = {name: mean, f"{name}_error": mean.copy(data=half_width)}
+    if name == "bias":
+        size = mean.mean(["input", "channel"])
+        rms = offset(difference.values, np.zeros(mean.shape[1:]))
+        found |= {
+            key: size.copy(data=value)
+            for key, value in zip(("bias_rms", "bias_rms_se"), rms, strict=True)
+        }
+    return found
+
+
+def _bytes_of_pair(course: Course) -> int:
+    """What the weights of two halves and of the network that they make up take."""
+    inputs, channels = course.system.inputs.shape[1], course.system.batch.targets.shape[1]
+    network = course.problem.network
+    kinds, costs = (
+        neuron_kinds(network, course.widths, inputs, channels),
+        network.costs(inputs, channels),
+    )
+    half, whole = (
+        costs.held(held_sizes(kinds, tuple(parts * n for n in network.by_space(course.widths))))
+        for parts in (1, 2)
+    )
+    return (2 * half + whole) * course.system.inputs.dtype.itemsize
+
+
+def _trained(
+    course: Course, keys: Key[Array, " pairs"], bar: tqdm
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outputs `(pair, time, point, channel)` of first halves, second halves and wide networks."""
+    inputs, dtype = course.system.inputs, course.system.inputs.dtype
+    channels = course.system.batch.targets.shape[1]
+    own = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
+    initial_keys, data_keys = own[:, 0], own[:, 1:]
+    halves, whole = _coupled(
+        initial_keys, course.problem.network, course.widths, inputs.shape[1], channels, dtype
+    )
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *halves)
+    streams = jnp.concatenate([data_keys[:, 0], data_keys[:, 1]])
+    first, second = np.split(_outputs(course, both, streams[:, None], bar), 2)
+    return first, second, _outputs(replace(course, parts=2), whole, data_keys, bar)
+
+
+def _outputs(
+    course: Course, initial: Ensemble, data_keys: Key[Array, "seeds parts"], bar: tqdm
+) -> np.ndarray:
+    """Outputs `(seed, time, point, channel)` at the observed times."""
+    return np.stack([found for _, found in course.run(initial, data_keys, bar)], axis=1)
+
+
+_coupled = eqx.filter_jit(
+    eqx.filter_vmap(coupled_networks, in_axes=(0, None, None, None, None, None))
+)
+"""A batch of pairs at time zero."""

@@ -1,0 +1,159 @@
+"""A batch of sampled networks carried through training, with their outputs at the observed times.
+
+Networks of one shape are trained together. A network may be the union of several parts: then it
+reads the data streams of its parts in turn, with steps that are shorter by their number, so that
+the part of its error that comes from the step shrinks with the width.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+from tqdm import tqdm
+
+from widelimit.basics.errors import Diverged
+from widelimit.ensemble.neurons import Ensemble
+from widelimit.ensemble.system import System, outputs
+from widelimit.motion.descent import BLOCK, Fresh, Sampling, descend, draw, draw_label_noise
+from widelimit.motion.flow import advance_many, follow, method_for
+from widelimit.problem.problem import Problem
+from widelimit.problem.settings import NetworkSettings
+
+GROUP_BYTES = 2**26
+"""Networks are trained together while their parameters fit into this."""
+
+VALUES = 2**26
+"""Most values of neurons, of all networks trained together, while outputs are computed."""
+
+FLOW_TOLERANCE = {"float64": 1e-8, "float32": 1e-4}
+"""Step tolerance of `method = "flow"`: far below the spread between networks."""
+
+OVERSHOOT = (
+    "the step ε = {step:.3g} is too large for this problem, or an unbounded activation lets the "
+    "state run away; use a smaller networks.step, wider networks with step = '1/width', or "
+    "smaller learning rates"
+)
+
+
+def network_keys(
+    seed: int, widths: tuple[int, ...], count: int, first: int = 0
+) -> Key[Array, " count"]:
+    """One key a network: fold_in of the seed with n_1, …, n_L and the network's number.
+
+    Networks are numbered from `first` on.
+    """
+    key = jax.random.key(seed)
+    for width in widths:
+        key = jax.random.fold_in(key, width)
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(first + jnp.arange(count))
+
+
+def in_groups(keys: Key[Array, " count"], bytes_each: int) -> list[Key[Array, " group"]]:
+    """The keys in groups of one size, hence one compilation, that fit into `GROUP_BYTES`.
+
+    The last group is filled up with the first keys.
+    """
+    count = len(keys)
+    groups = math.ceil(count / max(1, min(count, GROUP_BYTES // bytes_each)))
+    size = math.ceil(count / groups)
+    padded = jnp.concatenate([keys, keys[: groups * size - count]])
+    return [padded[group * size : (group + 1) * size] for group in range(groups)]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How networks that are unions of `parts` networks of `widths` are trained.
+
+    The method is that of `problem.networks`; SGD and gradient descent take steps of ε/parts, ε
+    being the step of one part. `precision` is "float64" or "float32", that of `system`.
+    """
+
+    problem: Problem
+    system: System
+    widths: tuple[int, ...]
+    precision: str
+    parts: int = 1
+
+    @property
+    def step(self) -> float:
+        """The step of SGD and gradient descent."""
+        return self.settings.step_size(self.problem.network, self.widths) / self.parts
+
+    @property
+    def settings(self) -> NetworkSettings:
+        """The problem's `[networks]`."""
+        assert self.problem.networks is not None
+        return self.problem.networks
+
+    @property
+    def called(self) -> str:
+        """What the networks are called in messages."""
+        width = self.parts * self.problem.network.growing_width(self.widths)
+        return f"a network of width {width}"
+
+    def run(
+        self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], bar: tqdm
+    ) -> Iterator[tuple[Ensemble, Float[np.ndarray, "seeds points channels"]]]:
+        """The networks at every observed time, and their outputs at all inputs of the system.
+
+        The state at time t is that of step `parts · round(t / (parts · step))`. Raises `Diverged`
+        if an output stops being finite.
+        """
+        held = initial.weights[0].shape[0] * sum(initial.sizes)
+        initial = self.system.dynamics.started(initial)
+        looked = self.system.in_pieces(max(1, VALUES // held))
+        by_flow = self.settings.method == "flow"
+        path = self._flow(initial) if by_flow else self._descent(initial, data_keys, bar)
+        for time, ensembles in zip(self.problem.times, path, strict=True):
+            found = np.asarray(_many_outputs(looked, ensembles))
+            if not np.isfinite(found).all():
+                raise Diverged(self.called, time, OVERSHOOT.format(step=self.step))
+            yield ensembles, found
+            bar.update()
+
+    def _flow(self, initial: Ensemble) -> Iterator[Ensemble]:
+        tolerance = FLOW_TOLERANCE[self.precision]
+        return follow(
+            advance_many, method_for(tolerance), self.system, initial, self.problem.times,
+            tolerance, self.called,
+        )  # fmt: skip
+
+    def _descent(
+        self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], bar: tqdm
+    ) -> Iterator[Ensemble]:
+        settings, system, population = self.settings, self.system, self.problem.population
+        sampling = Sampling(settings.draw, settings.batch, self.problem.dataset.equal_weights)
+        data = system.batch if population is None else Fresh(population, settings.batch)
+        own = None if population is None else data_keys
+        ensembles, done, step = initial, 0, jnp.asarray(self.step, system.inputs.dtype)
+        channels, noise = system.batch.targets.shape[1], None
+        heat = data_keys[:, 0] if system.dynamics.rule.noisy else None
+        for time in self.problem.times:
+            target = self.parts * round(time / (self.parts * self.step))
+            while done < target:
+                count = min(self.parts * BLOCK, target - done)
+                first = jnp.asarray(done // self.parts)
+                if settings.method == "sgd" and population is None:
+                    own = draw(sampling, data_keys, system.batch.weights, first)
+                if system.label_noise is not None:
+                    std = jnp.sqrt(system.label_noise)
+                    noise = draw_label_noise(sampling, data_keys, std, channels, first)
+                ensembles = descend(
+                    system.equations, system.dynamics, data, ensembles, own, jnp.asarray(count),
+                    step, jnp.asarray(done), noise, heat,
+                )  # fmt: skip
+                done += count
+                bar.set_postfix_str(f" step {done}", refresh=False)
+                bar.update(0)
+            yield ensembles
+
+
+@eqx.filter_jit
+def _many_outputs(system: System, ensembles: Ensemble) -> Float[Array, "seeds points channels"]:
+    """Outputs of a batch of networks."""
+    return jax.vmap(lambda ensemble: outputs(system, ensemble))(ensembles)

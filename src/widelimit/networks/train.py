@@ -1,0 +1,208 @@
+"""`train`: sampled networks of finite widths under SGD, gradient descent or gradient flow.
+
+Every network has its own key, made from the problem's seed, its widths and its number alone, so
+that its draws are the same whatever else is trained beside it.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Key
+
+from widelimit.basics.progress import progress_bar
+from widelimit.ensemble.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
+from widelimit.ensemble.system import System, dims_of_functionals, look
+from widelimit.limit.advice import examine
+from widelimit.networks.course import Course, in_groups, network_keys
+from widelimit.nodes.quadrature import finite_layers
+from widelimit.problem.problem import Problem
+from widelimit.problem.settings import NetworkSettings
+from widelimit.results.layout import network_dataset, neurons_over_time
+from widelimit.results.trajectory import Trajectory
+
+
+def train(
+    problem: Problem,
+    *,
+    progress: bool | None = None,
+    known: Trajectory | None = None,
+    keep: Callable[[Trajectory], None] | None = None,
+) -> Trajectory:
+    """Networks of every width in `problem.networks.widths`, with all their seeds.
+
+    Clock and updates as in `descent`; the state at an observed time t is that of step
+    `round(t / ε)`. `known` holds widths trained before (they are taken over), and `keep` is
+    called with what there is after each width, so that nothing is lost on a kill.
+
+    Raises `ValueError` if the problem has no `[networks]`, `Diverged` if a state stops being
+    finite.
+    """
+    settings = problem.networks
+    if settings is None:
+        raise ValueError("the problem has no [networks] section: give at least networks.widths")
+    double = settings.precision == "float64"
+    facts = facts_of_training(problem, settings.precision)
+    trained = None
+    with jax.enable_x64(double):
+        system = System.of(problem, jnp.float64 if double else jnp.float32)
+        for widths in settings.layer_widths(problem.network):
+            found = None if known is None else _taken_over(known, widths)
+            if found is None:
+                found = _one_width(problem, system, widths, progress)
+            trained = _joined(problem, trained, found, facts)
+            if keep is not None:
+                keep(trained)
+    assert trained is not None
+    return trained
+
+
+Result = tuple[xr.Dataset, str, xr.Dataset]
+"""Outputs of one width, its name among the states, and the neurons of the networks kept."""
+
+
+def _joined(
+    problem: Problem, before: Trajectory | None, found: Result, facts: dict[str, Any]
+) -> Trajectory:
+    dataset, name, states = found
+    groups = {name: states}
+    if before is not None:
+        dataset = xr.concat([before.dataset, dataset], "width", combine_attrs="drop")
+        groups = {n: group.to_dataset() for n, group in before.states.children.items()} | groups
+    dataset.attrs = {"kind": "networks", **facts}
+    return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
+
+
+def facts_of_training(problem: Problem, precision: str) -> dict[str, Any]:
+    """How networks of a problem are trained, as attributes of a result."""
+    settings = _settings(problem)
+    facts = {
+        "title": problem.title,
+        "method": settings.method,
+        "step": str(settings.step),
+        "batch": settings.batch if settings.method == "sgd" else 0,
+        "draw": _drawn(problem),
+        "precision": precision,
+        "warnings": json.dumps(examine(problem)),
+    }
+    if problem.population is not None:
+        facts["evaluation_points"] = len(problem.dataset.inputs)
+    return facts
+
+
+def _drawn(problem: Problem) -> str:
+    """How SGD draws its data."""
+    if _settings(problem).method != "sgd":
+        return ""
+    return _settings(problem).draw if problem.population is None else "fresh"
+
+
+def _name(widths: tuple[int, ...]) -> str:
+    return "width_" + "_".join(map(str, widths))
+
+
+def _taken_over(known: Trajectory, widths: tuple[int, ...]) -> Result | None:
+    """The results of one width from an earlier training, if they are all there."""
+    rows = np.flatnonzero((known.dataset["widths"].values == widths).all(axis=1))
+    if len(rows) == 0 or _name(widths) not in known.states.children:
+        return None
+    chosen = known.dataset.isel(width=[rows[0]])
+    return chosen, _name(widths), known.states[_name(widths)].to_dataset()
+
+
+def _one_width(
+    problem: Problem, system: System, widths: tuple[int, ...], progress: bool | None
+) -> Result:
+    """All seeds of one width, in groups that fit into memory."""
+    settings, dims = _settings(problem), (system.inputs.shape[1], system.batch.targets.shape[1])
+    apart = problem.training.rule.noisy
+    kinds = neuron_kinds(problem.network, widths, *dims, apart)
+    sizes = held_sizes(kinds, problem.network.by_space(widths))
+    dtype, finite = system.inputs.dtype, finite_layers(problem.network, dims, problem.seed)
+    bytes_each = problem.network.costs(*dims).held(sizes) * dtype.itemsize
+    groups = in_groups(network_keys(problem.seed, widths, settings.seeds), bytes_each)
+    course = Course(problem, system, widths, settings.precision)
+    values: list[np.ndarray] = []
+    states: list[list[Ensemble]] = []
+    seen: list[dict[str, np.ndarray]] = []
+    labels: list[tuple[np.ndarray, ...]] = []
+    given = [None if layer is None else layer.points for layer in finite]
+    shape, total = " × ".join(map(str, widths)), len(groups) * len(problem.times)
+    with progress_bar(f"networks: width {shape}", progress, total) as bar:
+        for group, chosen in enumerate(groups):
+            kept = settings.states - group * len(chosen)
+            initial_keys, data_keys = _split(chosen)
+            start, marks = _sampled(
+                initial_keys, problem.network, widths, *dims, dtype, given, apart
+            )
+            labels.append(_first(marks, kept))
+            rows, path, looks = [], [], []
+            run = course.run(start, data_keys[:, None], bar)
+            for time, (ensembles, found) in zip(problem.times, run, strict=True):
+                rows.append(found)
+                path.append(_first(ensembles, kept))
+                looks.append(_looked_at(system, ensembles, time))
+            values.append(np.stack(rows, axis=1))
+            states.append(path)
+            seen.append(jax.tree.map(lambda *at: np.stack(at, axis=1), *looks))
+    found = np.concatenate(values)[: settings.seeds]
+    functionals = _functionals(system, start, seen, settings.seeds)
+    dataset = network_dataset(problem, system, found, widths, functionals)
+    kept = [_joined_groups(at) for at in zip(*states, strict=True)]
+    neurons = neurons_over_time(problem.times, kept, _joined_groups(labels))
+    return dataset, _name(widths), neurons
+
+
+def _functionals(
+    system: System, networks: Ensemble, seen: Sequence[dict[str, np.ndarray]], seeds: int
+) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    """Functionals of several batches of networks as those of one, with their dimensions."""
+    one = jax.tree.map(lambda leaf: leaf[0], networks)
+    return {
+        name: (dims, np.concatenate([batch[name] for batch in seen])[:seeds])
+        for name, dims in dims_of_functionals(system, one).items()
+    }
+
+
+def _looked_at(system: System, networks: Ensemble, time: float) -> dict[str, np.ndarray]:
+    """Functionals of a batch of networks, one network after the other: kernels are large."""
+    if not system.functionals:
+        return {}
+    each = [
+        look(system, jax.tree.map(lambda leaf, s=seed: leaf[s], networks), time)
+        for seed in range(len(networks.weights[0]))
+    ]
+    return jax.tree.map(lambda *parts: np.stack([np.asarray(part) for part in parts]), *each)
+
+
+def _first(networks: Any, count: int) -> Any:
+    """The first networks of a batch, none if `count` is not positive."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf[: max(0, count)]), networks)
+
+
+def _joined_groups(groups: Sequence[Any]) -> Any:
+    """Networks of several batches as one batch."""
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *groups)
+
+
+def _settings(problem: Problem) -> NetworkSettings:
+    assert problem.networks is not None
+    return problem.networks
+
+
+@eqx.filter_jit
+def _split(keys: Key[Array, " seeds"]) -> tuple[Array, Array]:
+    """For every network a key for its initial draws and one for its data."""
+    pairs = jax.vmap(jax.random.split)(keys)
+    return pairs[:, 0], pairs[:, 1]
+
+
+_sampled = eqx.filter_jit(
+    eqx.filter_vmap(sampled_network, in_axes=(0, None, None, None, None, None, None, None))
+)
+"""A batch of networks at time zero."""

@@ -1,0 +1,1 @@
+"""Laws as points with weights: rules of quadrature, symmetry, refinement."""

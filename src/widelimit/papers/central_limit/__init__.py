@@ -1,0 +1,1 @@
+"""Central limit theorems (Sirignano & Spiliopoulos 2020, Pham & Nguyen 2021)."""

@@ -1,0 +1,1 @@
+"""Two and three layers, limits in sequence (Sirignano & Spiliopoulos 2022)."""

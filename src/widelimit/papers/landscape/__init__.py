@@ -1,0 +1,1 @@
+"""Isotropic Gaussians (Mei, Montanari & Nguyen 2018)."""

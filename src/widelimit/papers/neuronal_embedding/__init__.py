@@ -1,0 +1,1 @@
+"""Neuronal embeddings (Nguyen & Pham 2023)."""

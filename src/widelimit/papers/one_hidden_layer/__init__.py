@@ -1,0 +1,1 @@
+"""One hidden layer (Sirignano & Spiliopoulos 2020)."""

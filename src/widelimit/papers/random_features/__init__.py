@@ -1,0 +1,1 @@
+"""Random features at both ends (Araújo, Oliveira & Yukimura 2019)."""

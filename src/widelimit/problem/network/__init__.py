@@ -1,0 +1,1 @@
+"""The network: laws of initial weights, layers, activations."""

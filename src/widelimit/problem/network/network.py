@@ -1,0 +1,450 @@
+"""What the network is: its layers, and the laws of its initial parameters.
+
+    z_1 = W_1·x + b_1,   z_l = (1/n_{l-1}) Σ_j W_l[j] φ_{l-1}(z_{l-1}[j]) + b_l,
+    f = (1/n_L) Σ_i A[i] φ_L(z_L[i]) + a_0
+
+Layers that are not fully connected have another product in place of W φ, see `layers`. Widths
+are no part of it: the same description has an infinite-width limit and networks of any width. Only
+where limits are taken one after the other (`ensembles`) some layers keep a finite one.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    WrapValidator,
+    model_validator,
+)
+
+from widelimit.problem.network.activations import ACTIVATIONS, Activation, known_activation, named
+from widelimit.problem.network.embedding import Embedding
+from widelimit.problem.network.laws import (
+    Atoms,
+    Count,
+    Law,
+    Mixture,
+    Normal,
+    Number,
+    Single,
+    TruncatedNormal,
+    Uniform,
+    law_written_out,
+)
+from widelimit.problem.network.laws import Own as OwnLaw
+from widelimit.problem.network.layers import AnyLayer, Dense, Layer, Shape
+
+HiddenLaw = Annotated[
+    Annotated[
+        Normal
+        | Uniform
+        | TruncatedNormal
+        | Mixture
+        | Atoms
+        | OwnLaw
+        | Annotated[Embedding, Field(discriminator="family")],
+        Field(discriminator="law"),
+    ],
+    BeforeValidator(law_written_out),
+]
+"""Hidden-to-hidden weights: independent with a law, or a function of two neurons' labels."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a neuron's mark: `size` entries with the same law."""
+
+    name: str
+    """ "input", "bias_l", "readout", "neuron" for the joint law of all three; "incoming" and
+    "outgoing" for what comes with the weights from the layer below and to the layer above."""
+    law: Normal | Atoms | Any
+    size: int
+
+
+class Costs(NamedTuple):
+    """What layers cost, from the first on and the output last.
+
+    `entries`: numbers that join a neuron to one below; `fields`: numbers that a neuron of a hidden
+    layer has at a data point; `products`: multiplications that a pair of neurons takes there.
+    Sizes are those of the index spaces, `spaces` are those of the layers.
+    """
+
+    entries: tuple[int, ...]
+    fields: tuple[int, ...]
+    products: tuple[int, ...]
+    spaces: tuple[int, ...]
+
+    def held(self, sizes: Sequence[int]) -> int:
+        """How many numbers join so many neurons a space, inputs and outputs included."""
+        return self._over_pairs(sizes, self.entries)
+
+    def values(self, sizes: Sequence[int]) -> int:
+        """How many numbers so many neurons a space have at a data point."""
+        return sum(sizes[s] * each for s, each in zip(self.spaces, self.fields, strict=True))
+
+    def work(self, sizes: Sequence[int]) -> int:
+        """Multiplications of one evaluation at a data point."""
+        return self._over_pairs(sizes, self.products)
+
+    def _over_pairs(self, sizes: Sequence[int], each: Sequence[int]) -> int:
+        pairs = pairwise([1, *(sizes[s] for s in self.spaces), 1])
+        return sum(a * b * own for (a, b), own in zip(pairs, each, strict=True))
+
+
+def _expanded(value: Any, count: int) -> list:
+    """One law for each of `count` layers from one law, or the list as it was written."""
+    return list(value) if isinstance(value, list | tuple) else [value] * count
+
+
+class Initial(BaseModel):
+    """Laws of the initial parameters; `neuron` is the joint law of (w, b, a) at depth 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Law | None = None
+    hidden: tuple[HiddenLaw, ...] = ()
+    readout: Law | None = None
+    bias: tuple[Law, ...] = ()
+    neuron: Atoms | None = None
+
+
+def _activation(value: Any, _: Any) -> Any:
+    """A known name or a function; pydantic's own union would report both readings."""
+    return value if callable(value) else known_activation(value)
+
+
+def _ensembles(value: Any) -> Any:
+    """One word or width a layer."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list with 'limit' or a width for each layer")
+    for layer, entry in enumerate(value, 1):
+        whole = isinstance(entry, int) and not isinstance(entry, bool)
+        if entry != "limit" and not (whole and entry >= 1):
+            raise ValueError(f"found {entry!r} for layer {layer}; must be 'limit' or a width")
+    return value
+
+
+def _layers(value: Any) -> Any:
+    """One layer a hidden layer; with one entry alone it stands for all."""
+    return value if value is None or isinstance(value, list | tuple) else (value,)
+
+
+class Network(BaseModel):
+    """A network described by its layers and their laws (`[network]`).
+
+    `layers` are fully connected if nothing else is said; one that stands alone is that of all.
+    `image` is the shape of an input for those that move over it.
+    `scale` is κ: outputs are κ times the average over neurons, learning rates are divided by κ².
+    The mean field has κ = 1; as κ grows training becomes regression with the tangent kernel K_0.
+    `ensembles` says of each layer whether it is taken to its limit or has a finite width (None:
+    all are in the limit). Neurons of finite layers are drawn once, by the problem's seed, and are
+    the same ones in the limit and in all networks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    activations: Annotated[
+        tuple[Annotated[Activation, WrapValidator(_activation)], ...], Field(min_length=1)
+    ]
+    layers: Annotated[tuple[AnyLayer, ...], BeforeValidator(_layers), Field(min_length=1)] = (
+        Dense(),
+    )
+    image: Annotated[tuple[Count, ...], Field(min_length=1, max_length=3)] | None = None
+    biases: StrictBool = False
+    output_bias: StrictBool = False
+    scale: Annotated[Number, Field(gt=0)] = 1.0
+    initial: Initial = Initial()
+    ensembles: Annotated[tuple[Literal["limit"] | int, ...] | None, BeforeValidator(_ensembles)] = (
+        None
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, raw: Any) -> Any:
+        """Write the default laws down: which ones exist depends on depth and biases."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("activations"), list | tuple):
+            return raw
+        depth = len(raw["activations"])
+        initial = raw.get("initial", {})
+        if isinstance(initial, Initial):
+            initial = initial.model_dump(exclude_none=True)
+        if not isinstance(initial, dict):
+            return raw
+        initial = {**initial}
+        if "neuron" not in initial:
+            initial.setdefault("input", {"law": "normal", "mean": 0.0, "std": 1.0})
+            initial.setdefault("readout", {"law": "normal", "mean": 1.0, "std": 1.0})
+            if raw.get("biases") is True:
+                bias = initial.get("bias", {"law": "atoms", "points": [0.0]})
+                initial["bias"] = _expanded(bias, depth)
+        if depth > 1:
+            hidden = initial.get("hidden", {"law": "normal", "mean": 0.5, "std": 1.0})
+            initial["hidden"] = _expanded(hidden, depth - 1)
+        for key in ("hidden", "bias"):  # reported by _check_layout when they do not belong here
+            if key in initial:
+                initial[key] = _expanded(initial[key], 1)
+        return {**raw, "initial": initial}
+
+    @model_validator(mode="after")
+    def _check_layout(self) -> "Network":
+        laws, depth = self.initial, self.depth
+        if depth == 1 and laws.hidden:
+            raise ValueError("initial.hidden: there are no hidden-to-hidden weights at depth 1")
+        if depth > 1 and len(laws.hidden) != depth - 1:
+            raise ValueError(f"initial.hidden: found {len(laws.hidden)} laws, needs {depth - 1}")
+        if laws.neuron and depth > 1:
+            raise ValueError("initial.neuron: a joint law of a neuron needs one hidden layer")
+        if laws.neuron and (laws.input or laws.readout or laws.bias):
+            raise ValueError("initial.neuron: takes the place of input, bias and readout")
+        if laws.bias and not self.biases:
+            raise ValueError("initial.bias: given although biases = false; set biases = true")
+        if self.biases and not laws.neuron and len(laws.bias) != depth:
+            raise ValueError(f"initial.bias: found {len(laws.bias)} laws, needs {depth}")
+        for name in ("hidden", "bias"):
+            for place, law in enumerate(getattr(laws, name)):
+                if not isinstance(law, Embedding) and law.joint:
+                    raise ValueError(
+                        f"initial.{name}[{place}]: is a law of vectors; each of these parameters "
+                        "is a number"
+                    )
+        for place, pair in enumerate(pairwise(laws.hidden)):
+            if isinstance(pair[1], Embedding) and not isinstance(pair[0], Embedding):
+                raise ValueError(
+                    f"initial.hidden[{place + 1}]: an embedding hands on the labels of the layer "
+                    f"below; make hidden[{place}] an embedding too"
+                )
+        if len(self.layers) not in (1, depth):
+            raise ValueError(
+                f"layers: found {len(self.layers)} entries; give one for each of {depth} layers"
+            )
+        if self.ensembles is not None and len(self.ensembles) != depth:
+            count = len(self.ensembles)
+            raise ValueError(
+                f"ensembles: found {count} entries; give one for each of {depth} layers"
+            )
+        return self._check_skips()
+
+    def _check_skips(self) -> "Network":
+        """Skip connections start at a hidden layer; what shares its neurons is not built yet."""
+        for place, layer in enumerate(self.layer_maps):
+            if layer.skip > place:
+                raise ValueError(
+                    f"layers[{place}].skip: found {layer.skip}; layer {place + 1} has {place} "
+                    "hidden layers below"
+                )
+        if any(layer.skip for layer in self.layer_maps):
+            if self.ensembles is not None:
+                raise ValueError(
+                    "ensembles: layers of finite width beside skip connections are not built"
+                )
+            if any(isinstance(law, Embedding) for law in self.initial.hidden):
+                raise ValueError("initial.hidden: embeddings beside skip connections are not built")
+        return self
+
+    @property
+    def depth(self) -> int:
+        """L, the number of hidden layers."""
+        return len(self.activations)
+
+    @cached_property
+    def spaces(self) -> tuple[int, ...]:
+        """The index space that the neurons of each hidden layer are of, counted from 0."""
+        found: list[int] = []
+        for place, layer in enumerate(self.layer_maps):
+            found.append(found[place - layer.skip] if layer.skip else max(found, default=-1) + 1)
+        return tuple(found)
+
+    @property
+    def space_names(self) -> tuple[str, ...]:
+        """Every index space by its first layer: "layer 1" …"""
+        return tuple(f"layer {k}" for k in self.by_space(range(1, self.depth + 1)))
+
+    def by_space(self, per_layer: Sequence[Any]) -> tuple[Any, ...]:
+        """What the first layer of every index space has."""
+        return tuple(per_layer[self.spaces.index(space)] for space in range(max(self.spaces) + 1))
+
+    @property
+    def finite_widths(self) -> tuple[int | None, ...]:
+        """The width of each layer that has a finite one, None for layers in the limit."""
+        chosen = self.ensembles or ("limit",) * self.depth
+        return tuple(entry if isinstance(entry, int) else None for entry in chosen)
+
+    def growing_width(self, widths: tuple[int, ...]) -> int:
+        """Of a network's layer widths that of the first layer whose limit is taken, else n_1."""
+        growing = [n for n, fixed in zip(widths, self.finite_widths, strict=True) if fixed is None]
+        return growing[0] if growing else widths[0]
+
+    @cached_property
+    def activation_functions(self) -> tuple[Callable, ...]:
+        """φ_1 … φ_L."""
+        return tuple(ACTIVATIONS[a] if isinstance(a, str) else a for a in self.activations)
+
+    @property
+    def layer_maps(self) -> tuple[Layer, ...]:
+        """How each hidden layer takes in what is below."""
+        return self.layers * self.depth if len(self.layers) == 1 else self.layers
+
+    def value_shapes(self, inputs: int) -> tuple[Shape, ...]:
+        """The shapes of values at a data point: of the input, and of neurons of every layer.
+
+        Raises `ValueError` if a layer cannot take in what is below.
+        """
+        shapes: list[Shape] = [self.image or (inputs,)]
+        spots: list[Shape] = []
+        for place, layer in enumerate(self.layer_maps):
+            try:
+                own = layer.shape(shapes[-1])
+                added = spots[place - layer.skip] if layer.skip else own
+                if own != added:
+                    raise ValueError(
+                        f"skip adds values of shape {list(added)} to values of {list(own)}"
+                    )
+                spots.append(own)
+                shapes.append(layer.after(shapes[-1]))
+            except ValueError as error:
+                raise ValueError(f"layers[{place}]: {error}") from None
+        return tuple(shapes)
+
+    def weight_shapes(self, inputs: int) -> tuple[Shape, ...]:
+        """The shapes of a neuron's weights for one neuron below, for every hidden layer."""
+        before = self.value_shapes(inputs)[:-1]
+        return tuple(layer.weight(own) for layer, own in zip(self.layer_maps, before, strict=True))
+
+    def entries(self, inputs: int, outputs: int) -> tuple[int, ...]:
+        """How many numbers join a neuron to one below, for every hidden layer and the output."""
+        last = self.value_shapes(inputs)[-1]
+        own = [math.prod(shape) for shape in self.weight_shapes(inputs)]
+        return (*own, outputs * math.prod(last))
+
+    def costs(self, inputs: int, outputs: int) -> Costs:
+        """What layers cost in memory and time."""
+        shapes, entries = self.value_shapes(inputs), self.entries(inputs, outputs)
+        spots = [
+            math.prod(layer.shape(before))
+            for layer, before in zip(self.layer_maps, shapes, strict=False)
+        ]
+        products = tuple(n * own for n, own in zip(entries, [*spots, 1], strict=True))
+        taken = [*(n for n in products[1:-1]), 1]  # what the layer above sees of a value
+        return Costs(entries, tuple(map(max, spots, taken)), products, self.spaces)
+
+    def marks(self, inputs: int, outputs: int) -> tuple[tuple[Block, ...], ...]:
+        """What stays attached to the neurons of each index space: their labels.
+
+        Layer 1: its incoming weights and bias; layers 2 … L−1: the bias; layer L: the bias and
+        the readout (Nguyen & Pham 2023, §5); and what `attached` tells. An empty mark means that
+        all neurons of the layer are alike. Layers that share their neurons share their label.
+        """
+        entries = self.entries(inputs, outputs)
+        if self.initial.neuron:
+            size = entries[0] + self.biases + entries[-1]
+            return ((Block("neuron", self.initial.neuron, size),),)
+        spaces: list[list[Block]] = [[] for _ in range(max(self.spaces) + 1)]
+        for layer, space in enumerate(self.spaces):
+            blocks: list[Block | None] = []
+            if layer == 0:
+                blocks.append(Block("input", self.initial.input, entries[0]))
+            if layer > 0:
+                blocks.append(self.attached(layer - 1, entries[layer])[1])
+            if layer < self.depth - 1:
+                blocks.append(self.attached(layer, entries[layer + 1])[0])
+            if self.biases:
+                blocks.append(Block(f"bias_{layer + 1}", self.initial.bias[layer], 1))
+            if layer == self.depth - 1:
+                blocks.append(Block("readout", self.initial.readout, entries[-1]))
+            spaces[space] += [block for block in blocks if block is not None]
+        return tuple(map(tuple, spaces))
+
+    def attached(self, pair: int, entries: int = 1) -> tuple[Block | None, Block | None]:
+        """What the weights between layers pair + 1 and pair + 2 leave on lower and upper neurons.
+
+        A pair of neurons has so many `entries`.
+        Independent weights between two layers in the limit: nothing, only their mean counts. Next
+        to a layer of finite width they stay attached to the other one's neurons (Sirignano &
+        Spiliopoulos 2022, Lemma 2.2), between two such layers to the upper one's. An embedding
+        gives the coordinates of its label to the upper one.
+        """
+        law, (below, above) = self.initial.hidden[pair], self.finite_widths[pair : pair + 2]
+        if isinstance(law, Embedding):
+            return None, Block("incoming", Normal(), law.size) if law.size else None
+        if below is not None:
+            return None, Block("incoming", law, below * entries)
+        if above is not None:
+            return Block("outgoing", law, above * entries), None
+        return None, None
+
+    @property
+    def independent(self) -> dict[int, Single]:
+        """Laws of the weights between layers pair + 1 and pair + 2 that belong to no label."""
+        return {
+            pair: law
+            for pair, law in enumerate(self.initial.hidden)
+            if not isinstance(law, Embedding) and self.attached(pair) == (None, None)
+        }
+
+    def mismatches(self, inputs: int, outputs: int) -> list[str]:
+        """Layers and laws of vectors that do not fit the data, each with its place."""
+        if self.image is not None and math.prod(self.image) != inputs:
+            return [
+                f"network.image: found {list(self.image)}, {math.prod(self.image)} numbers; the "
+                f"inputs have {inputs}"
+            ]
+        try:
+            shapes = self.weight_shapes(inputs)
+        except ValueError as error:
+            return [f"network.{error}" + ("" if self.image else "; is network.image missing?")]
+        unfit = [
+            f"network.layers[{pair + 1}]: a pair of neurons has {math.prod(shapes[pair + 1])} "
+            "numbers, and the embedding gives one"
+            for pair, law in enumerate(self.initial.hidden)
+            if isinstance(law, Embedding) and shapes[pair + 1] != ()
+        ]
+        unfit += [
+            f"network.layers[{pair + 1}]: is not linear in its weights, so their mean is not all "
+            "that the limit needs to know: give the weights a law of one atom, or take such a "
+            "layer as the first"
+            for pair, law in self.independent.items()
+            if law.deviation() > 0 and not self.layer_maps[pair + 1].linear
+        ]
+        if unfit:
+            return unfit
+        sizes = [law.size for law in self.initial.hidden if isinstance(law, Embedding)]
+        found = [
+            f"network.initial.hidden[{place}].size: found {size}; a first-layer label is the "
+            f"neuron's input weights, and there are {inputs}"
+            for place, size in enumerate(sizes)
+            if size > inputs
+        ]
+        for block in (b for mark in self.marks(inputs, outputs) for b in mark):
+            size = block.law.vector_size
+            if size is not None and size != block.size:
+                found.append(
+                    f"network.initial.{block.name}: is a law of vectors with {size} entries; the "
+                    f"layers and the data ({inputs} inputs, {outputs} outputs) ask for {block.size}"
+                )
+            if block.name == "neuron" and size is None and block.size != 1:
+                found.append(
+                    f"network.initial.neuron.points: needs vectors of {block.size} entries"
+                )
+        return found
+
+    def words(self) -> str:
+        """The architecture in words, to be read back by the user."""
+        kinds = dict.fromkeys(layer.named() for layer in self.layer_maps)
+        layers = "1 hidden layer" if self.depth == 1 else f"{self.depth} hidden layers"
+        names = [named(activation) for activation in self.activations]
+        shown = ", ".join(names) if len(set(names)) > 1 else names[0]
+        fixed = [f"layer {k} of width {n}" for k, n in enumerate(self.finite_widths, 1) if n]
+        kept = f", {' and '.join(fixed)}" if fixed else ""
+        moved = "" if set(kinds) == {"dense"} else f", {' and '.join(kinds)}"
+        skips = [f"layer {k}" for k, own in enumerate(self.layer_maps, 1) if own.skip]
+        kept += f", skip connections to {' and '.join(skips)}" if skips else ""
+        biases = "with" if self.biases else "without"
+        return f"{layers} ({shown}{moved}), {biases} biases{kept}"

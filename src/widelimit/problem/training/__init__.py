@@ -1,0 +1,1 @@
+"""How it learns: rules, losses, learning-rate schedules."""

@@ -1,0 +1,103 @@
+"""Results in words, for the command line."""
+
+import math
+from collections.abc import Sequence
+
+from widelimit.basics.words import shape_name
+from widelimit.results.bias import Shift
+from widelimit.results.comparison import Comparison
+from widelimit.results.plan import Plan
+from widelimit.results.trajectory import Trajectory
+
+
+def distance_lines(found: Comparison) -> list[str]:
+    """Distances by width at the end, and their exponent."""
+    last = found.exponent[-1]
+    distances = ", ".join(
+        f"{shape_name(shape)}: {rms:.3g} ± {se:.1g}"
+        for shape, rms, se in zip(found.layer_widths, found.rms[-1], found.rms_se[-1], strict=True)
+    )
+    fitted = (
+        f"width^({last['value']:.2f}), 95 % interval {last['low']:.2f} … {last['high']:.2f}"
+        if last
+        else f"no exponent: {found.exponent_reason[-1]}"
+    )
+    return [f"distance  by width at the end: {distances}", f"          {fitted}"]
+
+
+def described_until(limit: Trajectory) -> dict[str, float | None]:
+    """By width, until when a limit describes networks; None if until the horizon."""
+    d = limit.dataset
+    return {
+        shape_name(shape): until if math.isfinite(until) else None
+        for shape, until in zip(
+            d["widths"].values.tolist(), d["describes_until"].values.tolist(), strict=True
+        )
+    }
+
+
+def validity_lines(ends: dict[str, float | None]) -> list[str]:
+    """Until when a limit describes networks, by width."""
+    said = ", ".join(
+        f"{name}: {'the end' if until is None else f't = {until:.3g}'}"
+        for name, until in ends.items()
+    )
+    return [f"          describes networks, by width, until {said}"]
+
+
+def bias_lines(lines: Sequence[Shift], pairs: int) -> list[str]:
+    """The measured bias of outputs and risk by width."""
+    return [
+        f"          width {shape_name(line.widths):>5}: outputs {line.bias:.2g} ± "
+        f"{line.bias_se:.1g} (RMS over inputs, standard error), risk {line.risk:+.3g} ± "
+        f"{line.risk_error:.1g} (95 %); measured with {pairs} pairs"
+        for line in lines
+    ]
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Widths and batches up to the cheapest and the one after it."""
+    total = sum(plan.sources.values()) or 1.0
+    shares = ", ".join(f"{name} {value / total:.0%}" for name, value in plan.sources.items())
+    if not plan.choices:
+        return [
+            f"no width brings networks within {plan.rms:g}: at infinite width they are still "
+            f"{total**0.5:.3g} off ({shares}); take a smaller step, or more samples"
+        ]
+    lines = [
+        f"within {plan.rms:g} of the limit at t = {plan.time:g} (RMS over inputs), widths to "
+        f"{plan.error:.1g}; with the first: {shares}"
+    ]
+    best = plan.choices.index(plan.cheapest)
+    for choice in plan.choices[: best + 2]:
+        shape = " × ".join(map(str, choice.widths))
+        cheapest = "   cheapest" if choice == plan.cheapest and len(plan.choices) > 1 else ""
+        lines.append(
+            f"  width {shape}, batch {choice.batch}, step {choice.step:.3g}: work "
+            f"{choice.work:.3g}{cheapest}"
+        )
+    return lines
+
+
+def limit_scores(limit: Trajectory) -> str:
+    """Risk and accuracy of a limit at the end."""
+    d = limit.dataset.isel(time=-1)
+    said = [f"risk {float(d.risk):.4g} ± {float(d.risk_error):.1g}"]
+    if "holdout_risk" in d:
+        value, error = float(d.holdout_risk), float(d.holdout_risk_error)
+        said.append(f"holdout risk {value:.4g} ± {error:.1g}")
+    if "accuracy" in d:
+        said += [
+            f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, d.accuracy.values, strict=True)
+        ]
+    return ", ".join(said)
+
+
+def network_scores(networks: Trajectory, row: int) -> str:
+    """Risk and accuracy of the networks of one width at the end."""
+    d = networks.dataset.isel(time=-1, width=row)
+    said = [f"risk {float(d.risk.mean()):.4g} ± {float(d.risk.std()):.1g}"]
+    if "accuracy" in d:
+        means = d.accuracy.mean("seed").values
+        said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, means, strict=True)]
+    return ", ".join(said)

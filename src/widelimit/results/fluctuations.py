@@ -1,0 +1,100 @@
+"""Predicted fluctuations: variances of outputs and risk, source by source, with errors."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from widelimit.basics.statistics import rms_over_outputs
+from widelimit.problem.problem import Problem
+from widelimit.results import questions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Scatter(NamedTuple):
+    """How networks with these layer widths scatter: standard deviation, RMS over outputs.
+
+    `error` is that of the standard deviation, `shares` are those of the sources in the variance.
+    The standard deviation is NaN beyond `until`, the time t_CLT until which there is one.
+    """
+
+    widths: tuple[int, ...]
+    std: float
+    error: float
+    shares: dict[str, float]
+    until: float
+
+    def sources(self) -> str:
+        """The shares in words."""
+        return ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+
+
+@dataclass(frozen=True)
+class Fluctuations:
+    """Predicted variances of the outputs and of the risk of networks around their limit.
+
+    `dataset`: `variance(width, source, time, input, channel)` and `output_std(width, time, input,
+    channel)`, `risk_variance(width, source, time)` and `risk_std(width, time)`, each with an
+    `…_error` (95 % half-width for the nodes, plus time integration, plus directions left out).
+    Sources are "layer 1" … "layer L", "sgd" and "data"; `factor(width, source)` is what the
+    variance per unit of noise, `unit_variance(source, time, input, channel)`, is multiplied by:
+    1/n_l, ε/b, 1/samples. Time is mean-field time `t = k ε`.
+    """
+
+    problem: Problem
+    dataset: xr.Dataset
+
+    @property
+    def met(self) -> bool:
+        """Whether standard deviations are as accurate as was asked."""
+        return bool(self.dataset.attrs["met"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, one sentence each."""
+        return json.loads(self.dataset.attrs["warnings"])
+
+    def at_the_end(self) -> list[Scatter]:
+        """How networks of every width scatter at the last time."""
+        last = self.dataset.isel(time=-1)
+        each = last.variance.mean(["input", "channel"])
+        total = each.sum("source")
+        shares = (each / total.where(total > 0, 1.0)).transpose("width", "source").values
+        std, error = rms_over_outputs(last.output_std), rms_over_outputs(last.output_std_error)
+        names = [str(source) for source in each.source.values]
+        ends = np.full(len(shares), np.inf)
+        if "clt_until" in self.dataset:
+            ends = self.dataset["clt_until"].values
+        return [
+            Scatter(tuple(shape), size, doubt, dict(zip(names, share, strict=True)), end)
+            for shape, size, doubt, share, end in zip(
+                self.dataset["widths"].values.tolist(), std.values.tolist(),
+                error.values.tolist(), shares.tolist(), ends.tolist(), strict=True,
+            )
+        ]  # fmt: skip
+
+    def paths(self, count: int = 8, *, seed: int = 0) -> xr.DataArray:
+        """Sample paths of the Gaussian process that networks follow around their limit.
+
+        `(width, sample, time, input, channel)`: f_network − f_limit to leading order in the width,
+        jointly over times and inputs (the linear equation of Sirignano & Spiliopoulos 2020, CLT,
+        Theorem 1.5; Pham & Nguyen 2021). Sample s of all widths comes from the same noise.
+        Raises `Diverged`, and `ProblemError` if labels have fresh noise.
+        """
+        return questions.sample_paths(self, count, seed)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the RMS standard deviation of the outputs over time, source by source."""
+        return questions.pictures().draw_fluctuations(self.dataset, ax)
+
+    def __repr__(self) -> str:
+        last, time = self.at_the_end()[-1], self.dataset.time.values[-1]
+        return (
+            f"<Fluctuations: {', '.join(last.shares)}; width {last.widths[0]} at t = {time:g}: "
+            f"standard deviation {last.std:.3g} (RMS over inputs), relative error "
+            f"{self.dataset.attrs['error']:.1g}>"
+        )

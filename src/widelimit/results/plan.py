@@ -1,0 +1,39 @@
+"""A planned width: what brings networks within an RMS distance of their limit."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A width that reaches the target with batches of `batch` points and steps of size `step`.
+
+    `work` is the work of training, parameters times points that pass through, in units of that with
+    the first choice.
+    """
+
+    batch: int
+    widths: tuple[int, ...]
+    step: float
+    work: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What brings the RMS distance of networks from the limit down to `rms` at time `time`.
+
+    `choices` are widths with several batches, that with the problem's own first unless no width
+    suffices with it. `sources` tells what each source adds to rms² with that batch, at infinite
+    width if no width suffices. `error` is the relative error (95 %) of the widths.
+    """
+
+    rms: float
+    time: float
+    choices: tuple[Choice, ...]
+    sources: dict[str, float]
+    error: float
+    warnings: tuple[str, ...]
+
+    @property
+    def cheapest(self) -> Choice | None:
+        """The choice of least work."""
+        return min(self.choices, key=lambda choice: choice.work, default=None)

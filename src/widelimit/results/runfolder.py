@@ -1,0 +1,336 @@
+"""The run folder: what is written where, whole or not at all, and whose results they are."""
+
+import json
+import math
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from widelimit.basics.errors import RunFolderError
+from widelimit.problem.problem import Problem
+from widelimit.results.bias import Bias
+from widelimit.results.comparison import Comparison
+from widelimit.results.fluctuations import Fluctuations
+from widelimit.results.trajectory import Trajectory
+
+FILES = {
+    "limit": "limit.nc",
+    "networks": "networks.nc",
+    "fluctuations": "fluctuations.nc",
+    "bias": "bias.nc",
+}
+COMMANDS = {
+    "limit": "solve",
+    "networks": "train",
+    "fluctuations": "fluctuations",
+    "bias": "bias",
+}
+"""Which command makes which result."""
+STATES = "states.nc"
+CLAIMS = "claims.json"
+COMPRESSION = {"zlib": True, "complevel": 2}
+
+SECTIONS = {
+    "limit": ("seed", "network", "data", "training", "limit", "observe"),
+    "networks": ("seed", "network", "data", "training", "networks", "observe"),
+    "fluctuations": ("seed", "network", "data", "training", "networks", "observe"),
+    "bias": ("seed", "network", "data", "training", "networks", "observe"),
+}
+"""The parts of a problem that a result depends on."""
+
+SHARED = tuple(name for name in SECTIONS["limit"] if name in SECTIONS["networks"])
+
+ABANDONED_SECONDS = 3600
+"""Temporary files older than this were left by a killed process."""
+
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
+"""What xarray and h5py raise on a file that is damaged, or is none of ours."""
+
+LIBRARIES = ("widelimit", "jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy", "xarray")
+
+
+class RunFolder:
+    """Results of one problem in one folder."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def prepare(self, problem: Problem, kinds: tuple[str, ...], overwrite: bool) -> None:
+        """Make the folder ready for results of `kinds`; refuse results of another problem.
+
+        A file that depends on nothing that `kinds` do not depend on is judged by all its sections,
+        another one by those that all results share. With `overwrite`, results of another problem
+        are removed, and with them what was made from both.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path} is not a folder; name another with -o")
+        judged = set().union(*(SECTIONS[kind] for kind in kinds))
+        for kind in FILES:
+            whole = judged.issuperset(SECTIONS[kind])
+            sections = SECTIONS[kind] if whole else SHARED
+            name = "digest" if whole else "shared_digest"
+            if not self.has(kind):
+                continue
+            found = self._attribute(kind, name)
+            if found == problem.digest(*sections):
+                continue
+            if not overwrite:
+                what = (
+                    "cannot be read as a result of widelimit"
+                    if found is None
+                    else f"holds results of another problem (they depend on {', '.join(sections)})"
+                )
+                raise RunFolderError(
+                    f"{self.path / FILES[kind]} {what}; name another folder with -o, or replace "
+                    "it with --overwrite"
+                )
+            self._remove(kind)
+        self.provenance()  # a damaged one is told before computing, not after
+        self._make()
+
+    def _make(self) -> None:
+        """The folder itself, writable, and without what killed processes left."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"{self.path} cannot be made: {error.strerror}") from None
+        if not os.access(self.path, os.W_OK):
+            raise RunFolderError(f"{self.path} cannot be written to; name another with -o")
+        self._sweep()
+
+    def has(self, kind: str) -> bool:
+        """Whether results of this kind are here."""
+        return (self.path / FILES[kind]).is_file()
+
+    def problem(self) -> Problem:
+        """The problem of this folder. Raises `RunFolderError` if there is none."""
+        path = self.path / "problem.toml"
+        if not path.is_file():
+            raise RunFolderError(
+                f"{self.path} is not a run folder: it has no problem.toml; make one with "
+                "widelimit run PROBLEM.toml -o RUN"
+            )
+        return Problem.from_file(path)
+
+    def save(self, trajectory: Trajectory, seconds: float) -> None:
+        """Write a limit or networks, with their states, the problem and the provenance."""
+        self._save(trajectory, trajectory.kind, seconds)
+
+    def save_fluctuations(self, found: Fluctuations, seconds: float) -> None:
+        """Write fluctuations.nc, the problem and the provenance."""
+        self._save(found, "fluctuations", seconds)
+
+    def save_bias(self, found: Bias, seconds: float) -> None:
+        """Write bias.nc, the problem and the provenance."""
+        self._save(found, "bias", seconds)
+
+    def _save(self, result: Trajectory | Fluctuations | Bias, kind: str, seconds: float) -> None:
+        problem, attrs = result.problem, result.dataset.attrs
+        digest = problem.digest(*SECTIONS[kind])
+        dataset = result.dataset.assign_attrs(
+            digest=digest, shared_digest=problem.digest(*SHARED), wall_seconds=seconds
+        )
+        encoding = dict.fromkeys(dataset.data_vars, COMPRESSION)
+        self._write("problem.toml", lambda p: p.write_text(problem.to_toml(), encoding="utf-8"))
+        if isinstance(result, Trajectory):
+            self._write_states(result, digest)
+        self._write(FILES[kind], lambda p: _to_netcdf(dataset, p, encoding))
+        self._write_provenance({
+            kind: {
+                "digest": digest,
+                "data": problem.dataset.digest(),
+                "precision": attrs["precision"],
+                "wall_seconds": round(seconds, 3),
+            }
+        })  # fmt: skip
+
+    def load(self, kind: str) -> Trajectory:
+        """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
+        dataset, problem = self._dataset(kind), self.problem()
+        states = self._states(dataset.attrs["digest"])
+        return Trajectory(problem, dataset, xr.DataTree.from_dict(states))
+
+    def load_fluctuations(self) -> Fluctuations:
+        """Read predicted fluctuations back. Raises `RunFolderError` if they are not here."""
+        dataset = self._dataset("fluctuations")
+        return Fluctuations(self.problem(), dataset)
+
+    def load_bias(self) -> Bias:
+        """Read the measured bias back. Raises `RunFolderError` if it is not here."""
+        dataset = self._dataset("bias")
+        return Bias(self.problem(), dataset)
+
+    def _dataset(self, kind: str) -> xr.Dataset:
+        if not self.has(kind):
+            raise RunFolderError(
+                f"{self.path} has no {FILES[kind]}; make it with widelimit {COMMANDS[kind]}"
+            )
+        try:
+            with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
+                dataset = file.load()
+            _ = dataset.attrs["digest"]  # none of ours has no digest
+        except UNREADABLE:
+            raise RunFolderError(
+                f"{self.path / FILES[kind]} cannot be read: it is damaged or not a result of "
+                f"widelimit; delete it and make it again with widelimit {COMMANDS[kind]}"
+            ) from None
+        return dataset
+
+    def prepare_sweep(self) -> None:
+        """Make the folder ready for a family: each problem has a folder of its own in it."""
+        self._make()
+
+    def save_sweep(self, groups: dict[str, xr.Dataset]) -> Path:
+        """Results of a family, one group for each kind; sweep.nc."""
+        tree = xr.DataTree.from_dict(groups)
+        self._write("sweep.nc", lambda p: tree.to_netcdf(p, engine="h5netcdf"))
+        return self.path / "sweep.nc"
+
+    def save_comparison(self, comparison: Comparison) -> None:
+        """Write comparison.json."""
+        self._write_json("comparison.json", comparison.as_dict())
+
+    def prepare_claims(self, name: str, overwrite: bool) -> None:
+        """Make the folder ready for a reproduction; refuse the claims of another one."""
+        found = self.provenance().get("reproduction", {}).get("name")
+        if (self.path / CLAIMS).is_file() and found != name and not overwrite:
+            raise RunFolderError(
+                f"{self.path / CLAIMS} holds the claims of {found or 'something else'}; name "
+                "another folder with -o, or replace it with --overwrite"
+            )
+        self._make()
+
+    def save_claims(self, claims: list[dict[str, Any]], about: dict[str, Any]) -> None:
+        """Write claims.json, and what the reproduction was (`name`, …) into the provenance."""
+        self._write_json(CLAIMS, claims)
+        self._write_provenance({"reproduction": about})
+
+    def claims(self) -> list[dict[str, Any]]:
+        """The entries of claims.json; none if there is no such file."""
+        return self._read_json(CLAIMS, list)
+
+    def save_report(self, page: str) -> Path:
+        """Write report.html and return its path."""
+        self._write("report.html", lambda p: p.write_text(page, encoding="utf-8"))
+        return self.path / "report.html"
+
+    def provenance(self) -> dict[str, Any]:
+        """What is known about how the results came about."""
+        return self._read_json("provenance.json", dict)
+
+    def _read_json(self, name: str, kind: Callable[..., Any]) -> Any:
+        """What a file holds, as a `kind` (dict or list); an empty one if there is no file."""
+        path = self.path / name
+        if not path.is_file():
+            return kind()
+        try:
+            return kind(json.loads(path.read_text(encoding="utf-8")))
+        except UNREADABLE:
+            raise RunFolderError(f"{path} cannot be read: it is damaged; delete it") from None
+
+    def _attribute(self, kind: str, name: str) -> str | None:
+        try:
+            with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
+                return file.attrs.get(name)
+        except UNREADABLE:  # not a result of ours: never silently replaced
+            return None
+
+    def _remove(self, kind: str) -> None:
+        """Take a result away, and what was made from it."""
+        for name in (FILES[kind], "comparison.json", "report.html"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _states(self, digest: str | None) -> dict[str, xr.Dataset]:
+        """The groups of states.nc that belong to the result with this digest."""
+        path, groups = self.path / STATES, {}
+        if digest is None or not path.is_file():
+            return groups
+        try:
+            with xr.open_datatree(path, engine="h5netcdf") as tree:
+                for name, group in tree.children.items():
+                    if group.attrs.get("digest") == digest:
+                        groups[name] = group.to_dataset().load()
+        except UNREADABLE:
+            raise RunFolderError(
+                f"{path} cannot be read: it is damaged; delete it together with "
+                f"{' and '.join(FILES.values())}, and make them again"
+            ) from None
+        return groups
+
+    def _write_states(self, trajectory: Trajectory, digest: str) -> None:
+        """Replace this kind's groups in states.nc and keep those of the other kind's result."""
+        other = {"limit": "networks", "networks": "limit"}[trajectory.kind]
+        groups = self._states(self._attribute(other, "digest"))
+        for name, group in trajectory.states.children.items():
+            groups[name] = group.to_dataset().assign_attrs(digest=digest)
+        tree = xr.DataTree.from_dict(groups)
+        encoding = {
+            f"/{name}": dict.fromkeys(group.data_vars, COMPRESSION)
+            for name, group in groups.items()
+        }
+        self._write(STATES, lambda p: tree.to_netcdf(p, engine="h5netcdf", encoding=encoding))
+
+    def _write_provenance(self, entry: dict[str, Any]) -> None:
+        """Add an entry to the provenance, with the versions that made it."""
+        import jax
+
+        record = self.provenance()
+        for kind in FILES:  # results that were replaced
+            if not self.has(kind):
+                record.pop(kind, None)
+        record["versions"] = {name: metadata.version(name) for name in LIBRARIES}
+        record["python"] = platform.python_version()
+        record["device"] = jax.devices()[0].device_kind
+        record |= entry
+        self._write_json("provenance.json", record)
+
+    def _write_json(self, name: str, value: Any) -> None:
+        text = json.dumps(_nan_as_null(value), indent=1, allow_nan=False)
+        self._write(name, lambda p: p.write_text(text, encoding="utf-8"))
+
+    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
+        """A file whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=self.path)
+        os.close(handle)
+        try:
+            write(Path(temporary))
+            _sync(Path(temporary))
+            Path(temporary).chmod(0o644)
+            os.replace(temporary, self.path / name)
+            _sync(self.path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove temporary files that killed processes left behind."""
+        for path in self.path.glob(".*.tmp"):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
+
+
+def _nan_as_null(value: Any) -> Any:
+    """JSON has no NaN: what could not be estimated is null."""
+    if isinstance(value, dict):
+        return {key: _nan_as_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nan_as_null(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _to_netcdf(dataset: xr.Dataset, path: Path, encoding: dict[Any, Any]) -> None:
+    dataset.to_netcdf(path, engine="h5netcdf", encoding=encoding)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
