@@ -39,7 +39,7 @@ from widelimit.ensemble.neurons import Ensemble, Parameters, sampled_network
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.flow import advance_many, follow, method_for
 from widelimit.motion.integration import Integrator
-from widelimit.nodes.quadrature import Rule
+from widelimit.nodes.rules import Rule
 
 SAMPLES = {8: 256, 16: 256, 32: 256, 64: 128, 128: 64, 256: 32}
 """Networks trained at each width to measure a variance and a bias; fewer where data are many."""

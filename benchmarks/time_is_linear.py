@@ -15,7 +15,7 @@ from widelimit.ensemble.neurons import limit_ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.flow import advance_one, method_for
 from widelimit.motion.memory import Memory
-from widelimit.nodes.quadrature import Nodes
+from widelimit.nodes.points import Nodes
 
 NODES = (1024, 3072, 10240, 32768, 102400)
 POINTS = (64, 192, 640, 1920, 6400)

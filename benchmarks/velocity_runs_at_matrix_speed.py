@@ -16,7 +16,7 @@ from widelimit.ensemble.dynamics import Dynamics
 from widelimit.ensemble.neurons import limit_ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.memory import Memory
-from widelimit.nodes.quadrature import Nodes
+from widelimit.nodes.points import Nodes
 
 SIZES, DIMS, SQUARE = (4096, 1024), (64, 10), 2048
 

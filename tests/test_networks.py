@@ -139,7 +139,7 @@ def test_same_networks_whatever_else_is_in_the_sweep():
 
 def test_keys_are_folded_as_documented():
     key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(jax.random.key(7), 5), 3), 2)
-    found = jax.random.key_data(network_keys(7, (5, 3), 4)[2])
+    found = jax.random.key_data(network_keys(jax.random.key(7), (5, 3), 4)[2])
     np.testing.assert_array_equal(found, jax.random.key_data(key))
 
 

@@ -5,16 +5,12 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from widelimit.nodes.quadrature import (
-    Exact,
-    Lattice,
-    Sobol,
-    exact_nodes,
-    principal_directions,
-    rules_for,
-)
+from widelimit.nodes.lattice import Lattice
+from widelimit.nodes.points import exact_nodes
+from widelimit.nodes.rules import Exact, principal_directions, rules_for
+from widelimit.nodes.sobol import Sobol
 from widelimit.problem.network.laws import Atoms, Normal, Uniform
-from widelimit.problem.network.network import Block
+from widelimit.problem.network.marks import Block
 
 EYE = np.eye(3)
 

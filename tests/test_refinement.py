@@ -7,10 +7,11 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit import ProblemError, solve
-from widelimit.nodes.quadrature import Sobol
 from widelimit.nodes.refinement import Level, half_width
+from widelimit.nodes.sobol import Sobol
 from widelimit.problem.network.laws import Normal
-from widelimit.problem.network.network import Block, Costs
+from widelimit.problem.network.marks import Block
+from widelimit.problem.network.network import Costs
 
 INPUT = Sobol((Block("input", Normal(), 64),), np.eye(64))
 READOUT = Sobol((Block("readout", Normal(), 10),), np.eye(10))

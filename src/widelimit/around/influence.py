@@ -34,6 +34,7 @@ from widelimit.around.linearisation import (
     still,
 )
 from widelimit.basics.errors import Diverged
+from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.neurons import Ensemble, weight_noise
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.memory import PIECE_VALUES
@@ -122,7 +123,7 @@ class Influence:
 
     def spread(self, k: int, missed: float = MISSED) -> Spread:
         """The fluctuations at the k-th observed time. Raises `Diverged`."""
-        rng, count = np.random.default_rng(k), self.system.observed_outputs
+        rng, count = generator(Stream.COMBINATIONS, k), self.system.observed_outputs
         if count <= FEW:
             along, tests = np.eye(count), np.zeros((0, count))
             directions = self._back(k, self._covectors(along))
@@ -136,7 +137,9 @@ class Influence:
         count = self.system.observed_outputs
         if count <= FEW:
             return self.spread(k)
-        return self._pulled(k, np.zeros((count, 0)), None, _signs(np.random.default_rng(k), count))
+        return self._pulled(
+            k, np.zeros((count, 0)), None, _signs(generator(Stream.COMBINATIONS, k), count)
+        )
 
     def _pulled(
         self, k: int, along: np.ndarray, directions: Cotangents | None, tests: np.ndarray

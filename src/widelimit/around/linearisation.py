@@ -29,7 +29,7 @@ from widelimit.ensemble.meanfield import Batch, output, risk
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import Motion, System
 from widelimit.motion.flow import DIVERGENCE_CAUSE, integrate, method_for
-from widelimit.nodes.quadrature import Numbers
+from widelimit.nodes.points import Numbers
 
 KNOTS = 32
 """Between two observed times the path has so many knots, or a power of two times as many."""

@@ -19,10 +19,11 @@ from widelimit.around.lyapunov import MOST_PARAMETERS, lyapunov
 from widelimit.around.validity import has_collapsed, predict_validity
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.statistics import replicate_half_width, rms_over_outputs
+from widelimit.basics.streams import Stream, generator
 from widelimit.basics.words import shape_name
 from widelimit.limit.advice import examine
 from widelimit.motion.integration import Integrator
-from widelimit.nodes.quadrature import Exact
+from widelimit.nodes.rules import Exact
 from widelimit.problem.network.activations import is_kinked, named
 from widelimit.problem.problem import Problem
 
@@ -225,7 +226,7 @@ class Prediction:
         own = np.repeat([names.index(name) for name in used], count)
         intervals = INTERVALS if "sgd" in used else 1
         longest = self.problem.training.horizon / intervals
-        found = influence.sampled(np.random.default_rng(seed), own, longest)
+        found = influence.sampled(generator(Stream.SAMPLE_PATHS, seed), own, longest)
         channels = list(self.problem.dataset.channels)
         shape = len(used), count, len(self.problem.times), -1, len(channels)
         dims = "source", "sample", "time", "input", "channel"

@@ -34,11 +34,13 @@ from jaxtyping import Array
 from scipy.special import stdtrit
 
 from widelimit.basics.statistics import offset, replicate_half_width
+from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.meanfield import layer_values
 from widelimit.ensemble.neurons import Ensemble, weight_noise
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.flow import advance_one, follow
 from widelimit.motion.integration import Integrator
+from widelimit.nodes.reduction import reduced
 from widelimit.problem.network.network import Network
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import ObserveSettings
@@ -78,7 +80,7 @@ def predict_validity(
     takes at most `SOLVES` solves for each proportion of the layers' widths. A whole population is
     represented by one of the quadratures that measure the limit's risk. Raises `Diverged`.
 
-    >>> from widelimit.problem.problem import Problem
+    >>> from widelimit import Problem
     >>> problem = Problem.from_dict({
     ...     "network": {"activations": ["tanh"], "initial": {
     ...         "neuron": {"law": "atoms", "points": [[1.0, 2.0], [-0.5, 1.0]]}}},
@@ -94,7 +96,7 @@ def predict_validity(
         widths = WIDTHS
     if widths is not None:
         problem = problem.with_changes(networks={"widths": list(widths)})
-    seen = problem.in_the_limit(looks=1)
+    seen = reduced(problem, looks=1)
     rows = tuple(map(tuple, seen.observed_inputs.tolist()))
     asked = seen.model_copy(update={"observe": ObserveSettings(times=TIMES, inputs=rows)})
     assert problem.networks is not None
@@ -236,7 +238,7 @@ class _Differences:
         """The limit at time zero, or what sampling does to its labels or to its copies."""
         rules = [choices[0] for choices in self.work.candidates]
         ensemble = self.work.placed(rules, self.counts, [run] * len(rules))
-        rng = np.random.default_rng([self.work.problem.seed, run])
+        rng = generator(Stream.DIFFERENCES, self.work.problem.seed, run)
         if labels:
             ensemble = ensemble.weighted(self.sampled(rng, ensemble.weights))
         ensemble = ensemble.replicated(self.copies)

@@ -17,19 +17,12 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from widelimit.nodes.quadrature import (
-    ATOM_LIMIT,
-    Nodes,
-    Numbers,
-    coordinates,
-    entries,
-    exact_nodes,
-    image,
-)
+from widelimit.nodes.points import Nodes, Numbers, entries, exact_nodes, image
 from widelimit.problem.network.embedding import Embedding
 from widelimit.problem.network.laws import Single
 from widelimit.problem.network.layers import Shape
-from widelimit.problem.network.network import Block, Network
+from widelimit.problem.network.marks import ATOM_LIMIT, Block, coordinates
+from widelimit.problem.network.network import Network
 from widelimit.problem.training.schedules import Rate
 
 

@@ -14,6 +14,7 @@ from widelimit.ensemble.dynamics import Dynamics
 from widelimit.ensemble.meanfield import Batch, Equations, gradient, output, tangent_kernel
 from widelimit.ensemble.neurons import Ensemble, Rates
 from widelimit.nodes.measure import Measure
+from widelimit.nodes.reduction import whole_population
 from widelimit.problem.functionals import Functional, Sight
 from widelimit.problem.network.network import Network
 from widelimit.problem.problem import Problem
@@ -58,7 +59,7 @@ class System(eqx.Module):
             pieces["observed"] = problem.observed_inputs
         if len(data.holdout_inputs):
             pieces["holdout"] = data.holdout_inputs
-        if (whole := problem.whole_population) is not None:
+        if (whole := whole_population(problem)) is not None:
             pieces["population"] = whole.inputs
         stops = np.cumsum([len(piece) for piece in pieces.values()])
         views = tuple(

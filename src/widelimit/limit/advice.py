@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.meanfield import output, tangent_kernel
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
 from widelimit.ensemble.system import System
-from widelimit.nodes.quadrature import layer_rules
+from widelimit.nodes.reduction import reduced
+from widelimit.nodes.rules import layer_rules
 from widelimit.problem.network.activations import Activation, is_bounded, is_kinked, named
 from widelimit.problem.problem import Problem
 
@@ -27,7 +29,7 @@ KERNEL_POINTS = 128
 
 def examine(problem: Problem) -> list[str]:
     """Sentences about a limit that cannot move, collapse, assumptions, and too large steps."""
-    problem = problem.in_the_limit(looks=1)
+    problem = reduced(problem, looks=1)
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
         ensemble = _pilot(problem)
@@ -40,7 +42,7 @@ def _pilot(problem: Problem) -> Ensemble:
     """A small ensemble of the limit at time zero."""
     data = problem.dataset
     dims = data.inputs.shape[1], data.targets.shape[1]
-    rng = np.random.default_rng(0)
+    rng = generator(Stream.PILOT, 0)
     paths = problem.training.paths(problem.network)
     rules = layer_rules(problem.network, dims, np.eye(dims[0]), problem.seed, paths)
     nodes = [choices[0].place(min(choices[0].start, PILOT_NODES), rng) for choices in rules]
@@ -154,7 +156,7 @@ def _initial_motion(system: System, ensemble: Ensemble) -> tuple[Array, Array]:
 def _stiffness(system: System, ensemble: Ensemble, single: bool) -> Array:
     """max_x K(x, x) for steps on a single sample, the largest eigenvalue of K under π else."""
     total = len(system.batch.inputs)
-    chosen = np.random.default_rng(0).permutation(total)[:KERNEL_POINTS]
+    chosen = generator(Stream.KERNEL_POINTS, 0).permutation(total)[:KERNEL_POINTS]
     rates, inputs = system.dynamics.rates.at_their_highest(), system.batch.inputs[chosen]
     kernel = tangent_kernel(system.equations, rates, ensemble, inputs)
     if single:

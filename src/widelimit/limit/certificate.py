@@ -23,6 +23,7 @@ from scipy.optimize import minimize
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.progress import progress_bar
+from widelimit.basics.streams import Stream, generator
 from widelimit.problem.network.layers import Dense
 from widelimit.problem.problem import Problem
 from widelimit.results.trajectory import Trajectory
@@ -129,7 +130,7 @@ def _largest(
     effect: Callable[[Array], Array], weights: np.ndarray, box: float, starts: int, seed: int
 ) -> tuple[float, float]:
     """The largest |E_π[∇ℓ φ]| found in the box, and the share of starts that reached it."""
-    rng = np.random.default_rng(seed)
+    rng = generator(Stream.SEARCH, seed)
     own = weights[rng.integers(len(weights), size=starts // 2)]
     anywhere = rng.uniform(-box, box, size=(starts - len(own), weights.shape[1]))
     uphill = jax.jit(jax.value_and_grad(effect))

@@ -31,11 +31,14 @@ from scipy.special import digamma, gammaln
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.statistics import replicate_half_width
+from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.meanfield import risk
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.integration import Integrator
-from widelimit.nodes.quadrature import Nodes, Paths, coordinates, image
+from widelimit.nodes.points import Nodes, image
+from widelimit.nodes.sobol import Paths
+from widelimit.problem.network.marks import coordinates
 from widelimit.problem.problem import Problem
 from widelimit.problem.training.schedules import Constant
 from widelimit.results.trajectory import Trajectory
@@ -231,7 +234,7 @@ def entropy(points: Float[np.ndarray, "neuron entries"]) -> float:
 
 def entropy_bias(count: int, dimension: int) -> float:
     """By how much `entropy` is off on so many normal points, on average."""
-    rng, off = np.random.default_rng(0), []
+    rng, off = generator(Stream.REFERENCE, 0), []
     for _ in range(REFERENCES):
         points = rng.normal(size=(count, dimension))
         exact = 0.5 * (dimension * math.log(2 * math.pi) + (points**2).sum(axis=1).mean())

@@ -27,7 +27,7 @@ from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.flow import advance_one, follow
 from widelimit.motion.integration import Integrator
-from widelimit.nodes.quadrature import Exact, Rule
+from widelimit.nodes.rules import Exact, Rule
 from widelimit.problem.functionals import kernel_of
 from widelimit.results.trajectory import Trajectory
 

@@ -24,13 +24,11 @@ from widelimit.limit.advice import examine
 from widelimit.limit.tracers import Tracers
 from widelimit.motion.flow import COPIES
 from widelimit.motion.integration import Integrator
-from widelimit.nodes.quadrature import (
-    LATTICE_MOST,
-    Exact,
-    Lattice,
-    Rule,
-)
+from widelimit.nodes.lattice import Lattice
+from widelimit.nodes.reduction import reduced
 from widelimit.nodes.refinement import REPLICATES, Level, half_width
+from widelimit.nodes.rules import Exact, Rule
+from widelimit.problem.network.marks import LATTICE_MOST
 from widelimit.problem.problem import Problem
 from widelimit.results.layout import limit_trajectory
 from widelimit.results.trajectory import Trajectory
@@ -69,7 +67,7 @@ def solve(
     Raises `Diverged` if the flow leaves the finite numbers, `ProblemError` if `limit.memory` is
     too small for the first sizes, `ValueError` if `tracers` do not fit the problem.
 
-    >>> from widelimit.problem.problem import Problem
+    >>> from widelimit import Problem
     >>> problem = Problem.from_dict({
     ...     "network": {"activations": ["tanh"], "initial": {
     ...         "neuron": {"law": "atoms", "points": [[1.0, 2.0], [-0.5, 1.0]]}}},
@@ -83,7 +81,7 @@ def solve(
     if tracers is not None:
         problem.require_finite_data("the limit at the labels of networks")
         problem.require_noiseless("labels of sampled neurons do not tell their paths")
-    double, seen = problem.limit.precision == "float64", problem.in_the_limit()
+    double, seen = problem.limit.precision == "float64", reduced(problem)
     with jax.enable_x64(double):
         solver = _Solver.of(seen, jnp.float64 if double else jnp.float32, progress)
         solver.tracers = None if tracers is None else Tracers.of(problem, tracers)
@@ -97,7 +95,7 @@ def solve(
 def check_memory(problem: Problem) -> None:
     """Raise `ProblemError` if `limit.memory` is too small for the first sizes of a solve."""
     with jax.enable_x64(problem.limit.precision == "float64"):
-        _Solver.of(problem.in_the_limit(), jnp.dtype(problem.limit.precision), False)
+        _Solver.of(reduced(problem), jnp.dtype(problem.limit.precision), False)
 
 
 @dataclass

@@ -20,13 +20,15 @@ from jax.typing import DTypeLike
 from tqdm import tqdm
 
 from widelimit.basics.progress import progress_bar
+from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
 from widelimit.ensemble.system import System, dims_of_functionals, look, outputs
 from widelimit.motion.flow import COPIES, Flow, advance_one, follow, method_for
 from widelimit.motion.langevin import Diffusion, carrier_of
 from widelimit.motion.memory import Memory, default_memory
 from widelimit.nodes.measure import Measure
-from widelimit.nodes.quadrature import Nodes, Rule, layer_rules, principal_directions
+from widelimit.nodes.points import Nodes
+from widelimit.nodes.rules import Rule, layer_rules, principal_directions
 from widelimit.problem.problem import Problem
 
 STATES_BYTES = 2**28
@@ -233,7 +235,7 @@ class Integrator:
         """The system on nodes of the data law, where these stand for the data."""
         if self.measure is None:
             return system
-        rng = np.random.default_rng([self.problem.seed, self.layers, scrambles[-1]])
+        rng = generator(Stream.DATA_NODES, self.problem.seed, scrambles[-1])
         nodes = self.measure.points(rules[-1].place(counts[-1], rng))
         return system.with_batch(*nodes)
 
@@ -247,7 +249,7 @@ class Integrator:
         """The limit at time zero on nodes of the given counts, tracers last."""
         seed = self.problem.seed
         nodes = [
-            rule.place(count, np.random.default_rng([seed, layer, scramble]))
+            rule.place(count, generator(Stream.NODES, seed, layer, scramble))
             for layer, (rule, count, scramble) in enumerate(
                 zip(rules[: self.layers], counts, scrambles, strict=False)
             )

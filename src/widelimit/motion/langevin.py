@@ -22,6 +22,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from widelimit.basics.errors import Diverged
+from widelimit.basics.streams import Stream, key
 from widelimit.ensemble.dynamics import Dynamics
 from widelimit.ensemble.meanfield import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble, Parameters, State
@@ -29,9 +30,6 @@ from widelimit.ensemble.system import System
 from widelimit.motion.flow import Flow, integrate
 from widelimit.problem.problem import Problem
 from widelimit.problem.training.schedules import Constant, Rate
-
-PATHS = 2**31
-"""Folded into the key of the seed, this gives that of Brownian paths (of networks: their width)."""
 
 FIRST_STEP = 10.0
 """Steps are this times the root of the step tolerance, at learning rates of 1."""
@@ -93,13 +91,7 @@ def carrier_of(problem: Problem) -> Flow | Diffusion:
 
 def path_keys(seed: int, scrambles: Sequence[int]) -> Key[Array, " spaces"]:
     """A key for the Brownian paths of every index space."""
-    key = jax.random.fold_in(jax.random.key(seed), PATHS)
-    return jnp.stack(
-        [
-            jax.random.fold_in(jax.random.fold_in(key, space), scramble)
-            for space, scramble in enumerate(scrambles)
-        ]
-    )
+    return jnp.stack([key(Stream.BROWNIAN_PATHS, seed, *place) for place in enumerate(scrambles)])
 
 
 def path_normals(

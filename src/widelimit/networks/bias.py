@@ -40,6 +40,7 @@ from tqdm import tqdm
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.progress import progress_bar
 from widelimit.basics.statistics import offset, replicate_half_width
+from widelimit.basics.streams import Stream, key
 from widelimit.ensemble.neurons import Ensemble, coupled_networks, held_sizes, neuron_kinds
 from widelimit.ensemble.system import System
 from widelimit.networks.course import Course, in_groups, network_keys
@@ -50,9 +51,6 @@ from widelimit.results.layout import network_dataset
 
 PAIRS = 64
 """How many pairs of networks are trained if nothing is said."""
-
-FIRST_PAIR = 2**30
-"""Pairs are numbered from here on: none has the key of a network that `train` trains."""
 
 PRECISION = "float64"
 """Differences between networks are small, and in single precision steps of `method = "flow"` are
@@ -125,7 +123,7 @@ def check_halves(problem: Problem) -> None:
 def _one_width(course: Course, pairs: int, progress: bool | None) -> xr.Dataset:
     """The differences of one width: means over pairs and their errors."""
     problem, widths = course.problem, course.widths
-    keys = network_keys(problem.seed, widths, pairs, FIRST_PAIR)
+    keys = network_keys(key(Stream.PAIRS, problem.seed), widths, pairs)
     groups = in_groups(keys, _bytes_of_pair(course))
     shape, total = " × ".join(map(str, widths)), 2 * len(groups) * len(problem.times)
     with progress_bar(f"bias: width {shape}", progress, total) as bar:

@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 from tqdm import tqdm
 
 from widelimit.basics.errors import Diverged
@@ -40,17 +40,14 @@ OVERSHOOT = (
 )
 
 
-def network_keys(
-    seed: int, widths: tuple[int, ...], count: int, first: int = 0
-) -> Key[Array, " count"]:
-    """One key a network: fold_in of the seed with n_1, …, n_L and the network's number.
+def network_keys(root: PRNGKeyArray, widths: tuple[int, ...], count: int) -> Key[Array, " count"]:
+    """One key a network: fold_in of the root with n_1, …, n_L and the network's number.
 
-    Networks are numbered from `first` on.
+    The root of networks is the key of the problem's seed (a promise of the problem file).
     """
-    key = jax.random.key(seed)
     for width in widths:
-        key = jax.random.fold_in(key, width)
-    return jax.vmap(lambda number: jax.random.fold_in(key, number))(first + jnp.arange(count))
+        root = jax.random.fold_in(root, width)
+    return jax.vmap(lambda number: jax.random.fold_in(root, number))(jnp.arange(count))
 
 
 def in_groups(keys: Key[Array, " count"], bytes_each: int) -> list[Key[Array, " group"]]:

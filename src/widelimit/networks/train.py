@@ -20,7 +20,7 @@ from widelimit.ensemble.neurons import Ensemble, held_sizes, neuron_kinds, sampl
 from widelimit.ensemble.system import System, dims_of_functionals, look
 from widelimit.limit.advice import examine
 from widelimit.networks.course import Course, in_groups, network_keys
-from widelimit.nodes.quadrature import finite_layers
+from widelimit.nodes.rules import finite_layers
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
 from widelimit.results.layout import network_dataset, neurons_over_time
@@ -125,7 +125,8 @@ def _one_width(
     sizes = held_sizes(kinds, problem.network.by_space(widths))
     dtype, finite = system.inputs.dtype, finite_layers(problem.network, dims, problem.seed)
     bytes_each = problem.network.costs(*dims).held(sizes) * dtype.itemsize
-    groups = in_groups(network_keys(problem.seed, widths, settings.seeds), bytes_each)
+    keys = network_keys(jax.random.key(problem.seed), widths, settings.seeds)
+    groups = in_groups(keys, bytes_each)
     course = Course(problem, system, widths, settings.precision)
     values: list[np.ndarray] = []
     states: list[list[Ensemble]] = []

@@ -13,20 +13,19 @@ import jax
 import numpy as np
 from pydantic import ConfigDict
 
-from widelimit.nodes.quadrature import Exact, Nodes, Rule, rules_for
-from widelimit.nodes.symmetry import Folding
+from widelimit.basics.streams import Stream, generator
+from widelimit.nodes.points import Nodes
+from widelimit.nodes.rules import Exact, Rule, rules_for
 from widelimit.problem.data.population import Population
 from widelimit.problem.data.sources import Dataset, Points, Source
-from widelimit.problem.network.network import Block
+from widelimit.problem.network.marks import Block
+from widelimit.problem.symmetry import Folding
 
 LOOKED_AT = 512
 """Nodes of each of the quadratures that the risk is computed with."""
 
 LOOKS = 8
 """So many independent quadratures tell the error of the limit's risk."""
-
-APART = 10_000
-"""Scrambles from this number on are those of the risk: no replicate has trained on its nodes."""
 
 
 class Measure(Source):
@@ -90,7 +89,7 @@ class Measure(Source):
         """The nodes of all quadratures of the risk."""
         rule = self.rules()[0]
         parts = [
-            self.points(rule.place(LOOKED_AT, np.random.default_rng([seed, APART + look])))
+            self.points(rule.place(LOOKED_AT, generator(Stream.RISK_NODES, seed, look)))
             for look in range(self.groups)
         ]
         x, y, p = (np.concatenate(columns) for columns in zip(*parts, strict=True))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 from widelimit.basics.words import duration, sizes_in_words
-from widelimit.nodes.quadrature import Exact, Rule
+from widelimit.nodes.rules import Exact, Rule
 from widelimit.problem.network.network import Costs
 
 REPLICATES = (8, 16, 32)

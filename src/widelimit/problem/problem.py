@@ -23,8 +23,6 @@ from pydantic import (
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.words import shown
-from widelimit.nodes.measure import LOOKS, Measure
-from widelimit.nodes.symmetry import folding_of
 from widelimit.problem import functionals
 from widelimit.problem.data.population import OBSERVED, Population
 from widelimit.problem.data.sources import Csv, Dataset, Digits, Npz, OpenML, Source, Table
@@ -33,6 +31,7 @@ from widelimit.problem.mistakes import in_words
 from widelimit.problem.network.layers import table_of
 from widelimit.problem.network.network import Network
 from widelimit.problem.settings import LimitSettings, NetworkSettings, ObserveSettings
+from widelimit.problem.symmetry import folding_of
 from widelimit.problem.training.training import Training
 
 
@@ -216,14 +215,6 @@ class Problem(BaseModel):
         """The law that training draws fresh points from; None where the data are finite."""
         return self.data if isinstance(self.data, Population) and self.dataset.fresh else None
 
-    @property
-    def whole_population(self) -> Dataset | None:
-        """Quadratures of the population that the data are a sample of, where they are looked at."""
-        if not any(functional.over_population for functional in self.observe.functionals):
-            return None
-        assert isinstance(self.data, Population)
-        return Measure(population=self.data, folding=None).load(self._folder, self.seed)
-
     def require_finite_data(self, what: str) -> None:
         """Raise `ProblemError` for what is computed for finite data only."""
         if missing := self.missing_data(what):
@@ -238,24 +229,17 @@ class Problem(BaseModel):
             "data.samples = n to use n points of it"
         ]
 
-    def in_the_limit(self, looks: int = LOOKS) -> "Problem":
-        """The problem as its limit sees it: nodes in place of a population, symmetries used.
+    @property
+    def folder(self) -> Path:
+        """Where the paths of data files start."""
+        return self._folder
 
-        So many independent quadratures measure the risk. Finite data stay as they are.
-        """
-        if self.population is None:
-            return self
-        folding = folding_of(self.network, self.training, self.population)[0]
-        measure = Measure(population=self.population, folding=folding, looks=looks)
-        changes: dict[str, Any] = {"data": measure}
-        if folding is not None:
-            changes["network"] = folding.network(self.network)
-        x = self.observed_inputs if folding is None else folding.inputs(self.observed_inputs)
-        rows = tuple(map(tuple, x.tolist()))
-        changes["observe"] = self.observe.model_copy(update={"inputs": rows})
-        seen = self.model_copy(update=changes)
-        seen._dataset = None
-        return seen
+    def with_parts(self, **parts: Any) -> "Problem":
+        """The problem with some parts replaced by others that are known to be right."""
+        changed = self.model_copy(update=parts)
+        if "data" in parts:
+            changed._dataset = None
+        return changed
 
     def require_noiseless(self, what: str) -> None:
         """Raise `ProblemError` if parameters are under noise, which `what` does not cover."""

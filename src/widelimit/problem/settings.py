@@ -15,10 +15,10 @@ from pydantic import (
 )
 
 from widelimit.basics.words import shown
-from widelimit.nodes.quadrature import layer_rules
 from widelimit.problem.data.sources import Dataset, Rows
 from widelimit.problem.functionals import Asked, Functionals, misnamed
 from widelimit.problem.network.laws import Count, Number, not_a_number
+from widelimit.problem.network.marks import rule_names
 from widelimit.problem.network.network import Network
 from widelimit.problem.training.training import Training
 
@@ -73,8 +73,13 @@ class LimitSettings(BaseModel):
         if found or self.rules is None:
             return found
         dims = data.inputs.shape[1], data.targets.shape[1]
-        rules = layer_rules(network, dims, np.eye(dims[0]), 0, training.paths(network))
-        possible = [[rule.name for rule in choices] for choices in rules]
+        finite = network.by_space(network.finite_widths)
+        possible = [
+            ("sampled",) if width is not None else ("paths",) if noisy else rule_names(mark)
+            for mark, width, noisy in zip(
+                network.marks(*dims), finite, training.paths(network), strict=True
+            )
+        ]
         return [
             f"limit.rules: found {name!r} for layer {layer}; its law allows 'auto', "
             f"{', '.join(map(repr, names))}"

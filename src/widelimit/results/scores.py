@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 from widelimit.basics.statistics import replicate_half_width
 from widelimit.ensemble.neurons import Numbers
 from widelimit.ensemble.system import System
+from widelimit.nodes.reduction import whole_population
 from widelimit.problem.data.sources import Dataset
 from widelimit.problem.problem import Problem
 from widelimit.problem.training.losses import Logistic, Loss
@@ -20,7 +21,7 @@ from widelimit.problem.training.losses import Logistic, Loss
 
 def parts_of(problem: Problem, system: System) -> dict[str, tuple[slice, Dataset]]:
     """Where the training points, the holdout and the population stand, and what they are."""
-    data, whole = problem.dataset, problem.whole_population
+    data, whole = problem.dataset, whole_population(problem)
     parts = {"": (system.view("train"), data)}
     if len(data.holdout_targets):
         parts["holdout_"] = (system.view("holdout"), data.held_out)

@@ -19,7 +19,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import gammaln, roots_genlaguerre
 
 from widelimit.limit.solve import solve
-from widelimit.nodes.quadrature import Numbers
+from widelimit.nodes.points import Numbers
 from widelimit.problem.problem import Problem
 from widelimit.results.trajectory import Trajectory
 

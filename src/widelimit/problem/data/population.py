@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from widelimit.basics.streams import Stream, key
 from widelimit.basics.words import shown
 from widelimit.problem.data import formula
 from widelimit.problem.data.sources import Dataset, Points, Rows, Source
@@ -38,7 +39,7 @@ from widelimit.problem.network.laws import (
     ndtri,
     number_or_vector,
 )
-from widelimit.problem.network.network import Block
+from widelimit.problem.network.marks import Block
 
 EVALUATION = 4096
 """Points that measure the risk where training draws fresh points: drawn once, by the seed."""
@@ -48,9 +49,6 @@ OBSERVED = 32
 
 MOST_NUMBERS = 2**27
 """Inputs of a sample hold at most so many numbers (one gigabyte)."""
-
-NO_WIDTH = 0
-"""Stands where the keys of networks have a width: a sample's key is never that of a network."""
 
 Normals = Float[Array, "points coordinates"]
 
@@ -399,9 +397,8 @@ class Population(Source):
     def rows(self, folder: Path, seed: int) -> Points:
         """A sample of the law in double precision, its key made from the seed alone."""
         with jax.enable_x64(True):
-            key = jax.random.fold_in(jax.random.key(seed), NO_WIDTH)
-            key = jax.random.fold_in(key, int(self.samples is None))  # two samples, not one
-            inputs, targets = map(np.asarray, self.draw(key, self.samples or EVALUATION, float))
+            drawn = key(Stream.EVALUATION if self.samples is None else Stream.SAMPLE, seed)
+            inputs, targets = map(np.asarray, self.draw(drawn, self.samples or EVALUATION, float))
         bad = np.flatnonzero(~np.isfinite(targets))
         if len(bad):
             x = ", ".join(f"{entry:.4g}" for entry in inputs[bad[0]][:4])

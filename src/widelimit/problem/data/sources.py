@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from widelimit.basics.streams import Stream, generator
 from widelimit.problem.network.laws import Count, Number, checked_rows, checked_weights
 
 
@@ -132,7 +133,7 @@ class Source(BaseModel):
                     + "; remove the row or fill it in"
                 )
         weights = np.asarray(checked_weights(rows.weights, count))
-        held = np.random.default_rng(seed).permutation(count)[: round(self.holdout * count)]
+        held = generator(Stream.HOLDOUT, seed).permutation(count)[: round(self.holdout * count)]
         kept = np.setdiff1d(np.arange(count), held)
         if len(kept) == 0:
             raise ValueError(

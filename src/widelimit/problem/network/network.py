@@ -10,7 +10,6 @@ where limits are taken one after the other (`ensembles`) some layers keep a fini
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
@@ -41,6 +40,7 @@ from widelimit.problem.network.laws import (
 )
 from widelimit.problem.network.laws import Own as OwnLaw
 from widelimit.problem.network.layers import AnyLayer, Dense, Layer, Shape
+from widelimit.problem.network.marks import Block
 
 HiddenLaw = Annotated[
     Annotated[
@@ -56,17 +56,6 @@ HiddenLaw = Annotated[
     BeforeValidator(law_written_out),
 ]
 """Hidden-to-hidden weights: independent with a law, or a function of two neurons' labels."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of a neuron's mark: `size` entries with the same law."""
-
-    name: str
-    """ "input", "bias_l", "readout", "neuron" for the joint law of all three; "incoming" and
-    "outgoing" for what comes with the weights from the layer below and to the layer above."""
-    law: Normal | Atoms | Any
-    size: int
 
 
 class Costs(NamedTuple):

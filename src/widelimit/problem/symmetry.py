@@ -27,7 +27,8 @@ from widelimit.problem.data.population import Population, Sphere
 from widelimit.problem.network.laws import Atoms, Normal, Product
 from widelimit.problem.network.laws import Sphere as SphereLaw
 from widelimit.problem.network.layers import Dense, Layer, Shape, Values
-from widelimit.problem.network.network import Block, Network
+from widelimit.problem.network.marks import Block
+from widelimit.problem.network.network import Network
 from widelimit.problem.training.training import Training
 
 COSINES = 12

@@ -1,0 +1,85 @@
+"""Scrambled Sobol points, and neurons on Brownian paths that start at them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from widelimit.nodes.points import Nodes, atoms_beside, beside_atoms
+from widelimit.problem.network.marks import Block, coordinates, split_atoms
+
+
+@dataclass(frozen=True)
+class Sobol:
+    """Scrambled Sobol points with exact mean and covariance.
+
+    `frame (d, d)` holds the principal directions of the data as rows: standard normals stay
+    standard normals when they are turned, as those of weights for whole inputs are.
+    """
+
+    mark: tuple[Block, ...]
+    frame: np.ndarray
+    name = "sobol"
+    reason = "too many continuous coordinates for a lattice"
+
+    @property
+    def start(self) -> int:
+        """Fewer points first for a readout than for inputs: edges cost their product."""
+        return 64 if self.mark[0].name.startswith(("bias", "readout")) else 256
+
+    @property
+    def order(self) -> float:
+        """Assumed decay of the error in the number of nodes: slow in many dimensions."""
+        return 0.5 + 0.4 * min(1.0, 4 / coordinates(split_atoms(self.mark)[1]))
+
+    def size(self, count: int) -> int:
+        """Nodes in all, for `count` Sobol points."""
+        return count * atoms_beside(self.mark)
+
+    def place(self, count: int, rng: np.random.Generator) -> Nodes:
+        """`count` points (a power of two) for each combination of atoms beside them."""
+        from scipy.stats import qmc  # takes a second to import, and only this rule needs it
+
+        smooth = split_atoms(self.mark)[1]
+        uniforms = qmc.Sobol(coordinates(smooth), scramble=True, rng=rng).random(count)
+        z = _matched(ndtri(np.clip(uniforms, 2.0**-54, 1 - 2.0**-53)))
+        turns = smooth[0].name == "input" and smooth[0].size == len(self.frame)
+        if turns and smooth[0].law.vector_size is None:
+            z[:, : smooth[0].size] = z[:, : smooth[0].size] @ self.frame
+        return beside_atoms(self.mark, z, np.full(count, 1 / count))
+
+
+@dataclass(frozen=True)
+class Paths(Sobol):
+    """Neurons that will follow a Brownian path each: Sobol points are their initial values.
+
+    Atoms of their law are replicated: what neurons are alike in at first, their paths tell apart.
+    Paths are independent, so that the error decays like that of Monte Carlo.
+    """
+
+    name = "paths"
+    reason = "Monte Carlo: every neuron follows a Brownian path of its own"
+
+    @property
+    def order(self) -> float:
+        """Decay of the error in the number of nodes."""
+        return 0.5
+
+    def place(self, count: int, rng: np.random.Generator) -> Nodes:
+        """`count` neurons (a power of two) for each combination of atoms beside coordinates."""
+        if coordinates(split_atoms(self.mark)[1]) > 0:
+            return super().place(count, rng)
+        return beside_atoms(self.mark, np.zeros((count, 0)), np.full(count, 1 / count))
+
+
+def _matched(z: np.ndarray) -> np.ndarray:
+    """Points moved affinely so that mean and covariance are those of standard normals.
+
+    Left alone when there are too few points for their covariance to be known.
+    """
+    count, dimension = z.shape
+    z = z - z.mean(axis=0)
+    if count < 4 * dimension:
+        return z
+    factor = np.linalg.cholesky(z.T @ z / count)
+    return np.linalg.solve(factor, z.T).T
