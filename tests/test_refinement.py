@@ -7,7 +7,8 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit import ProblemError, solve
-from widelimit.nodes.refinement import Level, half_width
+from widelimit.basics.statistics import half_width
+from widelimit.nodes.refinement import Level
 from widelimit.nodes.sobol import Sobol
 from widelimit.problem.network.laws import Normal
 from widelimit.problem.network.marks import Block

@@ -1,7 +1,11 @@
 """Numbers with their errors: intervals of means, RMS, what averaging noisy seeds leaves."""
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 from scipy.special import stdtrit
@@ -54,3 +58,41 @@ def replicate_half_width(values: np.ndarray) -> np.ndarray:
         return np.zeros_like(values[0])
     spread = np.std(values, axis=0, ddof=1)
     return stdtrit(count - 1, 0.975) * spread / math.sqrt(count)
+
+
+def half_width(spread: float, replicates: int) -> float:
+    """95 % half-width to expect from this many replicates with this standard deviation."""
+    return float(stdtrit(replicates - 1, 0.975) * spread / math.sqrt(replicates))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number, or an array of them, with its error: the mean over replicates of random nodes.
+
+    `quadrature` is the 95 % half-width for the nodes, `time` bounds what finer steps would change.
+    """
+
+    value: np.ndarray
+    quadrature: np.ndarray
+    time: np.ndarray
+
+    @classmethod
+    def of(cls, replicates: Sequence[Any], finer: Any) -> "Estimate":
+        """From replicates, the first of which is known with finer steps too."""
+        values = np.stack([np.asarray(one, float) for one in replicates])
+        change = np.abs(np.asarray(finer, float) - values[0])
+        return cls(values.mean(axis=0), replicate_half_width(values), change)
+
+    @property
+    def error(self) -> np.ndarray:
+        """Both errors together."""
+        return self.quadrature + self.time
+
+
+def measured(one: Callable[[int, bool], Any], replicates: int) -> Any:
+    """What `one(replicate, finer)` finds, a tree of arrays, as a tree of `Estimate`s.
+
+    It is called for every replicate, and once more for the first with finer steps.
+    """
+    runs = [one(number, False) for number in range(replicates)]
+    return jax.tree.map(lambda last, *each: Estimate.of(each, last), one(0, True), *runs)

@@ -18,10 +18,9 @@ less what it is wrong by for N normal points. The size of this correction is par
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -30,12 +29,13 @@ from scipy.spatial import KDTree
 from scipy.special import digamma, gammaln
 
 from widelimit.basics.errors import ProblemError
-from widelimit.basics.statistics import replicate_half_width
+from widelimit.basics.statistics import Estimate
 from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.meanfield import risk
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
-from widelimit.motion.integration import Integrator
+from widelimit.motion.engine import Engine, Steps, engine
+from widelimit.nodes.design import Design
 from widelimit.nodes.points import Nodes, image
 from widelimit.nodes.sobol import Paths
 from widelimit.problem.network.marks import coordinates
@@ -96,14 +96,15 @@ def free_energy(limit: Trajectory, *, progress: bool | None = None) -> xr.Datase
     problem, tolerance = limit.problem, float(limit.dataset.attrs["step_tolerance"])
     if found := reasons_against(problem):
         raise ProblemError(found, problem.title)
-    with jax.enable_x64(True):
-        work = Integrator.of(problem, jnp.float64, progress)
-        work.bar.set_description_str("free energy")
-        work.bar.total = REPLICATES + 1
-        with work.bar:
-            runs = [_run(work, run, tolerance) for run in range(REPLICATES)]
-            halved = _run(work, 0, tolerance, halved=True)
-        return _described(problem, work.system, runs, halved)
+    with engine(problem, "free energy", progress, "float64") as work:
+        work.progress.expect((REPLICATES + 1) * len(problem.times))
+        bias = entropy_bias(NODES, len(_moving(problem)))
+
+        def seen(replicate: int, halved: bool) -> _Seen:
+            return _run(work, Steps(tolerance, halved=halved), replicate)
+
+        runs = [seen(number, False) for number in range(REPLICATES)]
+        return _described(work, runs, seen(0, True), bias)
 
 
 def reasons_against(problem: Problem) -> list[str]:
@@ -172,8 +173,7 @@ def _mark(problem: Problem) -> tuple:
     return problem.network.marks(data.inputs.shape[1], data.targets.shape[1])[0]
 
 
-@dataclass(frozen=True)
-class _Run:
+class _Seen(NamedTuple):
     """One replicate over time: outputs at the data, and the parts of F."""
 
     outputs: Float[np.ndarray, "time points channels"]
@@ -182,23 +182,21 @@ class _Run:
     entropy: Float[np.ndarray, " time"]
 
 
-def _run(work: Integrator, run: int, tolerance: float, halved: bool = False) -> _Run:
-    problem = work.problem
+def _run(work: Engine, steps: Steps, replicate: int) -> _Seen:
     rule = work.candidates[0][0]
     assert isinstance(rule, Paths)
-    start = work.placed([Independent(rule.mark, rule.frame)], [NODES], [run])
-    method, system = work.means(start.sizes, tolerance)
-    moving = _moving(problem)
-    atomic = any(block.law.atoms() is not None for block in _mark(problem))
-    found = []
-    path = work.carrier.path(method, system, start, tolerance, [run], halved)
-    for time, ensemble in zip(problem.times, path, strict=True):
+    moving, marks = _moving(work.problem), _mark(work.problem)
+    atomic = any(block.law.atoms() is not None for block in marks)
+
+    def look(system: System, ensemble: Ensemble, now: float) -> _Seen:
         f, own_risk = _at(system, ensemble)
         theta = _labels(ensemble)
-        own = -np.inf if time == 0 and atomic else entropy(theta[:, moving])
-        found.append((np.asarray(f), float(own_risk), (theta**2).sum(axis=1).mean(), own))
-    work.bar.update()
-    return _Run(*(np.stack(column) for column in zip(*found, strict=True)))
+        own = -np.inf if now == 0 and atomic else entropy(theta[:, moving])
+        squares = (theta**2).sum(axis=1).mean()
+        return _Seen(np.asarray(f), np.asarray(own_risk), np.asarray(squares), np.asarray(own))
+
+    design = Design.of([Independent(rule.mark, rule.frame)], [NODES], replicate)
+    return work.run(design, steps, look).seen
 
 
 @eqx.filter_jit
@@ -242,11 +240,11 @@ def entropy_bias(count: int, dimension: int) -> float:
     return float(np.mean(off))
 
 
-def _described(problem: Problem, system: System, runs: Sequence[_Run], halved: _Run) -> xr.Dataset:
-    """F and its parts with their errors."""
+def _described(work: Engine, runs: Sequence[_Seen], halved: _Seen, bias: float) -> xr.Dataset:
+    """F and its parts with their errors, `bias` being that of the entropies."""
+    problem, system = work.problem, work.system
     training, whole = problem.training, [*runs, halved]
     decay = 0.0 if training.weight_decay is None else training.weight_decay.input.highest()
-    bias = entropy_bias(NODES, len(_moving(problem)))
     risks = np.stack([run.risk for run in whole])
     ridges = 0.5 * decay * np.stack([run.squares for run in whole])
     entropies = np.stack([run.entropy for run in whole]) - bias
@@ -254,18 +252,17 @@ def _described(problem: Problem, system: System, runs: Sequence[_Run], halved: _
     of_mean = np.stack([risk(system.equations, jnp.asarray(f), system.batch) for f in mean])
     gap = risks[:-1].mean(axis=0) - of_mean  # R is not linear in the outputs
     energies = risks + ridges - training.temperature * entropies
-    offset = np.abs(gap) + training.temperature * abs(bias)
     parts = {
         "risk": (risks - gap, np.abs(gap)),
         "ridge": (ridges, 0.0),
         "entropy": (entropies, abs(bias)),
-        "free_energy": (energies - gap, offset),
+        "free_energy": (energies - gap, np.abs(gap) + training.temperature * abs(bias)),
     }
     variables = {}
     with np.errstate(invalid="ignore"):  # infinities at time 0
         for name, (values, off) in parts.items():
-            spread, change = replicate_half_width(values[:-1]), np.abs(values[-1] - values[0])
-            variables[name] = ("time", values[:-1].mean(axis=0))
-            variables[f"{name}_error"] = ("time", spread + change + off)
+            found = Estimate.of(list(values[:-1]), values[-1])
+            variables[name] = ("time", found.value)
+            variables[f"{name}_error"] = ("time", found.error + off)
     attrs = {"kind": "free energy", "title": problem.title, "replicates": len(runs)}
     return xr.Dataset(variables, {"time": problem.times}, attrs)

@@ -10,25 +10,24 @@ the lazy regime; after training, K_T is the kernel that features were learned in
 in the norm weighted with the data's weights (Cortes, Mohri & Rostamizadeh 2012, not centred).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from widelimit.basics.errors import ProblemError
-from widelimit.basics.statistics import replicate_half_width
+from widelimit.basics.statistics import Estimate, measured
 from widelimit.ensemble.meanfield import tangent_kernel
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
-from widelimit.motion.flow import advance_one, follow
-from widelimit.motion.integration import Integrator
-from widelimit.nodes.rules import Exact, Rule
+from widelimit.motion.engine import Engine, Steps, engine
+from widelimit.nodes.design import Design
 from widelimit.problem.functionals import kernel_of
+from widelimit.problem.problem import Problem
 from widelimit.results.trajectory import Trajectory
 
 REPLICATES = 8
@@ -63,76 +62,74 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
     problem, facts = limit.problem, limit.dataset.attrs
     problem.require_finite_data("the tangent kernel")
     problem.require_noiseless("tangent kernels along Brownian paths are not built")
-    with jax.enable_x64(problem.limit.precision == "float64"):
-        work = Integrator.of(problem, jnp.dtype(problem.limit.precision), progress)
+    with engine(problem, "tangent kernel", progress) as work:
         if too_many := kernel_of(work.system.observed_outputs):
             raise ProblemError([f"observe.inputs: {too_many}"], problem.title)
-        names, counts = (np.atleast_1d(facts[key]).tolist() for key in ("rules", "points"))
-        rules = [
-            next(rule for rule in choices if rule.name == name)
-            for choices, name in zip(work.candidates, names, strict=True)
-        ]
-        exact = all(isinstance(rule, Exact) for rule in rules)
-        runs, tolerance = (1 if exact else REPLICATES), float(facts["step_tolerance"])
-        work.bar.set_description_str("tangent kernel")
-        work.bar.total = runs + 1
-        with work.bar:
-            found = np.stack([_over_time(work, rules, counts, r, tolerance) for r in range(runs)])
-            finer = _over_time(work, rules, counts, 0, tolerance * FINER)
-    return _described(limit, found, finer)
+        design = _design_of(work, facts)
+        runs = REPLICATES if design.random else 1
+        work.progress.expect((runs + 1) * len(problem.times))
+        steps = Steps(float(facts["step_tolerance"]))
+        finer = steps._replace(tolerance=steps.tolerance * FINER)
+
+        def seen(replicate: int, closer: bool) -> dict[str, np.ndarray]:
+            found = work.run(design.replicate(replicate), finer if closer else steps, _at)
+            return _quantities(problem, np.asarray(found.seen, float))
+
+        return _described(problem, measured(seen, runs), runs)
 
 
-def _over_time(
-    work: Integrator, rules: Sequence[Rule], counts: Sequence[int], scramble: int, tolerance: float
-) -> np.ndarray:
-    """K `(time, input, channel, other_input, other_channel)` on one set of nodes."""
-    start, times = work.placed(rules, counts, [scramble] * len(counts)), work.problem.times
-    method, system = work.means(start.sizes, tolerance)
-    path = follow(advance_one, method, system, start, times, tolerance, "the limit")
-    found = [np.asarray(_at(system, now, t), float) for now, t in zip(path, times, strict=True)]
-    work.bar.update()
-    return np.stack(found)
+def _design_of(work: Engine, facts: Mapping[str, Any]) -> Design:
+    """The nodes that a limit took."""
+    names, counts = (np.atleast_1d(facts[key]).tolist() for key in ("rules", "points"))
+    rules = [
+        next(rule for rule in choices if rule.name == name)
+        for choices, name in zip(work.candidates, names, strict=True)
+    ]
+    return Design.of(rules, counts)
 
 
 @eqx.filter_jit
 def _at(system: System, ensemble: Ensemble, time: ArrayLike) -> Array:
+    """K at the observed inputs."""
     inputs = system.inputs[system.view("observed")]
     return tangent_kernel(system.equations, system.dynamics.rates, ensemble, inputs, time)
 
 
-def _described(limit: Trajectory, found: np.ndarray, finer: np.ndarray) -> xr.Dataset:
-    """Replicates `(replicate, time, …)` of K, and the first with finer steps, as a dataset."""
-    data, seen = limit.problem.dataset, limit.problem.observed_inputs
+def _quantities(problem: Problem, kernels: np.ndarray) -> dict[str, np.ndarray]:
+    """What is told of K `(time, input, channel, other_input, other_channel)`."""
+    data, seen = problem.dataset, problem.observed_inputs
     own = seen is data.inputs
     share = data.weights if own else np.full(len(seen), 1 / len(seen))
-    whole = np.concatenate([found, finer[None]])
+    found = {"kernel": kernels, "movement": _movement(kernels, share)}
+    return found | ({"alignment": _alignment(kernels, share, data.targets)} if own else {})
+
+
+def _described(problem: Problem, found: dict[str, Estimate], replicates: int) -> xr.Dataset:
+    """Estimates as a dataset."""
     dims = "time", "input", "channel", "other_input", "other_channel"
-    series = {"kernel": (dims, whole), "movement": (("time",), _movement(whole, share))}
-    if own:
-        series["alignment"] = (("time",), _alignment(whole, share, data.targets))
     variables = {}
-    for name, (axes, values) in series.items():
-        runs, change = values[:-1], np.abs(values[-1] - values[0])
-        variables[name] = (axes, runs.mean(axis=0))
-        variables[f"{name}_error"] = (axes, replicate_half_width(runs) + change)
-    channels = list(data.channels)
-    coordinates = {"time": limit.problem.times, "channel": channels, "other_channel": channels}
-    attrs = {"kind": "tangent kernel", "title": limit.problem.title, "replicates": len(found)}
+    for name, estimate in found.items():
+        own = dims if name == "kernel" else ("time",)
+        variables[name] = (own, estimate.value)
+        variables[f"{name}_error"] = (own, estimate.error)
+    channels = list(problem.dataset.channels)
+    coordinates = {"time": problem.times, "channel": channels, "other_channel": channels}
+    attrs = {"kind": "tangent kernel", "title": problem.title, "replicates": replicates}
     return xr.Dataset(variables, coordinates, attrs)
 
 
 def _norm(kernels: np.ndarray, share: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.einsum("rtxcyd,x,y->rt", kernels**2, share, share))
+    return np.sqrt(np.einsum("txcyd,x,y->t", kernels**2, share, share))
 
 
 def _movement(kernels: np.ndarray, share: np.ndarray) -> np.ndarray:
-    first = kernels[:, :1]
+    first = kernels[:1]
     size = _norm(first, share)
     return _norm(kernels - first, share) / np.where(size > 0, size, 1.0)
 
 
 def _alignment(kernels: np.ndarray, share: np.ndarray, targets: np.ndarray) -> np.ndarray:
     weighted = targets * share[:, None]
-    along = np.einsum("rtxcyd,xc,yd->rt", kernels, weighted, weighted)
+    along = np.einsum("txcyd,xc,yd->t", kernels, weighted, weighted)
     size = _norm(kernels, share) * (share @ (targets**2).sum(axis=1))
     return along / np.where(size > 0, size, 1.0)

@@ -5,16 +5,23 @@ of layer l has the label C_l(j), and its parameters should stay near w_l(t, C_{l
 """
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import xarray as xr
 
 from widelimit.basics.statistics import replicate_half_width
 from widelimit.ensemble.neurons import Ensemble
+from widelimit.motion.engine import Engine, Steps
+from widelimit.nodes.design import Design
 from widelimit.problem.network.network import Network
 from widelimit.problem.problem import Problem
 from widelimit.results.layout import neurons_over_time
+
+MOST_REPLICATES = 4
+"""Tracers are carried on so many replicates of the nodes."""
 
 
 class Tracers(NamedTuple):
@@ -40,6 +47,29 @@ class Tracers(NamedTuple):
         dims = data.inputs.shape[1], data.targets.shape[1]
         labels = tuple(_labels(problem.network, dims, network) for network in networks)
         return cls(tuple(networks), labels, problem.times, several)
+
+    def carried(
+        self, work: Engine, design: Design, steps: Steps, replicates: int
+    ) -> list[list[list[Ensemble]]]:
+        """The networks' neurons at the observed times, `[network][replicate][time]`.
+
+        They are nodes of weight zero, which the limit moves and does not feel.
+        """
+        count = min(replicates, MOST_REPLICATES)
+        last = [len(own) for own in self.labels[0]]
+        *held, points = work.sizes(design)
+        sizes = (*(n + m for n, m in zip(held, last, strict=True)), points)
+        work.progress.named("limit: tracers")
+        work.progress.expect(len(self.labels) * count * len(self.times))
+
+        def one(entry: tuple[Sequence[np.ndarray], int]) -> list[Ensemble]:
+            own = design.replicate(entry[1])
+            start = work.placed(own, entry[0])
+            seen = work.run(own, steps, lambda _, now, time: now.last(last), start).seen
+            return [jax.tree.map(lambda at, k=k: at[k], seen) for k in range(len(self.times))]
+
+        found = work.side_by_side(sizes, steps, one, list(product(self.labels, range(count))))
+        return [found[k * count : (k + 1) * count] for k in range(len(self.labels))]
 
     def moved(self, replicates: Sequence[Sequence[Sequence[Ensemble]]]) -> xr.Dataset:
         """Parameters over time from `replicates[network][scramble][time]`, with their errors.

@@ -8,8 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
-
+from widelimit.basics.statistics import half_width
 from widelimit.basics.words import duration, sizes_in_words
 from widelimit.nodes.rules import Exact, Rule
 from widelimit.problem.network.network import Costs
@@ -25,11 +24,6 @@ SAFETY = 0.85
 
 UNREACHABLE = 2.0
 """A tolerance is given up when the largest allowed sizes promise an error this many times it."""
-
-
-def half_width(spread: float, replicates: int) -> float:
-    """95 % half-width to expect from this many replicates with this standard deviation."""
-    return float(stdtrit(replicates - 1, 0.975) * spread / math.sqrt(replicates))
 
 
 @dataclass(frozen=True)
@@ -103,15 +97,25 @@ class Level:
         plans = [(n, self.sizes_for(SAFETY * goal, n, near)) for n in REPLICATES]
         return min(plans, key=lambda plan: plan[0] * self.work(plan[1]))[1]
 
+    def forecast(self, goal: float) -> tuple[tuple[int, ...], float]:
+        """What the goal takes: the cheapest sizes, without bounds, and seconds in all."""
+        plans = [(n, self.sizes_for(goal, n, _any_size)) for n in REPLICATES]
+        count, sizes = min(plans, key=lambda plan: plan[0] * self.work(plan[1]))
+        return sizes, count * self.seconds * self.work(sizes) / self.work(self.counts)
+
     def unreachable(self, goal: float, allowed: Callable[[Sequence[int]], bool]) -> str | None:
         """Why the goal cannot be reached within what is allowed, with what it would take."""
         largest = self.sizes_for(goal, REPLICATES[-1], allowed)
         promised = self.error(largest, REPLICATES[-1])
         if promised <= UNREACHABLE * goal:
             return None
-        wanted = self.sizes_for(goal, REPLICATES[-1], lambda counts: max(counts) <= 2**60)
-        seconds = REPLICATES[-1] * self.seconds * self.work(wanted) / self.work(self.counts)
+        wanted, seconds = self.forecast(goal)
         return (
             f"about {sizes_in_words(wanted)} nodes and {duration(seconds)} would be needed, and "
             f"the largest allowed, {sizes_in_words(largest)}, promise an error of {promised:.1g}"
         )
+
+
+def _any_size(counts: Sequence[int]) -> bool:
+    """Bounds only what numbers can hold."""
+    return max(counts) <= 2**60

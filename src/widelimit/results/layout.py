@@ -1,6 +1,5 @@
 """Results as labelled datasets: outputs, risks and neurons over time."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from widelimit.basics.statistics import replicate_half_width
+from widelimit.basics.statistics import Estimate, replicate_half_width
 from widelimit.ensemble.neurons import Ensemble, Numbers
 from widelimit.ensemble.system import System
 from widelimit.problem.problem import Problem
@@ -31,18 +30,17 @@ def limit_trajectory(
     problem: Problem,
     system: System,
     values: np.ndarray,
-    half_width: np.ndarray,
     time_error: np.ndarray,
     states: Sequence[Ensemble],
-    facts: dict[str, Any],
-    notes: Sequence[str],
-    functionals: Mapping[str, tuple[tuple[str, ...], np.ndarray, np.ndarray]],
+    functionals: Mapping[str, tuple[tuple[str, ...], Estimate]],
+    attrs: Mapping[str, Any],
 ) -> Trajectory:
     """A limit from the outputs `(replicate, time, point, channel)` of its replicates.
 
-    `half_width` and `time_error` `(time, point, channel)` are the two parts of `output_error`.
-    Functionals have dimensions, replicates `(replicate, time, …)`, and an error of time.
+    `time_error (time, point, channel)` is the part of `output_error` that finer steps tell.
+    Functionals have dimensions after that of time.
     """
+    half_width = replicate_half_width(values)
     mean, error = values.mean(axis=0), half_width + time_error
     observed = system.view("observed")
     variables: dict[str, Any] = {
@@ -62,12 +60,10 @@ def limit_trajectory(
     if has_classes(problem):
         variables |= accuracy_with_error(mean, error, scored_parts)
     coordinates = _coordinates(problem, len(scored_parts))
-    for name, (dims, runs, change) in functionals.items():
-        error = replicate_half_width(runs) + change
-        own = {name: runs.mean(axis=0), f"{name}_error": error}
+    for name, (dims, found) in functionals.items():
+        own = {name: found.value, f"{name}_error": found.error}
         _add(variables, coordinates, {key: (("time", *dims), value) for key, value in own.items()})
-    attrs = {"kind": "limit", "title": problem.title, **facts, "warnings": json.dumps(list(notes))}
-    dataset = xr.Dataset(variables, coordinates, attrs)
+    dataset = xr.Dataset(variables, coordinates, {"kind": "limit", "title": problem.title, **attrs})
     tree = xr.DataTree.from_dict({"limit": neurons_over_time(problem.times, states)})
     return Trajectory(problem, dataset, tree)
 

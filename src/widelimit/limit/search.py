@@ -1,0 +1,269 @@
+"""The search for nodes: sizes grow, law by law where it pays, until the tolerance is met.
+
+Independent replicates of a random rule estimate the quadrature error: the mean of R replicates with
+the half-width of a 95 % interval by Student's t. The time-integration error is the change when
+time steps are halved.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from widelimit.basics.statistics import half_width, replicate_half_width
+from widelimit.basics.words import duration, sizes_in_words
+from widelimit.ensemble.neurons import Ensemble
+from widelimit.ensemble.system import System, look, outputs
+from widelimit.limit.budget import Budget
+from widelimit.limit.choice import PILOT_REPLICATES, Choice
+from widelimit.motion.engine import Engine, Look, Run, Steps
+from widelimit.nodes.design import Design
+from widelimit.nodes.refinement import REPLICATES, Level
+
+EXACT_STEP_TOLERANCE = 1e-9
+"""Step tolerance of problems without quadrature error."""
+
+MOST_FINENESS = 8
+"""Nodes inside layers are not doubled more than three times."""
+
+STATES_BYTES = 2**28
+"""The neurons of a limit are kept at all observed times while they fit into this; of more, the
+first ones of each Sobol rule, which are a Sobol rule themselves."""
+
+
+class Timing(NamedTuple):
+    """Replicate 0 in steps and in halved ones, and how steps are taken."""
+
+    whole: Run
+    halved: Run
+    steps: Steps
+
+    @property
+    def error(self) -> np.ndarray:
+        """What halved steps change `(time, point, channel)`."""
+        return np.abs(self.whole.seen["outputs"] - self.halved.seen["outputs"])
+
+
+class Found(NamedTuple):
+    """A design that serves, or the best one allowed, and all that was seen on its replicates."""
+
+    design: Design
+    runs: tuple[Run, ...]
+    timing: Timing
+    reasons: tuple[str, ...]
+    shortfall: str | None
+
+    @property
+    def values(self) -> np.ndarray:
+        """Outputs `(replicate, time, point, channel)`."""
+        return outputs_of(self.runs)
+
+    @property
+    def quadrature_error(self) -> np.ndarray:
+        """The 95 % half-width over replicates `(time, point, channel)`."""
+        return replicate_half_width(self.values)
+
+
+def outputs_of(runs: Sequence[Run]) -> np.ndarray:
+    """Outputs `(replicate, time, point, channel)`."""
+    return np.stack([run.seen["outputs"] for run in runs])
+
+
+def largest_rms(system: System, error: np.ndarray) -> float:
+    """The largest, over times, RMS over observed inputs and outputs of `(time, point, channel)`."""
+    observed = error[:, system.view("observed")]
+    return float(np.sqrt(np.mean(observed**2, axis=(1, 2))).max())
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search for nodes of one problem."""
+
+    engine: Engine
+
+    @property
+    def budget(self) -> Budget:
+        """What it may use."""
+        return Budget(self.engine)
+
+    @property
+    def goal(self) -> float:
+        """The tolerance that was asked for."""
+        return self.engine.problem.limit.tolerance
+
+    @property
+    def times(self) -> int:
+        """Observed times: the steps of progress that a run takes."""
+        return len(self.engine.problem.times)
+
+    def found(self) -> Found:
+        """Nodes that serve, and what was seen on them. Raises `Diverged`."""
+        choice = Choice.of(self.engine)
+        design = self.budget.first(choice.rules)
+        if not design.random:
+            timing = self.timed(design, EXACT_STEP_TOLERANCE if self.double else 1e-5)
+            return Found(design, (timing.whole,), timing, choice.reasons, None)
+        timing = self.timed(design, max(self.goal / 100, 1e-10 if self.double else 1e-6))
+        return self.refined(choice, design, timing)
+
+    @property
+    def double(self) -> bool:
+        """Whether numbers are held in double precision."""
+        return self.engine.precision == "float64"
+
+    # --- time steps -----------------------------------------------------------------------------
+
+    def timed(self, design: Design, tolerance: float) -> Timing:
+        """Replicate 0 with steps, and nodes inside layers, fine enough for the goal."""
+        steps = Steps(tolerance)
+        while True:
+            self.engine.progress.expect(2 * self.times)
+            halved = self.run(design, steps._replace(halved=True), "time steps halved")
+            timing = Timing(self.run(design, steps, "replicate 1"), halved, steps)
+            enough = largest_rms(self.engine.system, timing.error) <= self.goal / 5
+            if enough or steps.tolerance <= 1e-10:
+                return timing
+            steps = Steps(steps.tolerance / 10, min(2 * steps.fineness, MOST_FINENESS))
+
+    def run(self, design: Design, steps: Steps, what: str) -> Run:
+        """What is seen on one design."""
+        self.named(design, what)
+        return self.engine.run(design, steps, self.look_at(design, steps))
+
+    def look_at(self, design: Design, steps: Steps) -> Look:
+        """Outputs and functionals; of replicate 0 in whole steps the neurons too."""
+        first = not any(design.scrambles) and not steps.halved
+        return self.with_neurons if first else seen_of_limit
+
+    def named(self, design: Design, what: str) -> None:
+        """Tell what is done."""
+        nodes = " × ".join(map(str, design.sizes[: self.engine.layers]))
+        self.engine.progress.named(f"limit: {nodes} nodes, {what}")
+
+    # --- quadrature -----------------------------------------------------------------------------
+
+    def refined(self, choice: Choice, design: Design, timing: Timing) -> Found:
+        """Refine until the estimated error is below the goal, or what is allowed is used up."""
+        system, steps = self.engine.system, timing.steps
+        budget = max(self.goal - largest_rms(system, timing.error), self.goal / 10)
+        runs: tuple[Run, ...] = (timing.whole,)
+        while True:
+            runs = self.replicates(runs, design, steps, budget)
+            if largest_rms(system, replicate_half_width(outputs_of(runs))) <= budget:
+                return Found(design, runs, timing, choice.reasons, None)
+            if choice.undecided:
+                choice = choice.compared(self.engine, design, self.spread_of_varied(steps))
+                if choice.rules != design.rules:
+                    design, runs = replace(design, rules=choice.rules), ()
+                    continue
+            level = self.level(runs, design, steps)
+            shortfall = level.unreachable(budget, self.allowed(design))
+            larger = level.next_counts(budget, self.allowed(design))
+            self.forecast(level, larger, budget, shortfall)
+            if shortfall or larger == design.counts:
+                last = REPLICATES[0] if shortfall else REPLICATES[-1]
+                runs = self.replicates(runs, design, steps, budget, last)
+                return Found(design, runs, timing, choice.reasons, shortfall)
+            design, runs = design.with_counts(larger), ()
+
+    def allowed(self, design: Design) -> Callable[[Sequence[int]], bool]:
+        """Whether a design may have such counts."""
+        return lambda counts: self.budget.allows(design.with_counts(counts))
+
+    def replicates(
+        self,
+        runs: tuple[Run, ...],
+        design: Design,
+        steps: Steps,
+        budget: float,
+        last: int | None = None,
+    ) -> tuple[Run, ...]:
+        """Enough replicates to decide: few when hopeless, more when that alone will do.
+
+        `last` replicates are run in any case where sizes will not grow any more.
+        """
+        target = REPLICATES[0]
+        for stop in (PILOT_REPLICATES, *REPLICATES):
+            if len(runs) >= max(target, last or 0):
+                break
+            self.engine.progress.expect((target - len(runs)) * self.times)
+            self.named(design, f"replicates {len(runs) + 1} … {stop} of {target}")
+            new = [design.replicate(number) for number in range(len(runs), stop)]
+            runs += tuple(self.several(new, steps))
+            spread = self.spread(runs)
+            enough = [n for n in REPLICATES if half_width(spread, n) <= budget]
+            if not enough and last is None and self.budget.grows(design):
+                break
+            target = max(target, enough[0] if enough else REPLICATES[-1] if last is None else last)
+        return runs
+
+    def several(self, designs: Sequence[Design], steps: Steps) -> list[Run]:
+        """Runs of designs of the same sizes, side by side."""
+
+        def one(design: Design) -> Run:
+            return self.engine.run(design, steps, self.look_at(design, steps))
+
+        if not designs:
+            return []
+        return self.engine.side_by_side(self.engine.sizes(designs[0]), steps, one, designs)
+
+    def spread(self, runs: Sequence[Run]) -> float:
+        """The largest RMS standard deviation over replicates."""
+        return largest_rms(self.engine.system, np.std(outputs_of(runs), axis=0, ddof=1))
+
+    def spread_of_varied(self, steps: Steps) -> Callable[[Design, int], float]:
+        """The spread when the nodes of one law alone are scrambled anew, by design and place."""
+
+        def spread(design: Design, place: int) -> float:
+            what = f"layer {place + 1}" if place < self.engine.layers else "data"
+            self.named(design, f"{what} alone")
+            varied = [design.varied(place, number) for number in range(PILOT_REPLICATES)]
+            return self.spread(self.engine.runs(varied, steps, seen_of_limit))
+
+        return spread
+
+    def level(self, runs: tuple[Run, ...], design: Design, steps: Steps) -> Level:
+        """What this level has shown: the share of the variance that each law brings in."""
+        first, *others = design.random
+        total, spread = self.spread(runs) ** 2, self.spread_of_varied(steps)
+        shares = {place: spread(design, place) ** 2 for place in others}
+        rest = max(total - sum(shares.values()), 0.05 * total)
+        variances = {first: rest, **shares}
+        costs, seconds = self.engine.memory.costs, runs[-1].seconds
+        return Level(design.rules, costs, design.counts, variances, seconds)
+
+    def forecast(
+        self, level: Level, larger: tuple[int, ...], budget: float, shortfall: str | None
+    ) -> None:
+        """Say what is to come: nodes, time, and what would do."""
+        said = f"{sizes_in_words(level.counts)} nodes reach {level.error(level.counts, 8):.1g}"
+        if shortfall:
+            self.engine.progress.say(f"{said}; {shortfall}: stopping")
+            return
+        counts, seconds = level.forecast(budget)
+        self.engine.progress.say(
+            f"{said}; the tolerance takes about {sizes_in_words(counts)} nodes and "
+            f"{duration(seconds)}; next: {sizes_in_words(larger)}"
+        )
+
+    # --- what is seen ---------------------------------------------------------------------------
+
+    def with_neurons(self, system: System, ensemble: Ensemble, now: float) -> dict[str, Any]:
+        """Outputs and functionals, and as many of the neurons as are kept."""
+        kept = ensemble.first(self.kept(ensemble.sizes))
+        return {**seen_of_limit(system, ensemble, now), "neurons": kept}
+
+    def kept(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """How many of each layer's neurons are kept over time."""
+        kept, memory = list(sizes), self.engine.memory
+        while memory.itemsize * memory.edges(kept) > STATES_BYTES // self.times and max(kept) > 1:
+            largest = int(np.argmax(kept))
+            kept[largest] = (kept[largest] + 1) // 2
+        return tuple(kept)
+
+
+def seen_of_limit(system: System, ensemble: Ensemble, now: float) -> dict[str, Any]:
+    """Outputs at all inputs, and functionals."""
+    values = np.asarray(outputs(system, ensemble), float)
+    return {"outputs": values, "functionals": look(system, ensemble, now)}
