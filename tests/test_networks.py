@@ -9,7 +9,8 @@ from conftest import small_problem, table
 from widelimit import Diverged, compare, solve, train
 from widelimit.ensemble.neurons import Ensemble, sampled_network
 from widelimit.ensemble.system import System
-from widelimit.motion.descent import BLOCK, Sampling, descend
+from widelimit.motion.descent import descend
+from widelimit.motion.draws import BLOCK, Drawn, Sampling
 from widelimit.networks.course import network_keys
 
 
@@ -92,7 +93,7 @@ def test_sgd_is_the_plain_loop():
             plain["A"] = plain["A"] - step * 6 * g["A"]
         many = jax.tree.map(lambda leaf: leaf[None], start)
         end = descend(
-            system.equations, system.dynamics, system.batch, many, rows[None],
+            system.equations, system.dynamics, Drawn(system.batch, rows[None]), many,
             jnp.asarray(200), jnp.asarray(step),
         ).parameters  # fmt: skip
         np.testing.assert_allclose(end.hidden[0][0], plain["W"][1], rtol=1e-9)
@@ -114,9 +115,8 @@ def test_replicating_and_permuting_neurons_changes_nothing():
         rows = Sampling("independent", 1, True).rows(jax.random.key(5), system.batch.weights, 0)
         ends = [
             descend(
-                system.equations, system.dynamics, system.batch,
-                jax.tree.map(lambda leaf: leaf[None], e), rows[None], jnp.asarray(50),
-                jnp.asarray(0.1),
+                system.equations, system.dynamics, Drawn(system.batch, rows[None]),
+                jax.tree.map(lambda leaf: leaf[None], e), jnp.asarray(50), jnp.asarray(0.1),
             )
             for e in (base, copied)
         ]  # fmt: skip

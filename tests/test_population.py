@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from widelimit import Problem, ProblemError, solve, train
-from widelimit.motion.descent import Fresh
+from widelimit.motion.draws import Fresh
 from widelimit.problem.data.formula import evaluate
 from widelimit.problem.data.population import EVALUATION, OBSERVED
 from widelimit.results.trajectory import Trajectory
@@ -181,7 +181,8 @@ def keys(problem: Problem) -> jax.Array:
     (width,) = problem.networks.widths[0]
     base = jax.random.fold_in(jax.random.key(problem.seed), width)
     own = [jax.random.fold_in(base, s) for s in range(problem.networks.seeds)]
-    return jnp.stack([jax.random.split(key)[1] for key in own])
+    data = [jax.random.split(key)[1] for key in own]
+    return jnp.stack([jax.random.fold_in(key, 0) for key in data])  # 0: points of the data
 
 
 def plain_sgd(networks: Trajectory, seed: int) -> np.ndarray:

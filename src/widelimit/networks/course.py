@@ -19,7 +19,8 @@ from tqdm import tqdm
 from widelimit.basics.errors import Diverged
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
-from widelimit.motion.descent import BLOCK, Fresh, Sampling, descend, draw, draw_label_noise
+from widelimit.motion.descent import descend
+from widelimit.motion.draws import BLOCK, Draws, Fresh, Sampling
 from widelimit.motion.flow import advance_many, follow, method_for
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
@@ -123,31 +124,32 @@ class Course:
     def _descent(
         self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], bar: tqdm
     ) -> Iterator[Ensemble]:
-        settings, system, population = self.settings, self.system, self.problem.population
-        sampling = Sampling(settings.draw, settings.batch, self.problem.dataset.equal_weights)
-        data = system.batch if population is None else Fresh(population, settings.batch)
-        own = None if population is None else data_keys
+        system, draws = self.system, self._draws(data_keys)
         ensembles, done, step = initial, 0, jnp.asarray(self.step, system.inputs.dtype)
-        channels, noise = system.batch.targets.shape[1], None
-        heat = data_keys[:, 0] if system.dynamics.rule.noisy else None
         for time in self.problem.times:
             target = self.parts * round(time / (self.parts * self.step))
             while done < target:
                 count = min(self.parts * BLOCK, target - done)
-                first = jnp.asarray(done // self.parts)
-                if settings.method == "sgd" and population is None:
-                    own = draw(sampling, data_keys, system.batch.weights, first)
-                if system.label_noise is not None:
-                    std = jnp.sqrt(system.label_noise)
-                    noise = draw_label_noise(sampling, data_keys, std, channels, first)
                 ensembles = descend(
-                    system.equations, system.dynamics, data, ensembles, own, jnp.asarray(count),
-                    step, jnp.asarray(done), noise, heat,
+                    system.equations, system.dynamics, draws.block(done // self.parts), ensembles,
+                    jnp.asarray(count), step, jnp.asarray(done),
                 )  # fmt: skip
                 done += count
                 bar.set_postfix_str(f" step {done}", refresh=False)
                 bar.update(0)
             yield ensembles
+
+    def _draws(self, data_keys: Key[Array, "seeds parts"]) -> Draws:
+        """What networks with these keys draw while they train."""
+        settings, system, population = self.settings, self.system, self.problem.population
+        data = system.batch if population is None else Fresh(population, settings.batch)
+        sampling = None
+        if settings.method == "sgd":
+            equal = self.problem.dataset.equal_weights
+            sampling = Sampling(settings.draw, settings.batch, equal)
+        noisy = system.dynamics.rule.noisy
+        channels = system.batch.targets.shape[1]
+        return Draws(data, sampling, data_keys, channels, system.label_noise, noisy)
 
 
 @eqx.filter_jit
