@@ -1,0 +1,142 @@
+"""The tables that a problem file is made of: its sections, read, checked by type, and written."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    Strict,
+    WrapValidator,
+)
+
+from widelimit.basics.errors import ProblemError
+from widelimit.basics.words import shown
+from widelimit.problem import functionals
+from widelimit.problem.data.population import Population
+from widelimit.problem.data.sources import Csv, Digits, Npz, OpenML, Source, Table
+from widelimit.problem.network.layers import table_of
+from widelimit.problem.network.network import Network
+from widelimit.problem.settings import LimitSettings, NetworkSettings, ObserveSettings
+from widelimit.problem.training.training import Training
+
+
+def _own_source(value: Any, known: Callable[[Any], Any]) -> Any:
+    """A source of one's own is taken as it is."""
+    return value if isinstance(value, Source) else known(value)
+
+
+DataSource = Annotated[
+    Annotated[Table | Csv | Npz | Digits | OpenML | Population, Field(discriminator="source")],
+    WrapValidator(_own_source),
+]
+
+
+UNSWEPT = ("title", "format", "sweep")
+"""Keys that are the same for all problems of a family."""
+
+
+def _swept(value: Any) -> Any:
+    """Dotted keys with lists of values, from tables of tables."""
+    found: dict[str, Any] = {}
+
+    def gather(prefix: str, table: Any) -> None:
+        for key, inner in table.items():
+            place = f"{prefix}{key}"
+            if isinstance(inner, Mapping):
+                gather(f"{place}.", inner)
+            elif not isinstance(inner, list | tuple) or len(inner) == 0:
+                raise ValueError(f"{place} is {shown(inner)}; give a list of values")
+            elif place.split(".")[0] in UNSWEPT:
+                raise ValueError(f"{place} cannot be swept")
+            else:
+                found[place] = tuple(inner)
+
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"found {shown(value)}; must be a table of keys with lists of values")
+    gather("", value)
+    return found
+
+
+class Tables(BaseModel):
+    """All sections of a problem, each right by itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = "problem"
+    format: Literal[1] = 1
+    seed: Annotated[int, Strict(), Field(ge=0, lt=2**32)] = 0
+    network: Network
+    data: DataSource
+    training: Training
+    limit: LimitSettings = LimitSettings()
+    networks: NetworkSettings | None = None
+    observe: ObserveSettings = ObserveSettings()
+    sweep: Annotated[dict[str, tuple[Any, ...]], BeforeValidator(_swept)] | None = None
+
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All keys with their defaults written, as they would stand in a problem file."""
+        own = "source" not in type(self.data).model_fields  # a class of the user's
+        left: Any = {"networks": {"widths"}, "network": {"layers"}, "observe": {"functionals"}} | (
+            {"data": True} if own else {}
+        )
+        raw = self.model_dump(mode="python", exclude_none=True, exclude=left)
+        raw["network"]["layers"] = [table_of(layer) for layer in self.network.layers]
+        raw["network"]["initial"] = {k: v for k, v in raw["network"]["initial"].items() if v != ()}
+        if self.observe.functionals:
+            tables = [functionals.table_of(f) for f in self.observe.functionals]
+            raw["observe"]["functionals"] = tables
+        if own:
+            raw["data"] = self.data
+        else:
+            raw["data"] = {"source": raw["data"].pop("source"), **raw["data"]}
+        if self.network.depth == 1:
+            for kinds in ("learning_rates", "weight_decay"):
+                raw["training"].get(kinds, {}).pop("hidden", None)
+        if self.networks is not None:
+            widths = [w[0] if len(w) == 1 else list(w) for w in self.networks.widths]
+            raw["networks"] = {"widths": widths, **raw["networks"]}
+        return _plain(raw)
+
+    def to_toml(self) -> str:
+        """The problem file of this problem; data paths are made absolute."""
+        self.refuse_functions()
+        raw = self.as_dict()
+        if "path" in raw["data"]:
+            path = self._folder / Path(raw["data"]["path"]).expanduser()
+            raw["data"]["path"] = str(path.resolve())
+        return tomli_w.dumps(raw)
+
+    def refuse_functions(self) -> None:
+        """Raise `ProblemError` for what only Python can hold."""
+        said = (
+            "a function of one's own cannot be written to a file; keep the problem in Python "
+            "(solve, train and compare take it)"
+        )
+        if places := _only_in_python(self.as_dict(), ""):
+            raise ProblemError([f"{place}: {said}" for place in places], self.title)
+
+
+def _only_in_python(value: Any, place: str) -> list[str]:
+    """Where there are functions, or layers of one's own."""
+    if isinstance(value, dict):
+        parts = [(f"{place}.{key}" if place else key, item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(f"{place}[{k}]", item) for k, item in enumerate(value)]
+    else:
+        return [place] if callable(value) or isinstance(value, BaseModel) else []
+    return [found for name, item in parts for found in _only_in_python(item, name)]
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that TOML and JSON write the same thing."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
