@@ -13,7 +13,7 @@ from widelimit.ensemble.system import System
 from widelimit.limit.solve import check_memory
 from widelimit.motion.memory import Memory
 from widelimit.nodes.rules import rules_for
-from widelimit.problem.network.network import Costs
+from widelimit.problem.network.architecture import Costs
 
 ONE_LAYER = Costs(entries=(64, 10), fields=(1,), products=(64, 10), spaces=(0,))
 

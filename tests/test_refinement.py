@@ -10,9 +10,9 @@ from widelimit import ProblemError, solve
 from widelimit.basics.statistics import half_width
 from widelimit.nodes.refinement import Level
 from widelimit.nodes.sobol import Sobol
+from widelimit.problem.network.architecture import Costs
 from widelimit.problem.network.laws import Normal
 from widelimit.problem.network.marks import Block
-from widelimit.problem.network.network import Costs
 
 INPUT = Sobol((Block("input", Normal(), 64),), np.eye(64))
 READOUT = Sobol((Block("readout", Normal(), 10),), np.eye(10))

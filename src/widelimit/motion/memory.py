@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from widelimit.problem.network.network import Costs
+from widelimit.problem.network.architecture import Costs
 
 SHARE = 4
 """By default one part in so many of the machine's memory."""

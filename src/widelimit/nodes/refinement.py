@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from widelimit.basics.statistics import half_width
 from widelimit.basics.words import duration, sizes_in_words
 from widelimit.nodes.rules import Exact, Rule
-from widelimit.problem.network.network import Costs
+from widelimit.problem.network.architecture import Costs
 
 REPLICATES = (8, 16, 32)
 """How many replicates are run: more than the first number when they replace larger sizes."""

@@ -143,6 +143,26 @@ class NetworkSettings(BaseModel):
 
     def mismatches(self, network: Network, data: Dataset | None) -> list[str]:
         """Widths that do not fit the layers and batches that do not fit the data."""
+        found = self._unfit_widths(network)
+        if self.states > self.seeds:
+            found.append(
+                f"networks.states: found {self.states}, more than the {self.seeds} seeds; it is "
+                "how many networks of each width are kept whole"
+            )
+        if data is not None and data.fresh:
+            found += self._without_finite_data()
+        elif data is not None and self.method == "sgd" and self.draw != "independent":
+            if not data.equal_weights:
+                found.append(f"networks.draw: {self.draw!r} needs equal data weights")
+            if self.batch > len(data.inputs):
+                found.append(
+                    f"networks.batch: found {self.batch}, more than the {len(data.inputs)} "
+                    f"training points; {self.draw!r} draws without replacement"
+                )
+        return found
+
+    def _unfit_widths(self, network: Network) -> list[str]:
+        """Widths that do not fit the layers, or stand there twice."""
         depth = network.depth
         found = [
             f"networks.widths: found {list(w)}; give one number, or one for each of {depth} layers"
@@ -170,21 +190,6 @@ class NetworkSettings(BaseModel):
             if len(w) == depth
             if any(n != w[network.spaces.index(s)] for n, s in zip(w, network.spaces, strict=True))
         ]
-        if self.states > self.seeds:
-            found.append(
-                f"networks.states: found {self.states}, more than the {self.seeds} seeds; it is "
-                "how many networks of each width are kept whole"
-            )
-        if data is not None and data.fresh:
-            found += self._without_finite_data()
-        elif data is not None and self.method == "sgd" and self.draw != "independent":
-            if not data.equal_weights:
-                found.append(f"networks.draw: {self.draw!r} needs equal data weights")
-            if self.batch > len(data.inputs):
-                found.append(
-                    f"networks.batch: found {self.batch}, more than the {len(data.inputs)} "
-                    f"training points; {self.draw!r} draws without replacement"
-                )
         return found
 
     def unfit_for(self, training: Training) -> list[str]:

@@ -85,6 +85,24 @@ class Points:
     row_name: str = "row"
     first_row: int = 0
 
+    def require_whole(self) -> None:
+        """Raise `ValueError` if there are no rows, a target is missing, or a number is none."""
+        count = len(self.inputs)
+        if len(self.targets) != count:
+            raise ValueError(
+                f"targets: found {len(self.targets)} targets for {count} inputs; give one each"
+            )
+        if count == 0:
+            raise ValueError("found no rows; at least one data point is needed")
+        for name, array in (("inputs", self.inputs), ("targets", self.targets)):
+            bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+            if len(bad):
+                raise ValueError(
+                    f"{name}: found NaN or infinity in {self.row_name} {bad[0] + self.first_row}"
+                    + (f" and {len(bad) - 1} more" if len(bad) > 1 else "")
+                    + "; remove the row or fill it in"
+                )
+
 
 class Source(BaseModel):
     """Where data come from: a source says what its rows are, `load` checks and splits them.
@@ -117,21 +135,8 @@ class Source(BaseModel):
         rows = self.rows(folder, seed)
         if self.classes:
             rows = _one_hot(rows)
+        rows.require_whole()
         count = len(rows.inputs)
-        if len(rows.targets) != count:
-            raise ValueError(
-                f"targets: found {len(rows.targets)} targets for {count} inputs; give one each"
-            )
-        if count == 0:
-            raise ValueError("found no rows; at least one data point is needed")
-        for name, array in (("inputs", rows.inputs), ("targets", rows.targets)):
-            bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-            if len(bad):
-                raise ValueError(
-                    f"{name}: found NaN or infinity in {rows.row_name} {bad[0] + rows.first_row}"
-                    + (f" and {len(bad) - 1} more" if len(bad) > 1 else "")
-                    + "; remove the row or fill it in"
-                )
         weights = np.asarray(checked_weights(rows.weights, count))
         held = generator(Stream.HOLDOUT, seed).permutation(count)[: round(self.holdout * count)]
         kept = np.setdiff1d(np.arange(count), held)

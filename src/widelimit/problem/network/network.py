@@ -1,45 +1,26 @@
-"""What the network is: its layers, and the laws of its initial parameters.
-
-    z_1 = W_1·x + b_1,   z_l = (1/n_{l-1}) Σ_j W_l[j] φ_{l-1}(z_{l-1}[j]) + b_l,
-    f = (1/n_L) Σ_i A[i] φ_L(z_L[i]) + a_0
-
-Layers that are not fully connected have another product in place of W φ, see `layers`. Widths
-are no part of it: the same description has an infinite-width limit and networks of any width. Only
-where limits are taken one after the other (`ensembles`) some layers keep a finite one.
-"""
+"""What the network is: its layers, and the laws of its initial parameters."""
 
 import math
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from widelimit.problem.network.activations import ACTIVATIONS, Activation, known_activation, named
+from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.embedding import Embedding
 from widelimit.problem.network.laws import (
     Atoms,
-    Count,
     Law,
     Mixture,
     Normal,
-    Number,
     Single,
     TruncatedNormal,
     Uniform,
     law_written_out,
 )
 from widelimit.problem.network.laws import Own as OwnLaw
-from widelimit.problem.network.layers import AnyLayer, Dense, Layer, Shape
+from widelimit.problem.network.layers import Shape
 from widelimit.problem.network.marks import Block
 
 HiddenLaw = Annotated[
@@ -56,36 +37,6 @@ HiddenLaw = Annotated[
     BeforeValidator(law_written_out),
 ]
 """Hidden-to-hidden weights: independent with a law, or a function of two neurons' labels."""
-
-
-class Costs(NamedTuple):
-    """What layers cost, from the first on and the output last.
-
-    `entries`: numbers that join a neuron to one below; `fields`: numbers that a neuron of a hidden
-    layer has at a data point; `products`: multiplications that a pair of neurons takes there.
-    Sizes are those of the index spaces, `spaces` are those of the layers.
-    """
-
-    entries: tuple[int, ...]
-    fields: tuple[int, ...]
-    products: tuple[int, ...]
-    spaces: tuple[int, ...]
-
-    def held(self, sizes: Sequence[int]) -> int:
-        """How many numbers join so many neurons a space, inputs and outputs included."""
-        return self._over_pairs(sizes, self.entries)
-
-    def values(self, sizes: Sequence[int]) -> int:
-        """How many numbers so many neurons a space have at a data point."""
-        return sum(sizes[s] * each for s, each in zip(self.spaces, self.fields, strict=True))
-
-    def work(self, sizes: Sequence[int]) -> int:
-        """Multiplications of one evaluation at a data point."""
-        return self._over_pairs(sizes, self.products)
-
-    def _over_pairs(self, sizes: Sequence[int], each: Sequence[int]) -> int:
-        pairs = pairwise([1, *(sizes[s] for s in self.spaces), 1])
-        return sum(a * b * own for (a, b), own in zip(pairs, each, strict=True))
 
 
 def _expanded(value: Any, count: int) -> list:
@@ -105,55 +56,13 @@ class Initial(BaseModel):
     neuron: Atoms | None = None
 
 
-def _activation(value: Any, _: Any) -> Any:
-    """A known name or a function; pydantic's own union would report both readings."""
-    return value if callable(value) else known_activation(value)
-
-
-def _ensembles(value: Any) -> Any:
-    """One word or width a layer."""
-    if not isinstance(value, list | tuple):
-        raise ValueError("must be a list with 'limit' or a width for each layer")
-    for layer, entry in enumerate(value, 1):
-        whole = isinstance(entry, int) and not isinstance(entry, bool)
-        if entry != "limit" and not (whole and entry >= 1):
-            raise ValueError(f"found {entry!r} for layer {layer}; must be 'limit' or a width")
-    return value
-
-
-def _layers(value: Any) -> Any:
-    """One layer a hidden layer; with one entry alone it stands for all."""
-    return value if value is None or isinstance(value, list | tuple) else (value,)
-
-
-class Network(BaseModel):
+class Network(Architecture):
     """A network described by its layers and their laws (`[network]`).
 
-    `layers` are fully connected if nothing else is said; one that stands alone is that of all.
-    `image` is the shape of an input for those that move over it.
-    `scale` is κ: outputs are κ times the average over neurons, learning rates are divided by κ².
-    The mean field has κ = 1; as κ grows training becomes regression with the tangent kernel K_0.
-    `ensembles` says of each layer whether it is taken to its limit or has a finite width (None:
-    all are in the limit). Neurons of finite layers are drawn once, by the problem's seed, and are
-    the same ones in the limit and in all networks.
+    `initial` are the laws of its initial parameters.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    activations: Annotated[
-        tuple[Annotated[Activation, WrapValidator(_activation)], ...], Field(min_length=1)
-    ]
-    layers: Annotated[tuple[AnyLayer, ...], BeforeValidator(_layers), Field(min_length=1)] = (
-        Dense(),
-    )
-    image: Annotated[tuple[Count, ...], Field(min_length=1, max_length=3)] | None = None
-    biases: StrictBool = False
-    output_bias: StrictBool = False
-    scale: Annotated[Number, Field(gt=0)] = 1.0
     initial: Initial = Initial()
-    ensembles: Annotated[tuple[Literal["limit"] | int, ...] | None, BeforeValidator(_ensembles)] = (
-        None
-    )
 
     @model_validator(mode="before")
     @classmethod
@@ -210,119 +119,9 @@ class Network(BaseModel):
                     f"initial.hidden[{place + 1}]: an embedding hands on the labels of the layer "
                     f"below; make hidden[{place}] an embedding too"
                 )
-        if len(self.layers) not in (1, depth):
-            raise ValueError(
-                f"layers: found {len(self.layers)} entries; give one for each of {depth} layers"
-            )
-        if self.ensembles is not None and len(self.ensembles) != depth:
-            count = len(self.ensembles)
-            raise ValueError(
-                f"ensembles: found {count} entries; give one for each of {depth} layers"
-            )
-        return self._check_skips()
-
-    def _check_skips(self) -> "Network":
-        """Skip connections start at a hidden layer; what shares its neurons is not built yet."""
-        for place, layer in enumerate(self.layer_maps):
-            if layer.skip > place:
-                raise ValueError(
-                    f"layers[{place}].skip: found {layer.skip}; layer {place + 1} has {place} "
-                    "hidden layers below"
-                )
-        if any(layer.skip for layer in self.layer_maps):
-            if self.ensembles is not None:
-                raise ValueError(
-                    "ensembles: layers of finite width beside skip connections are not built"
-                )
-            if any(isinstance(law, Embedding) for law in self.initial.hidden):
-                raise ValueError("initial.hidden: embeddings beside skip connections are not built")
+        if self.skips and any(isinstance(law, Embedding) for law in laws.hidden):
+            raise ValueError("initial.hidden: embeddings beside skip connections are not built")
         return self
-
-    @property
-    def depth(self) -> int:
-        """L, the number of hidden layers."""
-        return len(self.activations)
-
-    @cached_property
-    def spaces(self) -> tuple[int, ...]:
-        """The index space that the neurons of each hidden layer are of, counted from 0."""
-        found: list[int] = []
-        for place, layer in enumerate(self.layer_maps):
-            found.append(found[place - layer.skip] if layer.skip else max(found, default=-1) + 1)
-        return tuple(found)
-
-    @property
-    def space_names(self) -> tuple[str, ...]:
-        """Every index space by its first layer: "layer 1" …"""
-        return tuple(f"layer {k}" for k in self.by_space(range(1, self.depth + 1)))
-
-    def by_space(self, per_layer: Sequence[Any]) -> tuple[Any, ...]:
-        """What the first layer of every index space has."""
-        return tuple(per_layer[self.spaces.index(space)] for space in range(max(self.spaces) + 1))
-
-    @property
-    def finite_widths(self) -> tuple[int | None, ...]:
-        """The width of each layer that has a finite one, None for layers in the limit."""
-        chosen = self.ensembles or ("limit",) * self.depth
-        return tuple(entry if isinstance(entry, int) else None for entry in chosen)
-
-    def growing_width(self, widths: tuple[int, ...]) -> int:
-        """Of a network's layer widths that of the first layer whose limit is taken, else n_1."""
-        growing = [n for n, fixed in zip(widths, self.finite_widths, strict=True) if fixed is None]
-        return growing[0] if growing else widths[0]
-
-    @cached_property
-    def activation_functions(self) -> tuple[Callable, ...]:
-        """φ_1 … φ_L."""
-        return tuple(ACTIVATIONS[a] if isinstance(a, str) else a for a in self.activations)
-
-    @property
-    def layer_maps(self) -> tuple[Layer, ...]:
-        """How each hidden layer takes in what is below."""
-        return self.layers * self.depth if len(self.layers) == 1 else self.layers
-
-    def value_shapes(self, inputs: int) -> tuple[Shape, ...]:
-        """The shapes of values at a data point: of the input, and of neurons of every layer.
-
-        Raises `ValueError` if a layer cannot take in what is below.
-        """
-        shapes: list[Shape] = [self.image or (inputs,)]
-        spots: list[Shape] = []
-        for place, layer in enumerate(self.layer_maps):
-            try:
-                own = layer.shape(shapes[-1])
-                added = spots[place - layer.skip] if layer.skip else own
-                if own != added:
-                    raise ValueError(
-                        f"skip adds values of shape {list(added)} to values of {list(own)}"
-                    )
-                spots.append(own)
-                shapes.append(layer.after(shapes[-1]))
-            except ValueError as error:
-                raise ValueError(f"layers[{place}]: {error}") from None
-        return tuple(shapes)
-
-    def weight_shapes(self, inputs: int) -> tuple[Shape, ...]:
-        """The shapes of a neuron's weights for one neuron below, for every hidden layer."""
-        before = self.value_shapes(inputs)[:-1]
-        return tuple(layer.weight(own) for layer, own in zip(self.layer_maps, before, strict=True))
-
-    def entries(self, inputs: int, outputs: int) -> tuple[int, ...]:
-        """How many numbers join a neuron to one below, for every hidden layer and the output."""
-        last = self.value_shapes(inputs)[-1]
-        own = [math.prod(shape) for shape in self.weight_shapes(inputs)]
-        return (*own, outputs * math.prod(last))
-
-    def costs(self, inputs: int, outputs: int) -> Costs:
-        """What layers cost in memory and time."""
-        shapes, entries = self.value_shapes(inputs), self.entries(inputs, outputs)
-        spots = [
-            math.prod(layer.shape(before))
-            for layer, before in zip(self.layer_maps, shapes, strict=False)
-        ]
-        products = tuple(n * own for n, own in zip(entries, [*spots, 1], strict=True))
-        taken = [*(n for n in products[1:-1]), 1]  # what the layer above sees of a value
-        return Costs(entries, tuple(map(max, spots, taken)), products, self.spaces)
 
     def marks(self, inputs: int, outputs: int) -> tuple[tuple[Block, ...], ...]:
         """What stays attached to the neurons of each index space: their labels.
@@ -389,6 +188,10 @@ class Network(BaseModel):
             shapes = self.weight_shapes(inputs)
         except ValueError as error:
             return [f"network.{error}" + ("" if self.image else "; is network.image missing?")]
+        return self._unfit_layers(shapes) or self._unfit_laws(inputs, outputs)
+
+    def _unfit_layers(self, shapes: Sequence[Shape]) -> list[str]:
+        """Layers that cannot have the weights that their laws give."""
         unfit = [
             f"network.layers[{pair + 1}]: a pair of neurons has {math.prod(shapes[pair + 1])} "
             "numbers, and the embedding gives one"
@@ -402,8 +205,10 @@ class Network(BaseModel):
             for pair, law in self.independent.items()
             if law.deviation() > 0 and not self.layer_maps[pair + 1].linear
         ]
-        if unfit:
-            return unfit
+        return unfit
+
+    def _unfit_laws(self, inputs: int, outputs: int) -> list[str]:
+        """Laws of vectors, and labels of embeddings, of another size than the data ask for."""
         sizes = [law.size for law in self.initial.hidden if isinstance(law, Embedding)]
         found = [
             f"network.initial.hidden[{place}].size: found {size}; a first-layer label is the "
@@ -423,17 +228,3 @@ class Network(BaseModel):
                     f"network.initial.neuron.points: needs vectors of {block.size} entries"
                 )
         return found
-
-    def words(self) -> str:
-        """The architecture in words, to be read back by the user."""
-        kinds = dict.fromkeys(layer.named() for layer in self.layer_maps)
-        layers = "1 hidden layer" if self.depth == 1 else f"{self.depth} hidden layers"
-        names = [named(activation) for activation in self.activations]
-        shown = ", ".join(names) if len(set(names)) > 1 else names[0]
-        fixed = [f"layer {k} of width {n}" for k, n in enumerate(self.finite_widths, 1) if n]
-        kept = f", {' and '.join(fixed)}" if fixed else ""
-        moved = "" if set(kinds) == {"dense"} else f", {' and '.join(kinds)}"
-        skips = [f"layer {k}" for k, own in enumerate(self.layer_maps, 1) if own.skip]
-        kept += f", skip connections to {' and '.join(skips)}" if skips else ""
-        biases = "with" if self.biases else "without"
-        return f"{layers} ({shown}{moved}), {biases} biases{kept}"
