@@ -1,18 +1,22 @@
 # make demo   install and run the built-in example
 # make test   install and run the fast tests; make test-slow runs the long ones
+# make smoke  a few of them, for another Python: make smoke PYTHON=python3.12 VENV=.venv-3.12
 # make benchmarks   measure what the README claims (about half an hour)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow benchmarks check format clean
+.PHONY: demo test smoke test-slow benchmarks check format clean
 
 demo: $(VENV)/installed
 	$(BIN)/widelimit demo -o demo-run
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=25
+
+smoke: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -q -n 2 tests/test_start.py tests/test_docstrings.py tests/test_cli.py
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -m slow -s

@@ -1,10 +1,6 @@
 """The command line as users meet it: files, answers, exit statuses, and silence where it is due."""
 
 import json
-import subprocess
-import sys
-import time
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -32,43 +28,6 @@ def problem_path(tmp_path):
     path = tmp_path / "problem.toml"
     path.write_text(quick_problem(title="quick").to_toml(), encoding="utf-8")
     return path
-
-
-# Starting
-
-
-def test_the_installed_script_is_this_command():
-    (script,) = metadata.entry_points(group="console_scripts", name="widelimit")
-    assert script.value == "widelimit.command.cli:main"
-
-
-@pytest.mark.slow
-def test_help_comes_at_once():
-    """Wall time of an idle machine: the fast suite shares its cores, so it checks imports only."""
-    took = []
-    for _ in range(5):
-        started = time.perf_counter()
-        done = command("--help")
-        took.append(time.perf_counter() - started)
-    assert done.returncode == 0
-    for name in ("solve", "train", "compare", "report", "run", "demo"):
-        assert name in done.stdout
-    assert min(took) < 0.5
-
-
-def test_help_imports_no_heavy_library():
-    code = "from widelimit.command.cli import main; main()"
-    call = [sys.executable, "-X", "importtime", "-c", code, "solve", "--help"]
-    done = subprocess.run(call, capture_output=True, encoding="utf-8", check=True)
-    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
-    assert "cyclopts" in imported
-    assert imported & {"jax", "numpy", "pandas", "xarray", "matplotlib", "sklearn"} == set()
-
-
-def test_version(capfd):
-    status, out, _ = called(capfd, "--version")
-    assert status == 0
-    assert out.strip() == metadata.version("widelimit")
 
 
 # A whole run

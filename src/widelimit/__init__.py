@@ -12,6 +12,9 @@ Names are imported when they are first used, so that the command line starts at 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.1.0"
+"""The one place of the version: the package, the command and results take it from here."""
+
 if TYPE_CHECKING:
     from widelimit.around.fluctuations import predict_fluctuations as predict_fluctuations
     from widelimit.around.planner import plan_width as plan_width
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from widelimit.networks.train import train as train
     from widelimit.problem.problem import Problem as Problem
     from widelimit.problem.sweeps import sweep as sweep
-    from widelimit.report import render_report as render_report
+    from widelimit.report.page import render_report as render_report
     from widelimit.results.bias import Bias as Bias
     from widelimit.results.comparison import Comparison as Comparison
     from widelimit.results.comparison import compare as compare
@@ -49,7 +52,7 @@ _HOMES = {
     "measure_bias": "networks.bias",
     "plan_width": "around.planner",
     "predict_fluctuations": "around.fluctuations",
-    "render_report": "report",
+    "render_report": "report.page",
     "solve": "limit.solve",
     "sweep": "problem.sweeps",
     "train": "networks.train",

@@ -323,8 +323,8 @@ def _distances(samples: _Samples, width: int, times: np.ndarray) -> xr.Dataset:
         "departure_error": departure_error, "gain": gain.mean(axis=0),
         "gain_error": replicate_half_width(gain),
     }  # fmt: skip
-    with np.errstate(divide="ignore"):
-        series["growth_rate"] = np.gradient(np.log(series["gain"]), times)
+    grown = np.where(series["gain"] > 0, series["gain"], np.nan)  # no rate where nothing parts
+    series["growth_rate"] = np.gradient(np.log(grown), times)
     found = xr.Dataset({name: ("validity_time", v) for name, v in series.items()})
     ends = {}
     for bound, sign in (("", 0), ("_low", 1), ("_high", -1)):

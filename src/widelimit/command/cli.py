@@ -5,25 +5,22 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
+from widelimit import __version__
 from widelimit.command import stages
 from widelimit.command.answer import COMPUTED, INTERNAL, INTERRUPTED, NOT_MET, WRONG_CALL, Answer
 from widelimit.command.compilation import keep_compiled
-
-if TYPE_CHECKING:
-    pass
-
 
 app = App(
     name="widelimit",
     help="The infinite-width (mean-field) limit of neural networks trained by SGD, solved to a "
     "stated accuracy, and networks of finite width held against it.",
-    version=metadata.version("widelimit"),
+    version=__version__,
     help_format="plaintext",
 )
 

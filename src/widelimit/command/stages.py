@@ -29,7 +29,7 @@ def reproduce(
 ) -> None:
     """Measure the claims of a paper; claims.json and the report."""
     from widelimit.papers import PAPERS, reproduce
-    from widelimit.report import render_report
+    from widelimit.report.page import render_report
 
     findings = reproduce(name, effort, mnist=mnist)
     seconds = round(time.perf_counter() - answer.started, 3)
@@ -296,7 +296,7 @@ def compare(folder: "RunFolder", answer: Answer) -> None:
 
 def report(folder: "RunFolder", answer: Answer) -> None:
     """Draw the page; report.html."""
-    from widelimit.report import render_report
+    from widelimit.report.page import render_report
 
     path = folder.save_report(render_report(folder))
     answer.own["report"] = str(path)

@@ -304,8 +304,8 @@ def _frequencies(
     key: PRNGKeyArray, kinds: Nodes, width: int, parts: int, dtype: DTypeLike
 ) -> Float[Array, "parts kinds"]:
     """How often each kind occurs among `width` neurons, for independent layers."""
-    law, shape = jnp.asarray(kinds.weights, dtype), (parts, len(kinds.weights))
-    return jax.random.multinomial(key, width, law, shape=shape, dtype=dtype) / width
+    law = jnp.tile(jnp.asarray(kinds.weights, dtype), (parts, 1))  # versions differ about `shape`
+    return jax.random.multinomial(key, width, law, dtype=dtype) / width
 
 
 def neuron_kinds(

@@ -59,8 +59,11 @@ def optimality_gap(
     ...     "training": {"horizon": 50.0},
     ... })
     >>> gap = optimality_gap(solve(problem), progress=False).gap
-    >>> bool(gap[0] > 0.1), bool(abs(gap[-1]) < 1e-6)
-    (True, True)
+    >>> f = (2 * np.tanh(1.0) + np.tanh(-0.5)) / 2   # B = 3/2, and |w| ≤ 1
+    >>> bool(np.isclose(gap[0], (f - 0.5) * (f + 1.5 * np.tanh(1.0))))
+    True
+    >>> bool(abs(gap[-1]) < 1e-6)
+    True
     """
     if limit.kind != "limit":
         raise ValueError("the gap is that of a limit, and these are networks")

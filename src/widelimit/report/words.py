@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from widelimit.basics.words import shape_name
-from widelimit.results.bias import Shift
-from widelimit.results.comparison import Comparison
-from widelimit.results.plan import Plan
-from widelimit.results.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from widelimit.results.bias import Shift
+    from widelimit.results.comparison import Comparison
+    from widelimit.results.plan import Plan
+    from widelimit.results.trajectory import Trajectory
 
 
-def distance_lines(found: Comparison) -> list[str]:
+def distance_lines(found: "Comparison") -> list[str]:
     """Distances by width at the end, and their exponent."""
     last = found.exponent[-1]
     distances = ", ".join(
@@ -25,7 +28,7 @@ def distance_lines(found: Comparison) -> list[str]:
     return [f"distance  by width at the end: {distances}", f"          {fitted}"]
 
 
-def described_until(limit: Trajectory) -> dict[str, float | None]:
+def described_until(limit: "Trajectory") -> dict[str, float | None]:
     """By width, until when a limit describes networks; None if until the horizon."""
     d = limit.dataset
     return {
@@ -45,7 +48,7 @@ def validity_lines(ends: dict[str, float | None]) -> list[str]:
     return [f"          describes networks, by width, until {said}"]
 
 
-def bias_lines(lines: Sequence[Shift], pairs: int) -> list[str]:
+def bias_lines(lines: "Sequence[Shift]", pairs: int) -> list[str]:
     """The measured bias of outputs and risk by width."""
     return [
         f"          width {shape_name(line.widths):>5}: outputs {line.bias:.2g} ± "
@@ -55,7 +58,7 @@ def bias_lines(lines: Sequence[Shift], pairs: int) -> list[str]:
     ]
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def plan_lines(plan: "Plan") -> list[str]:
     """Widths and batches up to the cheapest and the one after it."""
     total = sum(plan.sources.values()) or 1.0
     shares = ", ".join(f"{name} {value / total:.0%}" for name, value in plan.sources.items())
@@ -79,7 +82,7 @@ def plan_lines(plan: Plan) -> list[str]:
     return lines
 
 
-def limit_scores(limit: Trajectory) -> str:
+def limit_scores(limit: "Trajectory") -> str:
     """Risk and accuracy of a limit at the end."""
     d = limit.dataset.isel(time=-1)
     said = [f"risk {float(d.risk):.4g} ± {float(d.risk_error):.1g}"]
@@ -93,7 +96,7 @@ def limit_scores(limit: Trajectory) -> str:
     return ", ".join(said)
 
 
-def network_scores(networks: Trajectory, row: int) -> str:
+def network_scores(networks: "Trajectory", row: int) -> str:
     """Risk and accuracy of the networks of one width at the end."""
     d = networks.dataset.isel(time=-1, width=row)
     said = [f"risk {float(d.risk.mean()):.4g} ± {float(d.risk.std()):.1g}"]

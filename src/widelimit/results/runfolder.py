@@ -13,6 +13,7 @@ from typing import Any
 
 import xarray as xr
 
+from widelimit import __version__
 from widelimit.basics.errors import RunFolderError
 from widelimit.problem.problem import Problem
 from widelimit.results.bias import Bias
@@ -53,7 +54,7 @@ ABANDONED_SECONDS = 3600
 UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
 """What xarray and h5py raise on a file that is damaged, or is none of ours."""
 
-LIBRARIES = ("widelimit", "jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy", "xarray")
+LIBRARIES = ("jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy", "xarray")
 
 
 class RunFolder:
@@ -285,7 +286,8 @@ class RunFolder:
         for kind in FILES:  # results that were replaced
             if not self.has(kind):
                 record.pop(kind, None)
-        record["versions"] = {name: metadata.version(name) for name in LIBRARIES}
+        record["versions"] = {"widelimit": __version__}
+        record["versions"] |= {name: metadata.version(name) for name in LIBRARIES}
         record["python"] = platform.python_version()
         record["device"] = jax.devices()[0].device_kind
         record |= entry
