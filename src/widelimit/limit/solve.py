@@ -24,6 +24,7 @@ from widelimit.limit.advice import examine
 from widelimit.limit.tracers import Tracers
 from widelimit.motion.flow import COPIES
 from widelimit.motion.integration import Integrator
+from widelimit.nodes.coverage import missed
 from widelimit.nodes.lattice import Lattice
 from widelimit.nodes.reduction import reduced
 from widelimit.nodes.refinement import REPLICATES, Level, half_width
@@ -112,6 +113,7 @@ class _Solver:
         work = Integrator.of(problem, dtype, progress)
         solver = cls(work, [choices[0] for choices in work.candidates])
         solver.refuse_too_little_memory()
+        solver.refuse_too_few_nodes()
         return solver
 
     @property
@@ -128,6 +130,17 @@ class _Solver:
                 f"limit.memory: found {self.work.memory.budget / 1e6:.0f} MB; "
                 f"{' × '.join(map(str, sizes))} nodes need at least {math.ceil(needed / 1e6)} MB"
             ], self.problem.title)  # fmt: skip
+
+    def refuse_too_few_nodes(self) -> None:
+        """Say which laws the first nodes do not see the whole of, if more are not allowed."""
+        counts, asked = self.first_counts(), len(self.problem.limit.nodes or ())
+        found = [
+            f"limit.{'nodes' if layer < asked else 'max_nodes'}: {said}; allow more"
+            for layer, (rule, count) in enumerate(zip(self.rules, counts, strict=True))
+            if not isinstance(rule, Exact) and (said := missed(rule, count))
+        ]
+        if found:
+            raise ProblemError(found, self.problem.title)
 
     # --- sizes ----------------------------------------------------------------------------------
 
@@ -253,7 +266,9 @@ class _Solver:
         """Take the rules that scatter least at an equal number of nodes; whether any is new."""
         counts, changed, states = self.first_counts(), False, self.work.states
         for layer in layers:
-            choices, spreads = self.work.candidates[layer], []
+            first, *others = self.work.candidates[layer]
+            choices = [first, *(r for r in others if _sees(r, counts[layer]))]
+            spreads = []
             for self.rules[layer] in choices:
                 spreads.append(self.spread(self.varied(layer, counts, tolerance)))
             best = int(np.argmin(spreads))
@@ -390,6 +405,11 @@ class _Solver:
             return f"{said}; raise limit.nodes (or leave it out), or the tolerance"
         because = f": {shortfall}" if shortfall else ""
         return f"{said}{because}; raise limit.max_nodes, limit.memory or the tolerance"
+
+
+def _sees(rule: Rule, count: int) -> bool:
+    """Whether so many nodes see the whole of a law."""
+    return isinstance(rule, Exact) or missed(rule, count) is None
 
 
 def _few(rule: Rule) -> bool:

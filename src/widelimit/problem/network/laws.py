@@ -297,6 +297,15 @@ class Mixture(_Law):
         squares = stds**2 + (means - self.expectation()) ** 2
         return math.sqrt(float(component_weights(self.components) @ squares))
 
+    def parts(self) -> tuple[list[Any], np.ndarray]:
+        """The components, each a law of its own, and their weights."""
+        laws: list[Any] = []
+        for own in self.components:
+            means = own.mean if isinstance(own.mean, tuple) else (own.mean,)
+            normals = tuple(Normal(mean=mean, std=own.std) for mean in means)
+            laws.append(normals[0] if self.vector_size is None else Product(factors=normals))
+        return laws, component_weights(self.components)
+
     def transform(self, z: Normals) -> Vectors:
         """Entries from normals, shape kept; `(..., d + 1)` normals to `(..., d)` vectors."""
         arrays = np if isinstance(z, np.ndarray) else jnp
