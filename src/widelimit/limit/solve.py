@@ -24,12 +24,12 @@ from widelimit.limit.advice import examine
 from widelimit.limit.tracers import Tracers
 from widelimit.motion.flow import COPIES
 from widelimit.motion.integration import Integrator
-from widelimit.nodes.coverage import missed
+from widelimit.nodes.coverage import needed
 from widelimit.nodes.lattice import Lattice
 from widelimit.nodes.reduction import reduced
 from widelimit.nodes.refinement import REPLICATES, Level, half_width
 from widelimit.nodes.rules import Exact, Rule
-from widelimit.problem.network.marks import LATTICE_MOST
+from widelimit.problem.network.marks import LATTICE_MOST, SPLIT_LIMIT
 from widelimit.problem.problem import Problem
 from widelimit.results.layout import limit_trajectory
 from widelimit.results.trajectory import Trajectory
@@ -135,9 +135,12 @@ class _Solver:
         """Say which laws the first nodes do not see the whole of, if more are not allowed."""
         counts, asked = self.first_counts(), len(self.problem.limit.nodes or ())
         found = [
-            f"limit.{'nodes' if layer < asked else 'max_nodes'}: {said}; allow more"
+            f"limit.{'nodes' if layer < asked else 'max_nodes'}: found {count}; the law of "
+            f"{', '.join(b.name for b in rule.mark)} has rare, large values, and {fewest:,.0f} "
+            "nodes are needed to see them: allow so many, or write the law as a mixture or atoms "
+            f"of at most {SPLIT_LIMIT} combinations"
             for layer, (rule, count) in enumerate(zip(self.rules, counts, strict=True))
-            if not isinstance(rule, Exact) and (said := missed(rule, count))
+            if not isinstance(rule, Exact) and (fewest := needed(rule.mark)) > count
         ]
         if found:
             raise ProblemError(found, self.problem.title)
@@ -266,9 +269,7 @@ class _Solver:
         """Take the rules that scatter least at an equal number of nodes; whether any is new."""
         counts, changed, states = self.first_counts(), False, self.work.states
         for layer in layers:
-            first, *others = self.work.candidates[layer]
-            choices = [first, *(r for r in others if _sees(r, counts[layer]))]
-            spreads = []
+            choices, spreads = self.work.candidates[layer], []
             for self.rules[layer] in choices:
                 spreads.append(self.spread(self.varied(layer, counts, tolerance)))
             best = int(np.argmin(spreads))
@@ -405,11 +406,6 @@ class _Solver:
             return f"{said}; raise limit.nodes (or leave it out), or the tolerance"
         because = f": {shortfall}" if shortfall else ""
         return f"{said}{because}; raise limit.max_nodes, limit.memory or the tolerance"
-
-
-def _sees(rule: Rule, count: int) -> bool:
-    """Whether so many nodes see the whole of a law."""
-    return isinstance(rule, Exact) or missed(rule, count) is None
 
 
 def _few(rule: Rule) -> bool:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.special import gammaincc, gammainccinv
@@ -35,10 +34,10 @@ class Lattice:
     name = "lattice"
     reason = "few continuous coordinates"
 
-    @cached_property
+    @property
     def start(self) -> int:
         """A first number of points: more where few would miss a part of the law."""
-        return enough(self, 4 ** (1 + self.dimension))
+        return enough(self.mark, 4 ** (1 + self.dimension))
 
     @property
     def order(self) -> float:

@@ -1,7 +1,6 @@
 """Scrambled Sobol points, and neurons on Brownian paths that start at them."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtri
@@ -24,13 +23,13 @@ class Sobol:
     name = "sobol"
     reason = "too many continuous coordinates for a lattice"
 
-    @cached_property
+    @property
     def start(self) -> int:
         """Fewer points first for a readout than for inputs: edges cost their product.
 
         More where few would miss a part of the law.
         """
-        return enough(self, 64 if self.mark[0].name.startswith(("bias", "readout")) else 256)
+        return enough(self.mark, 64 if self.mark[0].name.startswith(("bias", "readout")) else 256)
 
     @property
     def smooth(self) -> tuple[Block, ...]:
