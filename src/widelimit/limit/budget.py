@@ -9,8 +9,10 @@ import diffrax
 from widelimit.basics.errors import ProblemError
 from widelimit.motion.engine import Engine
 from widelimit.motion.flow import COPIES
+from widelimit.nodes.coverage import needed
 from widelimit.nodes.design import Design
 from widelimit.nodes.rules import Exact, Rule
+from widelimit.problem.network.marks import SPLIT_LIMIT
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Budget:
             for place in design.random
         )
 
+    def refuse_too_small(self) -> None:
+        """Raise `ProblemError` if memory or nodes do not suffice to begin with."""
+        self.refuse_too_little_memory()
+        self.refuse_too_few_nodes()
+
     def refuse_too_little_memory(self) -> None:
         """Raise `ProblemError` if the first sizes need more than there may be."""
         first = self.first([choices[0] for choices in self.engine.candidates])
@@ -63,3 +70,21 @@ class Budget:
             found, nodes = f"{memory.budget / 1e6:.0f} MB", " × ".join(map(str, sizes))
             said = f"limit.memory: found {found}; {nodes} nodes need at least {needed} MB"
             raise ProblemError([said], self.engine.problem.title)
+
+    def refuse_too_few_nodes(self) -> None:
+        """Raise `ProblemError` for laws that allowed nodes do not see the whole of."""
+        design = self.first([choices[0] for choices in self.engine.candidates])
+        found = []
+        for place in design.random:
+            rule, count = design.rules[place], design.counts[place]
+            assert not isinstance(rule, Exact)
+            if (fewest := needed(rule.mark)) > count:
+                names = ", ".join(block.name for block in rule.mark)
+                key = "nodes" if place < len(self.asked) else "max_nodes"
+                found.append(
+                    f"limit.{key}: found {count}; the law of {names} has rare, large values, and "
+                    f"{fewest:,.0f} nodes are needed to see them: allow so many, or write the law "
+                    f"as a mixture or atoms of at most {SPLIT_LIMIT} combinations"
+                )
+        if found:
+            raise ProblemError(found, self.engine.problem.title)

@@ -64,7 +64,7 @@ def solve(
         problem.require_finite_data("the limit at the labels of networks")
         problem.require_noiseless("labels of sampled neurons do not tell their paths")
     with engine(reduced(problem), "limit", progress) as work:
-        Budget(work).refuse_too_little_memory()
+        Budget(work).refuse_too_small()
         own = None if tracers is None else Tracers.of(problem, tracers)
         notes, found = examine(problem), Search(work).found()
         limit = _limit(work, found, notes)
@@ -77,7 +77,7 @@ def solve(
 def check_memory(problem: Problem) -> None:
     """Raise `ProblemError` if `limit.memory` is too small for the first sizes of a solve."""
     with engine(reduced(problem), "limit", False) as work:
-        Budget(work).refuse_too_little_memory()
+        Budget(work).refuse_too_small()
 
 
 def _limit(work: Engine, found: Found, notes: Sequence[str]) -> Trajectory:

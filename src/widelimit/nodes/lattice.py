@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaincc, gammainccinv
 
-from widelimit.nodes.points import Nodes, atoms_beside, beside_atoms
-from widelimit.problem.network.marks import Block, coordinates, split_atoms
+from widelimit.nodes.coverage import enough
+from widelimit.nodes.points import Nodes, in_strata
+from widelimit.problem.network.marks import Block, coordinates, strata
 
 ANALYTIC = 0.7
 """Distance a from the reals up to which integrands are taken to be analytic: tanh(w·z) with
@@ -35,8 +36,8 @@ class Lattice:
 
     @property
     def start(self) -> int:
-        """A first number of points."""
-        return 4 ** (1 + self.dimension)
+        """A first number of points: more where few would miss a part of the law."""
+        return enough(self.mark, 4 ** (1 + self.dimension))
 
     @property
     def order(self) -> float:
@@ -46,14 +47,14 @@ class Lattice:
     @property
     def dimension(self) -> int:
         """How many continuous coordinates there are."""
-        return coordinates(split_atoms(self.mark)[1])
+        return coordinates(strata(self.mark)[0].mark)
 
     def size(self, count: int) -> int:
         """Nodes in all, for `count` points of the lattice."""
-        return count * atoms_beside(self.mark)
+        return count * len(strata(self.mark))
 
     def place(self, count: int, rng: np.random.Generator) -> Nodes:
-        """`count` nodes for each combination of atoms beside the coordinates."""
+        """`count` nodes in each stratum of the law."""
         k, outside = self.dimension, 2 * max(1, count // (2 * TAIL_SHARE))
         ball = math.pi ** (k / 2) / math.gamma(k / 2 + 1)
         steps = ((count - outside) / ball) ** (1 / k)  # the radius, in lattice spacings
@@ -68,7 +69,7 @@ class Lattice:
         weights = [weights * (1 - beyond) / weights.sum(), np.full(outside, beyond / outside)]
         turn = np.linalg.qr(rng.normal(size=(k, k)))[0]
         z = np.concatenate([z @ turn, _beyond(radius, outside, k, rng)])
-        return beside_atoms(self.mark, z, np.concatenate(weights))
+        return in_strata(self.mark, z, np.concatenate(weights))
 
 
 def _share_beyond(radius: float, dimension: int) -> float:

@@ -1,4 +1,4 @@
-"""Weighted points of a mark: images of standard normals, beside atoms that are written out."""
+"""Weighted points of a mark: images of standard normals, in every part of a law that has parts."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from widelimit.problem.network.marks import (
-    SPLIT_LIMIT,
-    Block,
-    factors,
-    is_discrete,
-    split_atoms,
-)
+from widelimit.problem.network.marks import Block, factors, is_discrete, strata
 
 Numbers = Array | np.ndarray
 """Ensembles are placed by NumPy and moved by JAX: small arrays are cheaper to cut in the former."""
@@ -60,25 +54,9 @@ def exact_nodes(mark: Sequence[Block], most: int) -> Nodes | None:
     return Nodes(np.array(rows, float).reshape(len(rows), -1), np.array(weights))
 
 
-def atoms_beside(mark: tuple[Block, ...]) -> int:
-    """How many combinations of atoms stand beside the continuous coordinates."""
-    atoms = exact_nodes(split_atoms(mark)[0], SPLIT_LIMIT)
-    assert atoms is not None
-    return len(atoms.weights)
-
-
-def beside_atoms(mark: tuple[Block, ...], z: np.ndarray, weights: np.ndarray) -> Nodes:
-    """The product of the exact atoms of a mark with normals `z (node, coordinate)`."""
-    discrete, smooth = split_atoms(mark)
-    atoms = exact_nodes(discrete, SPLIT_LIMIT)
-    assert atoms is not None
-    columns = {
-        **entries(_sizes(smooth), np.repeat(image(smooth, z), len(atoms.weights), axis=0)),
-        **entries(_sizes(discrete), np.tile(atoms.points, (len(z), 1))),
-    }
-    points = np.concatenate([columns[block.name] for block in mark], axis=1)
-    return Nodes(points, np.outer(weights, atoms.weights).ravel())
-
-
-def _sizes(blocks: Sequence[Block]) -> dict[str, int]:
-    return {block.name: block.size for block in blocks}
+def in_strata(mark: tuple[Block, ...], z: np.ndarray, weights: np.ndarray) -> Nodes:
+    """Normals `z (node, coordinate)` in every stratum of a mark, which keeps its exact weight."""
+    split = strata(mark)
+    points = np.stack([image(own.mark, z) for own in split], axis=1)  # (node, stratum, entry)
+    shares = np.array([own.weight for own in split])
+    return Nodes(points.reshape(-1, points.shape[2]), np.outer(weights, shares).ravel())

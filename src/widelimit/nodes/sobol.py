@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from widelimit.nodes.points import Nodes, atoms_beside, beside_atoms
-from widelimit.problem.network.marks import Block, coordinates, split_atoms
+from widelimit.nodes.coverage import enough
+from widelimit.nodes.points import Nodes, in_strata
+from widelimit.problem.network.marks import Block, coordinates, strata
 
 
 @dataclass(frozen=True)
@@ -24,29 +25,37 @@ class Sobol:
 
     @property
     def start(self) -> int:
-        """Fewer points first for a readout than for inputs: edges cost their product."""
-        return 64 if self.mark[0].name.startswith(("bias", "readout")) else 256
+        """Fewer points first for a readout than for inputs: edges cost their product.
+
+        More where few would miss a part of the law.
+        """
+        return enough(self.mark, 64 if self.mark[0].name.startswith(("bias", "readout")) else 256)
+
+    @property
+    def smooth(self) -> tuple[Block, ...]:
+        """The blocks that normals make, as they are in a stratum."""
+        return tuple(b for b in strata(self.mark)[0].mark if coordinates([b]) > 0)
 
     @property
     def order(self) -> float:
         """Assumed decay of the error in the number of nodes: slow in many dimensions."""
-        return 0.5 + 0.4 * min(1.0, 4 / coordinates(split_atoms(self.mark)[1]))
+        return 0.5 + 0.4 * min(1.0, 4 / coordinates(self.smooth))
 
     def size(self, count: int) -> int:
         """Nodes in all, for `count` Sobol points."""
-        return count * atoms_beside(self.mark)
+        return count * len(strata(self.mark))
 
     def place(self, count: int, rng: np.random.Generator) -> Nodes:
-        """`count` points (a power of two) for each combination of atoms beside them."""
+        """`count` points (a power of two) in each stratum of the law."""
         from scipy.stats import qmc  # takes a second to import, and only this rule needs it
 
-        smooth = split_atoms(self.mark)[1]
+        smooth = self.smooth
         uniforms = qmc.Sobol(coordinates(smooth), scramble=True, rng=rng).random(count)
         z = _matched(ndtri(np.clip(uniforms, 2.0**-54, 1 - 2.0**-53)))
         turns = smooth[0].name == "input" and smooth[0].size == len(self.frame)
         if turns and smooth[0].law.vector_size is None:
             z[:, : smooth[0].size] = z[:, : smooth[0].size] @ self.frame
-        return beside_atoms(self.mark, z, np.full(count, 1 / count))
+        return in_strata(self.mark, z, np.full(count, 1 / count))
 
 
 @dataclass(frozen=True)
@@ -66,10 +75,10 @@ class Paths(Sobol):
         return 0.5
 
     def place(self, count: int, rng: np.random.Generator) -> Nodes:
-        """`count` neurons (a power of two) for each combination of atoms beside coordinates."""
-        if coordinates(split_atoms(self.mark)[1]) > 0:
+        """`count` neurons (a power of two) in each stratum of the law."""
+        if self.smooth:
             return super().place(count, rng)
-        return beside_atoms(self.mark, np.zeros((count, 0)), np.full(count, 1 / count))
+        return in_strata(self.mark, np.zeros((count, 0)), np.full(count, 1 / count))
 
 
 def _matched(z: np.ndarray) -> np.ndarray:

@@ -297,6 +297,15 @@ class Mixture(_Law):
         squares = stds**2 + (means - self.expectation()) ** 2
         return math.sqrt(float(component_weights(self.components) @ squares))
 
+    def parts(self) -> tuple[list[Any], np.ndarray]:
+        """The components, each a law of its own, and their weights."""
+        laws: list[Any] = []
+        for own in self.components:
+            means = own.mean if isinstance(own.mean, tuple) else (own.mean,)
+            normals = tuple(Normal(mean=mean, std=own.std) for mean in means)
+            laws.append(normals[0] if self.vector_size is None else Product(factors=normals))
+        return laws, component_weights(self.components)
+
     def transform(self, z: Normals) -> Vectors:
         """Entries from normals, shape kept; `(..., d + 1)` normals to `(..., d)` vectors."""
         arrays = np if isinstance(z, np.ndarray) else jnp
@@ -402,25 +411,26 @@ class Own(_Law):
         assert len(self._moments) == 2
         return self
 
+    def moment(self, power: int) -> float:
+        """E a^power of one entry; ValueError if it cannot be computed."""
+        from scipy.integrate import quad  # takes a while to import, and only this law needs it
+
+        def density(z: float) -> float:
+            return float(self.function(jnp.asarray(z))) ** power * math.exp(-0.5 * z**2)
+
+        with jax.enable_x64(True):
+            found, error, *more = quad(
+                density, -ENDS, ENDS, limit=200, epsabs=1e-13, epsrel=1e-11, full_output=1
+            )
+        failed = len(more) > 1 or not math.isfinite(found)  # beside the details a message
+        if failed or error > 1e-9 * max(1.0, abs(found)):
+            raise ValueError("function: its mean under normals cannot be computed")
+        return found / math.sqrt(2 * math.pi)
+
     @cached_property
     def _moments(self) -> tuple[float, float]:
         """Mean and mean square of one entry."""
-        from scipy.integrate import quad  # takes a while to import, and only this law needs it
-
-        def integral(power: int) -> float:
-            def density(z: float) -> float:
-                return float(self.function(jnp.asarray(z))) ** power * math.exp(-0.5 * z**2)
-
-            with jax.enable_x64(True):
-                found, error, *more = quad(
-                    density, -ENDS, ENDS, limit=200, epsabs=1e-13, epsrel=1e-11, full_output=1
-                )
-            failed = len(more) > 1 or not math.isfinite(found)  # beside the details a message
-            if failed or error > 1e-9 * max(1.0, abs(found)):
-                raise ValueError("function: its mean under normals cannot be computed")
-            return found / math.sqrt(2 * math.pi)
-
-        return integral(1), integral(2)
+        return self.moment(1), self.moment(2)
 
     def expectation(self) -> float:
         """The mean of one entry."""
