@@ -75,6 +75,10 @@ def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
         from widelimit.networks.bias import check_halves
 
         check_halves(problem)
+    if {"limit", "fluctuations", "bias"} & set(kinds):
+        from widelimit.limit.advice import refuse_kinks
+
+        refuse_kinks(problem)
     if "limit" in kinds and problem.limit.memory is not None:
         from widelimit.limit.solve import check_memory
 
@@ -211,6 +215,8 @@ def width(problem: "Problem", rms: float, at: float | None, check: bool, answer:
 
     try:
         plan = plan_width(problem, rms, at)
+    except ProblemError:
+        raise
     except ValueError as error:
         raise ProblemError([str(error)], problem.title) from None
     answer.warn(list(plan.warnings))

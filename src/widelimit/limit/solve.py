@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.statistics import replicate_half_width
-from widelimit.limit.advice import examine
+from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.limit.tracers import Tracers
 from widelimit.motion.flow import COPIES
 from widelimit.motion.integration import Integrator
@@ -65,7 +65,8 @@ def solve(
 
     Returns a `Trajectory`; `trajectory.met` tells whether `limit.tolerance` was reached.
     Raises `Diverged` if the flow leaves the finite numbers, `ProblemError` if `limit.memory` is
-    too small for the first sizes, `ValueError` if `tracers` do not fit the problem.
+    too small for the first sizes or networks do not approach the flow because neurons start on a
+    kink of their activation, `ValueError` if `tracers` do not fit the problem.
 
     >>> from widelimit import Problem
     >>> problem = Problem.from_dict({
@@ -81,6 +82,7 @@ def solve(
     if tracers is not None:
         problem.require_finite_data("the limit at the labels of networks")
         problem.require_noiseless("labels of sampled neurons do not tell their paths")
+    refuse_kinks(problem)
     double, seen = problem.limit.precision == "float64", reduced(problem)
     with jax.enable_x64(double):
         solver = _Solver.of(seen, jnp.float64 if double else jnp.float32, progress)
