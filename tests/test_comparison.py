@@ -17,7 +17,11 @@ def _made_up(values, widths=WIDTHS, error=1e-6, shapes=None):
     shapes = [[w] for w in widths] if shapes is None else shapes
     problem = small_problem(depth=len(shapes[0]))
     networks = xr.Dataset(
-        {"output": (dims, values[..., None]), "widths": (("width", "layer"), shapes)},
+        {
+            "output": (dims, values[..., None]),
+            "risk": (dims[:3], 0.5 * (values**2).mean(axis=-1)),
+            "widths": (("width", "layer"), shapes),
+        },
         {"width": widths, "time": times},
         {"kind": "networks", "warnings": "[]"},
     )

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from scipy.special import stdtrit
+
 from widelimit.around.fluctuations import predict_fluctuations
 from widelimit.around.prediction import factors
 from widelimit.around.validity import has_collapsed, predict_validity
@@ -30,6 +32,9 @@ LARGEST_BATCH = 1024
 
 CHECKED = 20
 """How many networks a check trains."""
+
+REFUTED = 1e-3
+"""How often, at most, a check refutes a width at which networks are as close as planned."""
 
 
 def plan_width(
@@ -105,6 +110,22 @@ def check_plan(problem: Problem, plan: Plan, *, progress: bool | None = None) ->
         limit={"tolerance": plan.rms / 10},
     )
     return compare(solve(found, progress=progress), train(found, progress=progress))
+
+
+def why_refuted(plan: Plan, found: Comparison) -> str | None:
+    """A sentence if the check `found` shows that networks are not within the plan's distance.
+
+    Student's t at level 1 − `REFUTED` for the distance, beyond the error of the plan.
+    """
+    if found.closes is False:
+        return found.closes_reason
+    ((distance,),), ((error,),) = found.rms, found.rms_se
+    least = distance - stdtrit(found.seeds - 1, 1 - REFUTED) * error
+    return None if least <= plan.rms * (1 + plan.error) else (
+        f"networks of that width are not within {plan.rms:g}: {distance:.3g} ± {error:.1g} "
+        "(standard error) is measured; the limit and its derivative do not describe them at this "
+        "width, so no width is known: train networks of several widths and compare them"
+    )  # fmt: skip
 
 
 def _batches(settings: NetworkSettings, rows: int) -> list[int]:

@@ -21,7 +21,7 @@ from widelimit.basics.errors import ProblemError
 from widelimit.basics.statistics import replicate_half_width, rms_over_outputs
 from widelimit.basics.streams import Stream, generator
 from widelimit.basics.words import shape_name
-from widelimit.limit.advice import examine
+from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.motion.integration import Integrator
 from widelimit.nodes.rules import Exact
 from widelimit.problem.network.activations import is_kinked, named
@@ -51,7 +51,8 @@ EXACT_STEP_TOLERANCE = 1e-9
 
 
 def refuse_unknown(problem: Problem) -> None:
-    """Raise `ProblemError` for rules along which fluctuations cannot be linearised."""
+    """Raise `ProblemError` where there is no limit, or no linearisation of its rule."""
+    refuse_kinks(problem)
     problem.require_noiseless("Brownian paths are one more source of scatter, not derived yet")
     if not problem.training.rule.linear:
         raise ProblemError([

@@ -38,6 +38,7 @@ from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.meanfield import layer_values
 from widelimit.ensemble.neurons import Ensemble, weight_noise
 from widelimit.ensemble.system import System, outputs
+from widelimit.limit.advice import refuse_kinks
 from widelimit.motion.flow import advance_one, follow
 from widelimit.motion.integration import Integrator
 from widelimit.nodes.reduction import reduced
@@ -78,7 +79,8 @@ def predict_validity(
 
     Widths are those of `problem.networks` (if it has none, `WIDTHS`) unless they are given. It
     takes at most `SOLVES` solves for each proportion of the layers' widths. A whole population is
-    represented by one of the quadratures that measure the limit's risk. Raises `Diverged`.
+    represented by one of the quadratures that measure the limit's risk. Raises `Diverged`, and
+    `ProblemError` where neurons start on a kink of their activation.
 
     >>> from widelimit import Problem
     >>> problem = Problem.from_dict({
@@ -92,6 +94,7 @@ def predict_validity(
     inf
     """
     problem.require_noiseless("noise keeps like neurons apart, and its part is not derived")
+    refuse_kinks(problem)
     if widths is None and problem.networks is None:
         widths = WIDTHS
     if widths is not None:

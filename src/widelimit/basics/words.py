@@ -1,5 +1,6 @@
 """Values in words: how numbers, widths and durations are said everywhere."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,39 @@ def shown(value: Any) -> str:
     """A value as it was found, cut short when it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def counted(count: int, noun: str) -> str:
+    """So many of something.
+
+    >>> counted(1, "seed"), counted(2, "seed")
+    ('1 seed', '2 seeds')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def with_error(value: float, error: float, digits: int = 3) -> str:
+    """A number and its error; NaN is what is not known.
+
+    >>> with_error(0.1234, 0.0021), with_error(0.1234, math.nan)
+    ('0.123 ± 0.002', '0.123, error not known')
+    """
+    if math.isnan(value):
+        return "not known"
+    known = f" ± {error:.1g}" if not math.isnan(error) else ", error not known"
+    return f"{value:.{digits}g}{known}"
+
+
+def mean_with_scatter(values: Sequence[float]) -> str:
+    """The mean over seeds ± one standard deviation; of one seed the number alone.
+
+    >>> mean_with_scatter([0.1, 0.3]), mean_with_scatter([0.1])
+    ('0.2 ± 0.1', '0.1 (one seed)')
+    """
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.4g} (one seed)"
+    return f"{mean:.4g} ± {math.sqrt(sum((v - mean) ** 2 for v in values) / len(values)):.1g}"
 
 
 def sizes_in_words(counts: Sequence[int]) -> str:

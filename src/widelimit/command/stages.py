@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from widelimit.basics.words import counted
 from widelimit.command.answer import Answer
 from widelimit.report.words import (
     bias_lines,
@@ -75,6 +76,10 @@ def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
         from widelimit.networks.bias import check_halves
 
         check_halves(problem)
+    if {"limit", "fluctuations", "bias"} & set(kinds):
+        from widelimit.limit.advice import refuse_kinks
+
+        refuse_kinks(problem)
     if "limit" in kinds and problem.limit.memory is not None:
         from widelimit.limit.solve import check_memory
 
@@ -206,11 +211,13 @@ def width(problem: "Problem", rms: float, at: float | None, check: bool, answer:
     """Plan a width, and check it if asked to."""
     from dataclasses import asdict
 
-    from widelimit.around.planner import check_plan, plan_width
+    from widelimit.around.planner import check_plan, plan_width, why_refuted
     from widelimit.basics.errors import ProblemError
 
     try:
         plan = plan_width(problem, rms, at)
+    except ProblemError:
+        raise
     except ValueError as error:
         raise ProblemError([str(error)], problem.title) from None
     answer.warn(list(plan.warnings))
@@ -221,16 +228,21 @@ def width(problem: "Problem", rms: float, at: float | None, check: bool, answer:
     if check and plan.choices:
         found = check_plan(problem, plan)
         ((distance,),), ((error,),) = found.rms, found.rms_se
-        answer.own["checked"] = {"rms": distance, "standard_error": error}
+        refuted = why_refuted(plan, found)
+        answer.own["checked"] = {"rms": distance, "standard_error": error, "within": not refuted}
         answer.lines.append(
             f"checked: networks of that width are {distance:.3g} ± {error:.1g} (standard error) "
             "from the limit"
         )
+        if refuted:
+            answer.met = False
+            answer.warn([refuted])
 
 
 def train(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     """Train networks, but those that are there; networks.nc."""
     from widelimit.networks.train import train
+    from widelimit.results.closing import ran_away
 
     started = time.perf_counter()
     known = folder.load("networks") if folder.has("networks") else None
@@ -241,9 +253,13 @@ def train(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     networks = train(problem, known=known, keep=keep)
     d = networks.dataset
     answer.warn(networks.warnings)
+    if runaway := ran_away(networks):
+        answer.met = False
+        answer.warn([runaway])
     answer.own |= {"widths": d["widths"].values.tolist(), "seeds": int(d.sizes["seed"])}
     answer.lines.append(
-        f"networks  {d.sizes['width']} widths × {d.sizes['seed']} seeds, {d.attrs['method']}"
+        f"networks  {counted(d.sizes['width'], 'width')} × {counted(d.sizes['seed'], 'seed')}, "
+        f"{d.attrs['method']}"
         f"   [{time.perf_counter() - started:.1f} s]"
     )
     for row in range(d.sizes["width"]):
@@ -289,7 +305,10 @@ def compare(folder: "RunFolder", answer: Answer) -> None:
     found = compare(limit, networks)
     folder.save_comparison(found)
     last = found.exponent[-1]
-    answer.own["exponent"] = last
+    answer.own |= {"exponent": last, "closes": found.closes, "closes_reason": found.closes_reason}
+    if found.closes is False:
+        answer.met = False
+        answer.warn([str(found.closes_reason)])
     answer.own["rms"] = dict(zip(map(shape_name, found.layer_widths), found.rms[-1], strict=True))
     answer.lines += distance_lines(found)
 

@@ -54,7 +54,7 @@ class Equations(NamedTuple):
         return (*(self.layers or (Dense(),) * len(self.activations)), Dense())
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """A layer at all points: what it takes in with which weights, what it gives, and the way back.
 
     `back` maps cotangents of the value to those of z.
@@ -62,16 +62,17 @@ class _Step(NamedTuple):
 
     below: Values
     weights: Weights
+    z: Values
     value: Values
     back: Callable
 
 
-def _forward(equations: Equations, ensemble: Ensemble, x: Inputs) -> tuple[Outputs, list[_Step]]:
+def _forward(equations: Equations, ensemble: Ensemble, x: Inputs) -> tuple[Outputs, list[Step]]:
     layers, parameters = equations.stack(), ensemble.parameters
     image = equations.image or x.shape[1:]
     p, value = jnp.ones(1, x.dtype), x.reshape(len(x), 1, *image)  # one neuron, whose value is x
     first = parameters.input.reshape(1, -1, *layers[0].weight(image))
-    steps: list[_Step] = []
+    steps: list[Step] = []
     by_layer, z_values = ensemble.by_layer(ensemble.weights), []
     for index, (activation, w) in enumerate(
         zip(equations.activations, (first, *parameters.hidden), strict=True)
@@ -84,11 +85,11 @@ def _forward(equations: Equations, ensemble: Ensemble, x: Inputs) -> tuple[Outpu
             z = z + _spread(parameters.biases[index], z)
         z_values.append(z)
         value, back = jax.vjp(lambda z, a=activation, own=layer: own.pooled(a(z)), z)
-        steps.append(_Step(below, w, value, back))
+        steps.append(Step(below, w, z, value, back))
         p = by_layer[index]
     readout = parameters.readout.reshape(len(p), -1, *value.shape[2:])
     f = layers[-1].mean(p, readout, value)
-    steps.append(_Step(value, readout, f, lambda cotangent: (cotangent,)))
+    steps.append(Step(value, readout, f, f, lambda cotangent: (cotangent,)))
     f = f if parameters.output_bias is None else f + parameters.output_bias
     return (f if equations.scale == 1 else equations.scale * f), steps
 
@@ -105,7 +106,7 @@ def _slope(equations: Equations, f: Outputs, targets: Outputs) -> Outputs:
 
 
 def _sensitivities(
-    equations: Equations, ensemble: Ensemble, steps: list[_Step], cotangent: Outputs
+    equations: Equations, ensemble: Ensemble, steps: list[Step], cotangent: Outputs
 ) -> list[Array]:
     """Δ_1 … Δ_L, each `(points, neurons, …)`, and the output's cotangent that they come from."""
     layers, p = equations.stack(), [*ensemble.by_layer(ensemble.weights), None]
@@ -126,7 +127,12 @@ def layer_values(
     equations: Equations, ensemble: Ensemble, x: Inputs
 ) -> list[Float[Array, "points neurons *shape"]]:
     """h_l = φ_l(z_l), pooled, of every hidden layer at every input."""
-    return [step.value for step in _forward(equations, ensemble, x)[1][:-1]]
+    return [step.value for step in layer_steps(equations, ensemble, x)]
+
+
+def layer_steps(equations: Equations, ensemble: Ensemble, x: Inputs) -> list[Step]:
+    """What every hidden layer takes in, its z and its value, at every input."""
+    return _forward(equations, ensemble, x)[1][:-1]
 
 
 def output(equations: Equations, ensemble: Ensemble, x: Inputs) -> Outputs:
@@ -187,7 +193,7 @@ def _gradient(equations: Equations, ensemble: Ensemble, batch: Batch) -> Paramet
 
 
 def _pulled_back(
-    equations: Equations, ensemble: Ensemble, steps: list[_Step], cotangent: Outputs
+    equations: Equations, ensemble: Ensemble, steps: list[Step], cotangent: Outputs
 ) -> Parameters:
     """What a cotangent of the outputs at all points is for the parameters."""
     deltas = _sensitivities(equations, ensemble, steps, cotangent)

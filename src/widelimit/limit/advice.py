@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from widelimit.basics.errors import ProblemError
 from widelimit.basics.streams import Stream, generator
+from widelimit.ensemble.kinks import Kink, kinks
 from widelimit.ensemble.meanfield import output, tangent_kernel
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
 from widelimit.ensemble.system import System
@@ -34,8 +36,35 @@ def examine(problem: Problem) -> list[str]:
         system = System.of(problem, jnp.float64)
         ensemble = _pilot(problem)
         notes = [*_stationary(problem, system, ensemble), *_outside_theorems(problem)]
-        notes += [*_collapse(problem, ensemble), *_paths(problem)]
+        notes += [*_collapse(problem, ensemble), *_paths(problem), *_without_limit(problem)]
         return notes + _large_step(problem, system, ensemble)
+
+
+def refuse_kinks(problem: Problem) -> None:
+    """Raise `ProblemError` where networks do not approach the flow of any φ'(0), see `kinks`."""
+    problem = reduced(problem, looks=1)
+    if mistakes := [_on_a_kink(problem, kink) for kink in kinks(problem)]:
+        raise ProblemError(mistakes, problem.title)
+
+
+def _without_limit(problem: Problem) -> list[str]:
+    """What is said where networks alone are asked for."""
+    return [f"there is no limit: {_on_a_kink(problem, kink)}" for kink in kinks(problem)]
+
+
+def _on_a_kink(problem: Problem, kink: Kink) -> str:
+    """The place, what was found there, and what to change."""
+    place, name = kink.layer - 1, named(problem.network.activations[kink.layer - 1])
+    neurons = "all" if kink.share == 1 else f"{kink.share:.0%} of the"
+    points = f"{kink.points} of {kink.looked_at} data points"
+    return (
+        f"network.activations[{place}]: found {name!r}, whose slope jumps where the fields z of "
+        f"{neurons} neurons of layer {kink.layer} start in the limit (at {points}); in networks "
+        "each has the slope of one side, at every width, so they do not approach a flow with any "
+        "single slope there; take a smooth activation (tanh, gelu, silu), hidden weights with a "
+        "non-zero mean (initial.hidden) above an activation with one (relu, sigmoid), or random "
+        f"biases (network.biases = true, a law with std > 0 in initial.bias[{place}])"
+    )
 
 
 def _pilot(problem: Problem) -> Ensemble:

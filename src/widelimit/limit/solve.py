@@ -14,7 +14,7 @@ import xarray as xr
 
 from widelimit.basics.statistics import Estimate
 from widelimit.ensemble.system import dims_of_functionals
-from widelimit.limit.advice import examine
+from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.limit.budget import Budget
 from widelimit.limit.search import Found, Search, largest_rms
 from widelimit.limit.tracers import Tracers
@@ -47,7 +47,8 @@ def solve(
 
     Returns a `Trajectory`; `trajectory.met` tells whether `limit.tolerance` was reached.
     Raises `Diverged` if the flow leaves the finite numbers, `ProblemError` if `limit.memory` is
-    too small for the first sizes, `ValueError` if `tracers` do not fit the problem.
+    too small for the first sizes or networks do not approach the flow because neurons start on a
+    kink of their activation, `ValueError` if `tracers` do not fit the problem.
 
     >>> from widelimit import Problem
     >>> problem = Problem.from_dict({
@@ -63,6 +64,7 @@ def solve(
     if tracers is not None:
         problem.require_finite_data("the limit at the labels of networks")
         problem.require_noiseless("labels of sampled neurons do not tell their paths")
+    refuse_kinks(problem)
     with engine(reduced(problem), "limit", progress) as work:
         Budget(work).refuse_too_small()
         own = None if tracers is None else Tracers.of(problem, tracers)

@@ -43,6 +43,7 @@ from widelimit.basics.statistics import offset, replicate_half_width
 from widelimit.basics.streams import Stream, key
 from widelimit.ensemble.neurons import Ensemble, coupled_networks, held_sizes, neuron_kinds
 from widelimit.ensemble.system import System
+from widelimit.limit.advice import refuse_kinks
 from widelimit.networks.course import Course, in_groups, network_keys
 from widelimit.networks.train import facts_of_training
 from widelimit.problem.problem import Problem
@@ -74,8 +75,8 @@ def measure_bias(
     make up, in double precision whatever `networks.precision` says.
 
     Raises `ValueError` if there are no widths or fewer than two pairs, `ProblemError` if layers
-    have a finite width in the limit (`network.ensembles`), `Diverged` if a state stops being
-    finite.
+    have a finite width in the limit (`network.ensembles`) or start on a kink of their activation,
+    `Diverged` if a state stops being finite.
 
     >>> from widelimit.problem.problem import Problem
     >>> problem = Problem.from_dict({
@@ -92,6 +93,7 @@ def measure_bias(
     problem = problem.with_widths(widths)
     problem.require_noiseless("paths of neurons are not shared with the network of twice the width")
     check_halves(problem)
+    refuse_kinks(problem)
     if pairs < 2:
         raise ValueError(f"pairs: found {pairs}; their scatter tells the error, give 2 or more")
     settings = problem.networks

@@ -17,7 +17,7 @@ def cards(
     if "accuracy" in limit.dataset:
         found.append(_accuracy(limit, networks))
     if comparison is not None:
-        found.append(_rate(comparison))
+        found += [_rate(comparison), *_apart(comparison)]
     nodes = np.atleast_1d(limit.dataset.attrs["nodes"])
     if "describes_until" in limit.dataset:
         found.append(_validity(limit))
@@ -62,6 +62,14 @@ def _rate(comparison: Comparison) -> Card:
         return {"name": name, "value": "not fitted", "note": str(comparison.exponent_reason[-1])}
     note = f"95 %: {last['low']:.2f} … {last['high']:.2f}"
     return {"name": name, "value": f"{last['value']:.2f}", "note": note}
+
+
+def _apart(comparison: Comparison) -> list[Card]:
+    """That networks do not close in on the limit, in red, if they do not."""
+    if comparison.closes is not False:
+        return []
+    name, note = "networks close in on the limit", str(comparison.closes_reason)
+    return [{"name": name, "value": "no", "note": note, "look": "fails"}]
 
 
 def _validity(limit: Trajectory) -> Card:

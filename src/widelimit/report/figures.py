@@ -5,7 +5,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from widelimit.report import pictures
-from widelimit.results.comparison import Comparison
+from widelimit.results.comparison import Comparison, offset_falls_faster
 from widelimit.results.fluctuations import Fluctuations
 from widelimit.results.trajectory import Trajectory
 
@@ -26,8 +26,7 @@ def figures(
     found = [
         _figure(
             pictures.draw_risk(shown),
-            "Risk over time. Black: the limit with its error band; colours: mean over seeds ± one "
-            "standard deviation.",
+            f"Risk over time. Black: the limit with its error band; colours: {_networks(shown)}.",
         )
     ]
     if "accuracy" in limit.dataset:
@@ -35,13 +34,7 @@ def figures(
         drawn = pictures.draw_accuracy(shown, part)
         found.append(_figure(drawn, f"Accuracy on the {part} points."))
     if comparison is not None:
-        found.append(
-            _figure(
-                pictures.draw_distance(comparison),
-                "Distance of networks from the limit (bars: 95 %). The offset of the mean shrinks "
-                "faster than the spread.",
-            )
-        )
+        found.append(_figure(pictures.draw_distance(comparison), _of_distance(comparison)))
     if "departure" in limit.dataset:
         found.append(
             _figure(
@@ -57,6 +50,24 @@ def figures(
     return found + _functionals(limit, shown)
 
 
+def _networks(shown: list[Trajectory]) -> str:
+    """What stands for the networks of a width."""
+    if shown[-1].dataset.sizes.get("seed") == 1:
+        return "networks, one seed of each width"
+    return "networks, mean over seeds ± one standard deviation"
+
+
+def _of_distance(comparison: Comparison) -> str:
+    """What the picture shows, and what was measured of it."""
+    bars = "one seed: no error bars" if comparison.seeds == 1 else "bars: 95 %"
+    said = [f"Distance of networks from the limit at the end ({bars})."]
+    if comparison.closes is False:
+        said.append("Networks do not close in on the limit.")
+    elif offset_falls_faster(comparison):
+        said.append("The offset of the mean shrinks faster than the spread.")
+    return " ".join(said)
+
+
 def _functionals(limit: Trajectory, shown: list[Trajectory]) -> list[Figure]:
     """The free energy, and what was asked for by name where it has few entries."""
     found, d = [], limit.dataset
@@ -67,10 +78,14 @@ def _functionals(limit: Trajectory, shown: list[Trajectory]) -> list[Figure]:
     small = [name for name in names if name in d and d[name][0].size <= MOST_ENTRIES]
     caption = (
         "The functional {name} over time, a line for each entry. Full: the limit with its error; "
-        "dashed: the widest networks, mean over seeds ± one standard deviation."
+        "dashed: the widest {networks}."
     )
     return found + [
-        _figure(pictures.draw_functional(shown, name), caption.format(name=name)) for name in small
+        _figure(
+            pictures.draw_functional(shown, name),
+            caption.format(name=name, networks=_networks(shown)),
+        )
+        for name in small
     ]
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from widelimit.results.trajectory import Trajectory
 
 LIMIT_COLOUR = "#111111"
+SHOWN = 1e6
+"""Log axes show so many times more and less than the level that counts, no more."""
 MOST_LINES = 20
 """How many networks are drawn one by one."""
 
@@ -202,8 +204,10 @@ def draw_validity(limit: xr.Dataset, ax: Axes | None = None) -> Axes:
             name = d["widths"].values[0]
             ax.plot(times, d["departure"], color=colour, lw=1.6, label=f"left out, width {name}")
             ax.plot(times, d["band"], color=colour, lw=1, ls="--")
-        ax.axhline(float(limit["left"].max()), color=LIMIT_COLOUR, lw=0.8, ls=":")
+        left = float(limit["left"].max())
+        ax.axhline(left, color=LIMIT_COLOUR, lw=0.8, ls=":")
         ax.set_yscale("log")
+        _bounded(ax, left)
         ax.set_xlabel("mean-field time t = kε")
         ax.set_ylabel("distance of networks (RMS)")
         ax.legend(fontsize=8)
@@ -217,7 +221,7 @@ def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -
     with matplotlib.rc_context(STYLE):
         ax = new_axes() if ax is None else ax
         ax.errorbar(
-            widths, rms, np.nan_to_num(1.96 * bars), fmt="o", color="#31688e", label="RMS distance",
+            widths, rms, 1.96 * bars, fmt="o", color="#31688e", label="RMS distance",
             capsize=3, ms=5, zorder=4,
         )  # fmt: skip
         for name, marker, values in (
@@ -232,6 +236,7 @@ def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -
             ax.axhline(error, color=LIMIT_COLOUR, lw=0.8, ls=":", label="error of the limit")
         ax.set_xscale("log")
         ax.set_yscale("log")
+        _bounded(ax, float(rms.max()))
         ax.set_xticks(widths, [f"{w:g}" for w in widths])
         ax.xaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -241,6 +246,14 @@ def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -
         ax.set_ylabel(f"distance at t = {comparison.times[row]:g}")
         ax.legend(fontsize=8)
     return ax
+
+
+def _bounded(ax: Axes, level: float) -> None:
+    """Limits of a log axis: what is far from the level that counts is off the picture."""
+    if not 0 < level < np.inf:
+        return
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, level / SHOWN), min(high, level * SHOWN))
 
 
 def _slopes(ax: Axes, comparison: "Comparison", row: int) -> None:
@@ -255,8 +268,10 @@ def _slopes(ax: Axes, comparison: "Comparison", row: int) -> None:
         line = np.exp(y + fitted["value"] * (np.log(widths) - x))
         label = f"slope {fitted['value']:.2f}".replace("-", "−")
         ax.plot(widths, line, color="#31688e", lw=1.5, label=label)
+    if rms.min() <= 0:
+        return
     centre = np.exp(np.mean(np.log(widths)))
-    level = np.exp(np.mean(np.log(np.maximum(rms, 1e-300))))
+    level = np.exp(np.mean(np.log(rms)))
     half = level * (widths / centre) ** -0.5
     ax.plot(widths, half, "--", color="#cc6633", lw=1, label="slope −1/2")
 

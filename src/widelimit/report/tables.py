@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.integrate import simpson, trapezoid
 
-from widelimit.basics.words import shape_name
+from widelimit.basics.words import mean_with_scatter, shape_name, with_error
 from widelimit.results.bias import Bias
 from widelimit.results.comparison import Comparison
 from widelimit.results.fluctuations import Fluctuations
@@ -27,8 +27,7 @@ def scatter_rows(fluctuations: Fluctuations, comparison: Comparison | None) -> l
     for scatter in fluctuations.at_the_end():
         found = "not trained"
         if scatter.widths in measured:
-            spread, spread_se = measured[scatter.widths]
-            found = f"{number(spread)} ± {number(spread_se, 1)}"
+            found = with_error(*measured[scatter.widths])
         predicted = f"{scatter.std:.3g} ± {scatter.error:.1g}"
         if np.isnan(scatter.std):
             predicted = f"none after t = {scatter.until:.3g}"
@@ -41,7 +40,7 @@ def bias_table(bias: Bias) -> dict[str, Any]:
     rows = [
         [
             shape_name(shift.widths),
-            f"{number(shift.bias)} ± {number(shift.bias_se, 1)}",
+            with_error(shift.bias, shift.bias_se),
             f"{shift.risk:+.3g} ± {shift.risk_error:.1g}",
         ]
         for shift in bias.at_the_end()
@@ -108,11 +107,11 @@ def network_rows(networks: Trajectory, comparison: Comparison) -> list[list[str]
             [
                 shape_name(shape),
                 str(comparison.seeds),
-                f"{float(at.risk.mean()):.4g} ± {float(at.risk.std()):.1g}",
+                mean_with_scatter(at.risk.values.tolist()),
                 accuracy,
-                f"{number(comparison.rms[-1][k])} ± {number(comparison.rms_se[-1][k], 1)}",
+                with_error(comparison.rms[-1][k], comparison.rms_se[-1][k]),
                 number(comparison.spread[-1][k]),
-                f"{number(comparison.offset[-1][k], 2)} ± {number(comparison.offset_se[-1][k], 1)}",
+                with_error(comparison.offset[-1][k], comparison.offset_se[-1][k], 2),
             ]
         )
     return rows

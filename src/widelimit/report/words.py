@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from widelimit.basics.words import shape_name
+from widelimit.basics.words import mean_with_scatter, shape_name, with_error
 
 if TYPE_CHECKING:
     from widelimit.results.bias import Shift
@@ -17,7 +17,7 @@ def distance_lines(found: "Comparison") -> list[str]:
     """Distances by width at the end, and their exponent."""
     last = found.exponent[-1]
     distances = ", ".join(
-        f"{shape_name(shape)}: {rms:.3g} ± {se:.1g}"
+        f"{shape_name(shape)}: {with_error(rms, se)}"
         for shape, rms, se in zip(found.layer_widths, found.rms[-1], found.rms_se[-1], strict=True)
     )
     fitted = (
@@ -25,7 +25,10 @@ def distance_lines(found: "Comparison") -> list[str]:
         if last
         else f"no exponent: {found.exponent_reason[-1]}"
     )
-    return [f"distance  by width at the end: {distances}", f"          {fitted}"]
+    lines = [f"distance  by width at the end: {distances}", f"          {fitted}"]
+    return lines + (
+        [f"          NOT closing: {found.closes_reason}"] if found.closes is False else []
+    )
 
 
 def described_until(limit: "Trajectory") -> dict[str, float | None]:
@@ -99,7 +102,7 @@ def limit_scores(limit: "Trajectory") -> str:
 def network_scores(networks: "Trajectory", row: int) -> str:
     """Risk and accuracy of the networks of one width at the end."""
     d = networks.dataset.isel(time=-1, width=row)
-    said = [f"risk {float(d.risk.mean()):.4g} ± {float(d.risk.std()):.1g}"]
+    said = [f"risk {mean_with_scatter(d.risk.values.tolist())}"]
     if "accuracy" in d:
         means = d.accuracy.mean("seed").values
         said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, means, strict=True)]

@@ -4,11 +4,12 @@ For network s of one width, D_s² is the mean over observed inputs and outputs o
 
     rms = (mean_s D_s²)^½,  spread = (mean_x Var_s f_s)^½,  offset = (mean_x (E_s f_s − f)²)^½
 
-The spread over seeds shrinks as width^(-1/2), the mean's offset faster (as 1/width): the
-exponent is fitted to `rms` and both parts are kept apart.
+Where networks approach the limit, the spread over seeds shrinks as width^(-1/2), the mean's offset
+faster (as 1/width): the exponent is fitted to `rms`, both parts are kept apart, and whether they do
+shrink is judged as in `closing`.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.special import stdtrit
 
 from widelimit.basics.statistics import offset
 from widelimit.results import questions
+from widelimit.results.closing import FLATTEST, offset_stays, ran_away, too_flat
 from widelimit.results.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Comparison:
     "high"}` (95 % interval of the slope of log rms in log n_1), or None with the reason in
     `exponent_reason[time]`. `limit_error[time]` is the RMS of the limit's own error, which no
     distance resolves.
+    `closes` says whether networks close in on the limit as they get wider (see `closing`): if it is
+    False or None (it cannot be told), `closes_reason` says why.
     """
 
     times: list[float]
@@ -56,6 +60,8 @@ class Comparison:
     exponent_reason: list[str | None]
     limit_error: list[float]
     seeds: int
+    closes: bool | None
+    closes_reason: str | None
 
     def as_dict(self) -> dict[str, Any]:
         """The content of `comparison.json`."""
@@ -88,7 +94,10 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     growing = [n is None for n in networks.problem.network.finite_widths]
     shapes = d["widths"].values[:, growing]
     fits = [_fitted(shapes, rms[:, t], rms_se[:, t], error[t], seeds) for t in range(rms.shape[1])]
-    return Comparison(
+    stays = None
+    if _in_proportion(shapes):
+        stays = offset_stays(shapes[:, 0], apart, apart_se, error, seeds)
+    found = Comparison(
         times=f.time.values.tolist(),
         widths=d["width"].values.tolist(),
         layer_widths=d["widths"].values.tolist(),
@@ -102,7 +111,84 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
         exponent_reason=[fit if isinstance(fit, str) else None for fit in fits],
         limit_error=error.tolist(),
         seeds=seeds,
+        closes=None,
+        closes_reason=None,
     )
+    closes, reason = _verdict(found, stays, networks)
+    return replace(found, closes=closes, closes_reason=reason)
+
+
+def offset_falls_faster(found: Comparison) -> bool:
+    """Whether the offset at the end is seen to shrink faster with the width than the spread.
+
+    Between the narrowest and the widest networks, with 95 % intervals (two standard errors) of all
+    four numbers taken against it.
+    """
+    offset, spread = (np.array(at)[[0, -1]] for at in (found.offset[-1], found.spread[-1]))
+    offset_se, spread_se = (
+        np.array(at)[[0, -1]] for at in (found.offset_se[-1], found.spread_se[-1])
+    )
+    most = (offset[1] + 2 * offset_se[1] + found.limit_error[-1]) * (spread[0] + 2 * spread_se[0])
+    least = (offset[0] - 2 * offset_se[0] - found.limit_error[-1]) * (spread[1] - 2 * spread_se[1])
+    return bool(found.widths[0] < found.widths[-1] and most < least)
+
+
+def _verdict(
+    found: Comparison, stays: int | None, networks: Trajectory
+) -> tuple[bool | None, str | None]:
+    """Whether networks close in on the limit, and if not, or if it cannot be told, why."""
+    if runaway := ran_away(networks):
+        return False, runaway
+    flat = too_flat(found.exponent, len(found.widths) * (found.seeds - 1))
+    if flat is not None:
+        fit = found.exponent[flat]
+        assert fit is not None
+        said = (
+            f"at t = {found.times[flat]:g} their distance is ∝ width^({fit['value']:.2f}), 95 % "
+            f"interval {fit['low']:.2f} … {fit['high']:.2f}, where −0.5 is expected"
+        )
+    elif stays is not None:
+        low, high = ((found.offset[stays][k], found.offset_se[stays][k]) for k in (0, -1))
+        said = (
+            f"at t = {found.times[stays]:g} their mean stays away from it, by {low[0]:.2g} ± "
+            f"{low[1]:.1g} at width {found.widths[0]} and {high[0]:.2g} ± {high[1]:.1g} at width "
+            f"{found.widths[-1]} (standard errors)"
+        )
+    else:
+        return _not_denied(found)
+    return False, f"networks do not close in on the limit: {said}; {_causes(networks)}"
+
+
+def _not_denied(found: Comparison) -> tuple[bool | None, str | None]:
+    """Whether the exponent at the end shows what nothing speaks against."""
+    last = found.exponent[-1]
+    if last is None:
+        return None, found.exponent_reason[-1]
+    if last["high"] < FLATTEST:
+        return True, None
+    return None, (
+        f"the exponent's 95 % interval {last['low']:.2f} … {last['high']:.2f} does not lie on one "
+        f"side of {FLATTEST}; train more seeds or wider networks"
+    )
+
+
+def _causes(networks: Trajectory) -> str:
+    """What keeps networks away, as far as the problem tells."""
+    settings = networks.problem.networks
+    if settings is not None and settings.method != "flow" and settings.step != "1/width":
+        return (
+            f"the step ε = {settings.step} is the same at all widths, and what it does stays: take "
+            "networks.step = '1/width', method = 'flow' or a smaller step"
+        )
+    return (
+        "these widths are too narrow for it, or it is not what networks approach: train wider ones "
+        "(networks.widths), and see the notes on this problem"
+    )
+
+
+def _in_proportion(shapes: np.ndarray) -> bool:
+    """Whether the widths of layers `(width, layer)` that grow do so together."""
+    return shapes.size > 0 and np.allclose(shapes / shapes[:, :1], shapes[0] / shapes[0, 0])
 
 
 def _standard_error(values: np.ndarray) -> np.ndarray:
@@ -149,7 +235,7 @@ def _fitted(
         return f"needs at least {FEWEST_WIDTHS} widths, found {len(np.unique(widths))}"
     if seeds < FEWEST_SEEDS:
         return f"needs at least {FEWEST_SEEDS} seeds, found {seeds}"
-    if not np.allclose(shapes / shapes[:, :1], shapes[0] / shapes[0, 0]):
+    if not _in_proportion(shapes):
         return "the layers' widths are not in the same proportion in all networks"
     if np.any(rms <= 0):
         return "a distance is exactly zero"
