@@ -22,14 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.meanfield import Batch, Equations, gradient, layer_steps
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
 from widelimit.ensemble.system import System
-from widelimit.nodes.points import Nodes, beside_atoms, exact_nodes
+from widelimit.nodes.points import Nodes, exact_nodes, in_strata
 from widelimit.nodes.rules import finite_layers
 from widelimit.problem.network.activations import is_kinked
-from widelimit.problem.network.marks import ATOM_LIMIT, Block, split_atoms
+from widelimit.problem.network.marks import ATOM_LIMIT, Block, strata
 from widelimit.problem.network.network import Network
 from widelimit.problem.problem import Problem
 
@@ -73,8 +74,8 @@ def kinks(problem: Problem) -> list[Kink]:
     network = problem.network
     if not any(is_kinked(activation) for activation in network.activations[1:]):
         return []
-    with jax.enable_x64(True):
-        system = System.of(problem, jnp.float64)
+    with in_precision("float64") as dtype:
+        system = System.of(problem, dtype)
         ensemble = _mirrored_ensemble(problem)
         every = -(-len(system.batch.inputs) // MOST_POINTS)
         batch = Batch(*(part[::every] for part in jax.tree.leaves(system.batch)))
@@ -108,17 +109,17 @@ def _mirrored_ensemble(problem: Problem) -> Ensemble:
 
 
 def _mirrored(mark: tuple[Block, ...], rng: np.random.Generator) -> Nodes:
-    """Drawn neurons of a mark and their mirror images, beside its atoms."""
-    smooth = split_atoms(mark)[1]
-    kinds = [block.name.partition("_")[0] for block in smooth]
-    sizes = [block.law.coordinates(block.size) for block in smooth]
+    """Drawn neurons of a mark and their mirror images, in each of its strata."""
+    pieces = strata(mark)[0].mark
+    kinds = [block.name.partition("_")[0] for block in pieces]
+    sizes = [block.law.coordinates(block.size) for block in pieces]
     z = rng.normal(size=(DRAWN, sum(sizes)))
     images = []
     for signs in itertools.product((1.0, -1.0), repeat=len(set(kinds))):
         sign = dict(zip(dict.fromkeys(kinds), signs, strict=True))
         images.append(z * np.repeat([sign[kind] for kind in kinds], sizes))
     points = np.concatenate(images)
-    return beside_atoms(mark, points, np.full(len(points), 1 / len(points)))
+    return in_strata(mark, points, np.full(len(points), 1 / len(points)))
 
 
 def _random(network: Network, ensemble: Ensemble) -> tuple[tuple[float, ...], tuple[bool, ...]]:
