@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-Precision = Literal["float64", "float32"]
 
 
 @contextmanager

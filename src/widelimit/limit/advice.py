@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from widelimit.basics.errors import ProblemError
+from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.kinks import Kink, kinks
 from widelimit.ensemble.meanfield import output, tangent_kernel
@@ -32,7 +33,7 @@ KERNEL_POINTS = 128
 def examine(problem: Problem) -> list[str]:
     """Sentences about a limit that cannot move, collapse, assumptions, and too large steps."""
     problem = reduced(problem, looks=1)
-    with jax.enable_x64(True):
+    with in_precision("float64"):
         system = System.of(problem, jnp.float64)
         ensemble = _pilot(problem)
         notes = [*_stationary(problem, system, ensemble), *_outside_theorems(problem)]

@@ -22,6 +22,7 @@ from jaxtyping import Array
 from scipy.optimize import minimize
 
 from widelimit.basics.errors import ProblemError
+from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import progress_bar
 from widelimit.basics.streams import Stream, generator
 from widelimit.problem.network.layers import Dense
@@ -71,7 +72,7 @@ def optimality_gap(
     _refuse(problem)
     states, data = limit.states["limit"].to_dataset(), problem.dataset
     scale, found = problem.network.scale, []
-    with jax.enable_x64(True), progress_bar("certificate", progress, len(problem.times)) as bar:
+    with in_precision("float64"), progress_bar("certificate", progress, len(problem.times)) as bar:
         for k in range(len(problem.times)):
             now, f = states.isel(time=k), limit.dataset.output.values[k]
             weights = _units(now)

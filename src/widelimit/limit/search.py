@@ -134,7 +134,7 @@ class Search:
     def look_at(self, design: Design, steps: Steps) -> Look:
         """Outputs and functionals; of replicate 0 in whole steps the neurons too."""
         first = not any(design.scrambles) and not steps.halved
-        return self.with_neurons if first else seen_of_limit
+        return limit_with_neurons(self.engine) if first else seen_of_limit
 
     def named(self, design: Design, what: str) -> None:
         """Tell what is done."""
@@ -247,20 +247,24 @@ class Search:
             f"{duration(seconds)}; next: {sizes_in_words(larger)}"
         )
 
-    # --- what is seen ---------------------------------------------------------------------------
 
-    def with_neurons(self, system: System, ensemble: Ensemble, now: float) -> dict[str, Any]:
-        """Outputs and functionals, and as many of the neurons as are kept."""
-        kept = ensemble.first(self.kept(ensemble.sizes))
+def limit_with_neurons(engine: Engine) -> Look:
+    """Outputs and functionals, and as many of the neurons as are kept over all times."""
+
+    def seen(system: System, ensemble: Ensemble, now: float) -> dict[str, Any]:
+        kept = ensemble.first(_kept(engine, ensemble.sizes))
         return {**seen_of_limit(system, ensemble, now), "neurons": kept}
 
-    def kept(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """How many of each layer's neurons are kept over time."""
-        kept, memory = list(sizes), self.engine.memory
-        while memory.itemsize * memory.edges(kept) > STATES_BYTES // self.times and max(kept) > 1:
-            largest = int(np.argmax(kept))
-            kept[largest] = (kept[largest] + 1) // 2
-        return tuple(kept)
+    return seen
+
+
+def _kept(engine: Engine, sizes: Sequence[int]) -> tuple[int, ...]:
+    """How many of each layer's neurons are kept over time."""
+    kept, memory, most = list(sizes), engine.memory, STATES_BYTES // len(engine.problem.times)
+    while memory.itemsize * memory.edges(kept) > most and max(kept) > 1:
+        largest = int(np.argmax(kept))
+        kept[largest] = (kept[largest] + 1) // 2
+    return tuple(kept)
 
 
 def seen_of_limit(system: System, ensemble: Ensemble, now: float) -> dict[str, Any]:

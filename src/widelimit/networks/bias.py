@@ -38,6 +38,7 @@ from jaxtyping import Array, Key
 from tqdm import tqdm
 
 from widelimit.basics.errors import ProblemError
+from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import progress_bar
 from widelimit.basics.statistics import offset, replicate_half_width
 from widelimit.basics.streams import Stream, key
@@ -98,8 +99,8 @@ def measure_bias(
         raise ValueError(f"pairs: found {pairs}; their scatter tells the error, give 2 or more")
     settings = problem.networks
     assert settings is not None
-    with jax.enable_x64(True):
-        system = System.of(problem, jnp.float64)
+    with in_precision(PRECISION) as dtype:
+        system = System.of(problem, dtype)
         found = xr.concat(
             [
                 _one_width(Course(problem, system, shape, PRECISION), pairs, progress)

@@ -10,11 +10,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
 
+from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import progress_bar
 from widelimit.ensemble.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
 from widelimit.ensemble.system import System, dims_of_functionals, look
@@ -46,11 +46,10 @@ def train(
     settings = problem.networks
     if settings is None:
         raise ValueError("the problem has no [networks] section: give at least networks.widths")
-    double = settings.precision == "float64"
     facts = facts_of_training(problem, settings.precision)
     trained = None
-    with jax.enable_x64(double):
-        system = System.of(problem, jnp.float64 if double else jnp.float32)
+    with in_precision(settings.precision) as dtype:
+        system = System.of(problem, dtype)
         for widths in settings.layer_widths(problem.network):
             found = None if known is None else _taken_over(known, widths)
             if found is None:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from pydantic import ConfigDict
 
+from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, generator
 from widelimit.nodes.points import Nodes
 from widelimit.nodes.rules import Exact, Rule, rules_for
@@ -59,7 +60,7 @@ class Measure(Source):
 
     def points(self, nodes: Nodes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inputs `(node, d)`, targets `(node, 1)` and weights `(node,)`."""
-        with jax.enable_x64(True):
+        with in_precision("float64"):
             if self.folding is not None and self.folding.points(self.population) is not None:
                 x, y = nodes.points, self._targets(nodes.points)
             else:

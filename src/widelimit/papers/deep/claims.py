@@ -11,10 +11,10 @@ layer: `network.ensembles = ["limit", N_2]`. A first-layer neuron is then (w; u_
 from collections.abc import Callable
 from functools import cache, cached_property
 
-import jax
 import numpy as np
 import xarray as xr
 
+from widelimit.basics.precision import in_precision
 from widelimit.limit.solve import solve
 from widelimit.motion.integration import Integrator
 from widelimit.networks.train import train
@@ -131,7 +131,7 @@ class Study:
         """
         ensembles = [width, "limit"] if finite_layer == 1 else ["limit", width]
         asked, found = problem(network={"ensembles": ensembles}), []
-        with jax.enable_x64(True):
+        with in_precision("float64"):
             for seed in range(self.finite["samples"]):
                 work = Integrator.of(asked.with_changes(seed=seed), np.float64, False)
                 rules = [choices[0] for choices in work.candidates]

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, key
 from widelimit.basics.words import shown
 from widelimit.problem.data import formula
@@ -396,7 +397,7 @@ class Population(Source):
 
     def rows(self, folder: Path, seed: int) -> Points:
         """A sample of the law in double precision, its key made from the seed alone."""
-        with jax.enable_x64(True):
+        with in_precision("float64"):
             drawn = key(Stream.EVALUATION if self.samples is None else Stream.SAMPLE, seed)
             inputs, targets = map(np.asarray, self.draw(drawn, self.samples or EVALUATION, float))
         bad = np.flatnonzero(~np.isfinite(targets))

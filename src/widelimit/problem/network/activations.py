@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from widelimit.basics.precision import in_precision
+
 Activation = str | Callable[[Any], Any]
 """A name, or (in Python) any function of arrays that JAX can differentiate."""
 
@@ -79,7 +81,7 @@ def is_kinked(activation: Activation) -> bool:
     """
     if isinstance(activation, str):
         return activation in KINKED
-    with jax.enable_x64(True):
+    with in_precision("float64"):
         slope = jax.vmap(jax.grad(lambda z: jnp.sum(activation(z))))
         low, high = -LOOKED_AT, LOOKED_AT
         first = last = 0.0

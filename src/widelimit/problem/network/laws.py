@@ -20,6 +20,8 @@ from jax.scipy import special
 from jaxtyping import Array, Float
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
+from widelimit.basics.precision import in_precision
+
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 """A finite real number; text and booleans are not numbers."""
 
@@ -418,7 +420,7 @@ class Own(_Law):
         def density(z: float) -> float:
             return float(self.function(jnp.asarray(z))) ** power * math.exp(-0.5 * z**2)
 
-        with jax.enable_x64(True):
+        with in_precision("float64"):
             found, error, *more = quad(
                 density, -ENDS, ENDS, limit=200, epsabs=1e-13, epsrel=1e-11, full_output=1
             )
