@@ -5,8 +5,8 @@ that its draws are the same whatever else is trained beside it.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,6 +20,7 @@ from widelimit.ensemble.neurons import Ensemble, held_sizes, neuron_kinds, sampl
 from widelimit.ensemble.system import System, dims_of_functionals, look
 from widelimit.limit.advice import examine
 from widelimit.networks.course import Course, in_groups, network_keys
+from widelimit.nodes.points import Numbers
 from widelimit.nodes.rules import finite_layers
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
@@ -127,35 +128,54 @@ def _one_width(
     keys = network_keys(jax.random.key(problem.seed), widths, settings.seeds)
     groups = in_groups(keys, bytes_each)
     course = Course(problem, system, widths, settings.precision)
-    values: list[np.ndarray] = []
-    states: list[list[Ensemble]] = []
-    seen: list[dict[str, np.ndarray]] = []
-    labels: list[tuple[np.ndarray, ...]] = []
     given = [None if layer is None else layer.points for layer in finite]
     shape, total = " × ".join(map(str, widths)), len(groups) * len(problem.times)
+    found = []
     with progress_bar(f"networks: width {shape}", progress, total) as bar:
         for group, chosen in enumerate(groups):
-            kept = settings.states - group * len(chosen)
             initial_keys, data_keys = _split(chosen)
             start, marks = _sampled(
                 initial_keys, problem.network, widths, *dims, dtype, given, apart
             )
-            labels.append(_first(marks, kept))
-            rows, path, looks = [], [], []
-            run = course.run(start, data_keys[:, None], bar)
-            for time, (ensembles, found) in zip(problem.times, run, strict=True):
-                rows.append(found)
-                path.append(_first(ensembles, kept))
-                looks.append(_looked_at(system, ensembles, time))
-            values.append(np.stack(rows, axis=1))
-            states.append(path)
-            seen.append(jax.tree.map(lambda *at: np.stack(at, axis=1), *looks))
-    found = np.concatenate(values)[: settings.seeds]
+            kept = settings.states - group * len(chosen)
+            path = course.run(start, data_keys[:, None], bar)
+            found.append(_group(system, problem.times, path, marks, kept))
+    values = np.concatenate([group.values for group in found])[: settings.seeds]
+    seen = [group.seen for group in found]
     functionals = _functionals(system, start, seen, settings.seeds)
-    dataset = network_dataset(problem, system, found, widths, functionals)
-    kept = [_joined_groups(at) for at in zip(*states, strict=True)]
-    neurons = neurons_over_time(problem.times, kept, _joined_groups(labels))
-    return dataset, _name(widths), neurons
+    dataset = network_dataset(problem, system, values, widths, functionals)
+    states = [_joined_groups(at) for at in zip(*(group.states for group in found), strict=True)]
+    labels = _joined_groups([group.labels for group in found])
+    return dataset, _name(widths), neurons_over_time(problem.times, states, labels)
+
+
+class _Group(NamedTuple):
+    """Networks that were trained together: outputs and functionals over time, of some the neurons.
+
+    `values (seed, time, point, channel)`, `states[time]`, `labels[layer]`, functionals by name.
+    """
+
+    values: np.ndarray
+    states: list[Ensemble]
+    seen: dict[str, np.ndarray]
+    labels: tuple[np.ndarray, ...]
+
+
+def _group(
+    system: System,
+    times: np.ndarray,
+    path: Iterable[tuple[Ensemble, np.ndarray]],
+    marks: tuple[Numbers, ...],
+    kept: int,
+) -> _Group:
+    """What is kept of networks along their path: the neurons of so many of them."""
+    rows, states, looks = [], [], []
+    for time, (ensembles, found) in zip(times, path, strict=True):
+        rows.append(found)
+        states.append(_first(ensembles, kept))
+        looks.append(_looked_at(system, ensembles, time))
+    seen = jax.tree.map(lambda *at: np.stack(at, axis=1), *looks)
+    return _Group(np.stack(rows, axis=1), states, seen, _first(marks, kept))
 
 
 def _functionals(

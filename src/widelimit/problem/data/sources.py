@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
@@ -21,6 +21,9 @@ from pydantic import (
 
 from widelimit.basics.streams import Stream, generator
 from widelimit.problem.network.laws import Count, Number, checked_rows, checked_weights
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -230,36 +233,13 @@ class Csv(Source):
 
     def rows(self, folder: Path, seed: int) -> Points:
         """The file's columns; every entry must be a number."""
-        import pandas as pd
-
         path = _existing(folder, self.path)
-        try:
-            with warnings.catch_warnings():
-                # A row longer than the header is otherwise cut short or taken for row names.
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(path, index_col=False)
-        except (ValueError, OSError, pd.errors.ParserWarning) as error:
-            reason = str(error).strip()
-            raise ValueError(f"path: {path} cannot be read as csv: {reason}") from None
-        twice = [name for name in self.targets if self.targets.count(name) > 1]
-        if twice:
-            raise ValueError(f"targets: found {twice[0]!r} more than once")
-        missing = [name for name in self.targets if name not in frame.columns]
-        if missing:
-            known = ", ".join(map(str, frame.columns))
-            raise ValueError(f"targets: no column {missing[0]!r} in {path.name}; it has {known}")
+        frame = _read_csv(path)
+        self._require_targets(list(map(str, frame.columns)), path)
         if self.classes:
             labels = frame[list(self.targets)].to_numpy()
             frame = frame.assign(**dict.fromkeys(self.targets, 0.0))
-        columns = {name: pd.to_numeric(frame[name], errors="coerce") for name in frame.columns}
-        numbers = pd.DataFrame(columns)
-        broken = np.argwhere((numbers.isna() & frame.notna()).to_numpy())
-        if len(broken):
-            row, column = broken[0]
-            raise ValueError(
-                f"path: data row {row + 1} of {path.name}, column {frame.columns[column]!r}, "
-                f"holds {frame.iat[row, column]!r}, which is not a number"
-            )
+        numbers = _checked_numbers(frame, path)
         others = [name for name in frame.columns if name not in self.targets]
         if not others:
             raise ValueError(f"targets: they are all columns of {path.name}; no inputs are left")
@@ -271,6 +251,47 @@ class Csv(Source):
             "data row",
             first_row=1,
         )
+
+    def _require_targets(self, columns: list[str], path: Path) -> None:
+        """Raise `ValueError` if targets are no columns, or one column twice."""
+        twice = [name for name in self.targets if self.targets.count(name) > 1]
+        if twice:
+            raise ValueError(f"targets: found {twice[0]!r} more than once")
+        missing = [name for name in self.targets if name not in columns]
+        if missing:
+            known = ", ".join(columns)
+            raise ValueError(f"targets: no column {missing[0]!r} in {path.name}; it has {known}")
+
+
+def _read_csv(path: Path) -> "DataFrame":
+    """A csv file as it is."""
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            # A row longer than the header is otherwise cut short or taken for row names.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, index_col=False)
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:
+        reason = str(error).strip()
+        raise ValueError(f"path: {path} cannot be read as csv: {reason}") from None
+
+
+def _checked_numbers(frame: "DataFrame", path: Path) -> "DataFrame":
+    """A table's entries as numbers; `ValueError` names the first that is none."""
+    import pandas as pd
+
+    numbers = pd.DataFrame(
+        {name: pd.to_numeric(frame[name], errors="coerce") for name in frame.columns}
+    )
+    broken = np.argwhere((numbers.isna() & frame.notna()).to_numpy())
+    if len(broken):
+        row, column = broken[0]
+        raise ValueError(
+            f"path: data row {row + 1} of {path.name}, column {frame.columns[column]!r}, "
+            f"holds {frame.iat[row, column]!r}, which is not a number"
+        )
+    return numbers
 
 
 class Npz(Source):
