@@ -35,6 +35,7 @@ from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.meanfield import risk
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
+from widelimit.motion.flow import step_error
 from widelimit.motion.integration import Integrator
 from widelimit.nodes.points import Nodes, image
 from widelimit.nodes.sobol import Paths
@@ -73,8 +74,8 @@ def free_energy(limit: Trajectory, *, progress: bool | None = None) -> xr.Datase
     """F and its three parts over the observed times, on independent neurons and paths of their own.
 
     `free_energy(time)`, `risk`, `ridge` (λ/2 E|θ|²), `entropy` (of the parameters that are not
-    frozen), each with `…_error`: the 95 % half-width over replicates, the change when steps are
-    halved, and what a finite number of neurons may do to the mean. Where the initial law has atoms,
+    frozen), each with `…_error`: the 95 % half-width over replicates, a bound from halved
+    steps, and what a finite number of neurons may do to the mean. Where the initial law has atoms,
     F is infinite at time 0.
 
     Raises `ValueError` if this is no limit, `ProblemError` where F is not known to decrease or
@@ -264,7 +265,7 @@ def _described(problem: Problem, system: System, runs: Sequence[_Run], halved: _
     variables = {}
     with np.errstate(invalid="ignore"):  # infinities at time 0
         for name, (values, off) in parts.items():
-            spread, change = replicate_half_width(values[:-1]), np.abs(values[-1] - values[0])
+            spread, change = replicate_half_width(values[:-1]), step_error(values[0], values[-1])
             variables[name] = ("time", values[:-1].mean(axis=0))
             variables[f"{name}_error"] = ("time", spread + change + off)
     attrs = {"kind": "free energy", "title": problem.title, "replicates": len(runs)}

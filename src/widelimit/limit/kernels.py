@@ -25,7 +25,7 @@ from widelimit.basics.statistics import replicate_half_width
 from widelimit.ensemble.meanfield import tangent_kernel
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
-from widelimit.motion.flow import advance_one, follow
+from widelimit.motion.flow import advance_one, follow, step_error
 from widelimit.motion.integration import Integrator
 from widelimit.nodes.rules import Exact, Rule
 from widelimit.problem.functionals import kernel_of
@@ -43,7 +43,7 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
 
     `kernel(time, input, channel, other_input, other_channel)`, `movement(time)` and, where the
     observed inputs are the training points, `alignment(time)`; each with `…_error`, the 95 %
-    half-width over scrambles of the nodes plus the change with finer steps. Units: K is per unit
+    half-width over scrambles of the nodes plus a bound from finer steps. Units: K is per unit
     of mean-field time. Raises `ValueError` if this is no limit, `ProblemError` if there are more
     than `MOST_OUTPUTS` outputs or the data are a whole population.
 
@@ -112,7 +112,7 @@ def _described(limit: Trajectory, found: np.ndarray, finer: np.ndarray) -> xr.Da
         series["alignment"] = (("time",), _alignment(whole, share, data.targets))
     variables = {}
     for name, (axes, values) in series.items():
-        runs, change = values[:-1], np.abs(values[-1] - values[0])
+        runs, change = values[:-1], step_error(values[0], values[-1])
         variables[name] = (axes, runs.mean(axis=0))
         variables[f"{name}_error"] = (axes, replicate_half_width(runs) + change)
     channels = list(data.channels)

@@ -3,7 +3,7 @@
 Quadrature nodes stand for the laws of the neurons' marks, and independent replicates of a random
 rule estimate the quadrature error: the mean of R replicates with the half-width of a 95 %
 interval by Student's t. Sizes grow, layer by layer where it pays, until `limit.tolerance` is
-met. The time-integration error is the change when time steps are halved.
+met. The time-integration error is a bound from the change when time steps are halved.
 """
 
 import math
@@ -22,7 +22,7 @@ from widelimit.basics.errors import ProblemError
 from widelimit.basics.statistics import replicate_half_width
 from widelimit.limit.advice import examine
 from widelimit.limit.tracers import Tracers
-from widelimit.motion.flow import COPIES
+from widelimit.motion.flow import COPIES, step_error
 from widelimit.motion.integration import Integrator
 from widelimit.nodes.lattice import Lattice
 from widelimit.nodes.reduction import reduced
@@ -161,11 +161,11 @@ class _Solver:
     # --- single integrations ------------------------------------------------------------------
 
     def timed(self, counts: Sequence[int], tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-        """Replicate 0, and how much it changes when its steps are halved."""
+        """Replicate 0, and a bound on the error of its steps, from steps half as long."""
         zeros = [0] * len(counts)
         outputs = partial(self.work.outputs, self.rules, counts, zeros, tolerance)
         finer, values = outputs("time steps halved", halved=True), outputs("replicate 1")
-        return values, np.abs(values - finer)
+        return values, step_error(values, finer)
 
     def timed_to(
         self, goal: float, counts: Sequence[int], tolerance: float
