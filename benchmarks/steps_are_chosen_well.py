@@ -18,7 +18,8 @@ from timing import best
 
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
-from widelimit.motion.flow import _norm, method_for
+from widelimit.motion.control import by_kind
+from widelimit.motion.flow import method_for
 from widelimit.motion.integration import Integrator
 
 METHODS = (diffrax.Heun, diffrax.Bosh3, diffrax.Tsit5, diffrax.Dopri5, diffrax.Dopri8)
@@ -56,7 +57,7 @@ def _end(method, equations, system, start, horizon, tolerance):
 
     found = diffrax.diffeqsolve(
         diffrax.ODETerm(field), method, 0.0, horizon, 1e-2, state,
-        stepsize_controller=diffrax.PIDController(tolerance, tolerance, norm=_norm),
+        stepsize_controller=diffrax.PIDController(tolerance, tolerance, norm=by_kind),
         max_steps=100_000, throw=False,
     )  # fmt: skip
     assert found.ys is not None

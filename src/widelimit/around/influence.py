@@ -38,6 +38,7 @@ from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.neurons import Ensemble, weight_noise
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.memory import PIECE_VALUES
+from widelimit.motion.spans import Span
 
 FEW = 24
 """Up to so many outputs at a time each is pulled back; of more, the directions they span."""
@@ -149,9 +150,8 @@ class Influence:
         vectors = self._back(k, extra.at[-1, -1].set(1.0))
         if directions is not None:
             vectors = _joined(directions, vectors)
-        for piece in reversed(self.path.pieces[: k + 1]):
-            if piece is not None:
-                vectors = pull(self.system.motion, piece, vectors)
+        for piece in reversed([piece for own in self.path.pieces[: k + 1] for piece in own]):
+            vectors = pull(self.system.motion, piece, vectors)
         return self._spread(along, vectors, tests, self._seen(self.path.ensembles[k]))
 
     def forward(self, with_data: bool) -> list[Spread]:
@@ -174,8 +174,8 @@ class Influence:
             if stop <= count:
                 place = source if source < len(laws) - 1 else -1
                 matrices[place, own, own] = covariance(np.eye(len(law)), law)
-        for piece, ensemble in zip(self.path.pieces, self.path.ensembles, strict=True):
-            if piece is not None:
+        for pieces, ensemble in zip(self.path.pieces, self.path.ensembles, strict=True):
+            for piece in pieces:
                 tangents = push(self.system.motion, piece, tangents, changes)
             seen = np.asarray(read(self.system, ensemble, tangents))
             risk = np.einsum("d,sde,e->s", seen[:, -1], matrices, seen[:, -1])
@@ -202,10 +202,11 @@ class Influence:
             self.initial, [noise(np.asarray(p), k) for k, p in enumerate(self.initial.weights)]
         )
         lasting, found = noise(pi, depth + 1), []
-        for piece, ensemble in zip(self.path.pieces, self.path.ensembles, strict=True):
-            for span in _intervals(piece, longest):
-                assert piece is not None
-                changes = lasting + noise(pi, depth) / math.sqrt(span[1] - span[0])
+        for pieces, ensemble in zip(self.path.pieces, self.path.ensembles, strict=True):
+            for piece, span in ((p, span) for p in pieces for span in _intervals(p, longest)):
+                changes = lasting + noise(pi, depth) / math.sqrt(
+                    float(span.stop) - float(span.start)
+                )
                 tangents = push(self.system.motion, piece, tangents, changes, span)
             seen = np.asarray(read(self.system, ensemble, tangents))[:, :-1]
             found.append(_finite(seen))
@@ -324,13 +325,11 @@ def _combined(matrix: np.ndarray, vectors: Cotangents) -> Cotangents:
     return Cotangents(*parts, noise=jnp.zeros((len(matrix), len(matrix))))
 
 
-def _intervals(piece: Piece | None, longest: float) -> list[tuple[Array, Array]]:
+def _intervals(piece: Piece, longest: float) -> list[Span]:
     """A piece's time cut into equal intervals."""
-    if piece is None:
-        return []
-    start, stop = float(piece.start), float(piece.stop)
-    ends = np.linspace(start, stop, math.ceil((stop - start) / longest - 1e-9) + 1)
-    return [(jnp.asarray(a), jnp.asarray(b)) for a, b in pairwise(ends)]
+    start, stop = map(float, piece.span)
+    ends = np.linspace(start, stop, max(1, math.ceil((stop - start) / longest - 1e-9)) + 1)
+    return [Span(jnp.asarray(a), jnp.asarray(b)) for a, b in pairwise(ends)]
 
 
 def _signs(rng: np.random.Generator, count: int) -> np.ndarray:

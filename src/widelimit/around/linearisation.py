@@ -9,7 +9,8 @@ and a linear reading r of the ensemble at time t, pulled back, tells what each w
 
     −λ' = F_θᵀ λ,   λ(t) = r_θ,   ∂r/∂p = r_p + ∫ F_pᵀ λ ds,   ∂r/∂π(s) = F_πᵀ λ(s) = J_s
 
-(equations.md §4: influence functions of neurons and of data). Between knots the path is a cubic.
+(equations.md §4: influence functions of neurons and of data). Between knots the path is a cubic;
+no piece of it crosses a stop of a schedule.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,11 +29,14 @@ from widelimit.basics.errors import Diverged
 from widelimit.ensemble.meanfield import Batch, output, risk
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import Motion, System
+from widelimit.motion.control import Control
 from widelimit.motion.flow import DIVERGENCE_CAUSE, integrate, method_for
+from widelimit.motion.spans import Span, spans_to, within
 from widelimit.nodes.points import Numbers
 
 KNOTS = 32
-"""Between two observed times the path has so many knots, or a power of two times as many."""
+"""Between two observed times the path has so many knots, or a power of two times as many; pieces
+that stops cut them into share these."""
 
 KNOTS_PER_STEP = 4
 """There are at least so many knots for each step of the flow: the cubic through them, with its
@@ -42,14 +46,13 @@ Leaves = list[Array]
 
 
 class Piece(eqx.Module):
-    """The limit's path between two observed times."""
+    """The limit's path over a span of time."""
 
     method: diffrax.AbstractERK
     weights: tuple[Float[Array, "_"], ...]
     curve: diffrax.CubicInterpolation
     layout: Any = eqx.field(static=True)
-    start: Array
-    stop: Array
+    span: Span
     steps: Array
     tolerance: Array
 
@@ -79,8 +82,8 @@ class Path:
     """The limit at the observed times, and what leads from each to the next."""
 
     ensembles: tuple[Ensemble, ...]
-    pieces: tuple[Piece | None, ...]
-    """None where no time passes."""
+    pieces: tuple[tuple[Piece, ...], ...]
+    """Those that end at each observed time, or at stops before it."""
 
 
 def _field(motion: Motion, layout: Any) -> Callable[..., Leaves]:
@@ -129,13 +132,15 @@ def path_of(
     With `halved` steps are half as long, for the path and for all that is linearised about it.
     Raises `Diverged`.
     """
-    method, knots = method_for(tolerance), KNOTS
+    method = method_for(tolerance)
     order = method.order(None)
     assert order is not None
     tolerance = tolerance / 2**order if halved else tolerance
+    spans = list(spans_to(times, motion.dynamics, jnp.zeros(()).dtype))
+    knots = max(KNOTS_PER_STEP, KNOTS >> (max(map(len, spans)) - 1).bit_length())
     while True:
-        found = _path_with_knots(method, motion, ensemble, times, tolerance, knots)
-        steps = max([int(piece.steps) for piece in found.pieces if piece is not None] or [0])
+        found = _path_with_knots(method, motion, ensemble, spans, tolerance, knots)
+        steps = max([int(piece.steps) for pieces in found.pieces for piece in pieces] or [0])
         if KNOTS_PER_STEP * steps <= (2 if halved else 1) * knots:
             return found
         knots *= 2
@@ -145,23 +150,22 @@ def _path_with_knots(
     method: diffrax.AbstractERK,
     motion: Motion,
     ensemble: Ensemble,
-    times: np.ndarray,
+    spans_to_times: Sequence[Sequence[Span]],
     tolerance: float,
     knots: int,
 ) -> Path:
-    now, ensembles, found = 0.0, [], []
-    for time in times:
-        piece = None
-        if time > now:
-            span = np.asarray(now, float), np.asarray(time, float)
+    ensembles, found = [], []
+    for spans in spans_to_times:
+        pieces = []
+        for span in spans:
             ensemble, piece, completed = _travelled(
                 method, motion, ensemble, span, np.asarray(tolerance, float), knots
             )
             if not completed:
-                raise Diverged("the limit", now, DIVERGENCE_CAUSE)
-            now = time
+                raise Diverged("the limit", float(span.start), DIVERGENCE_CAUSE)
+            pieces.append(piece)
         ensembles.append(ensemble)
-        found.append(piece)
+        found.append(tuple(pieces))
     return Path(tuple(ensembles), tuple(found))
 
 
@@ -170,12 +174,13 @@ def _travelled(
     method: diffrax.AbstractERK,
     motion: Motion,
     ensemble: Ensemble,
-    span: tuple[ArrayLike, ArrayLike],
+    span: Span,
     tolerance: Array | np.ndarray,
     knots: int,
 ) -> tuple[Ensemble, Piece, Array]:
     """The ensemble at the end of a span of time, what leads there, and whether it went well."""
     start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
+    span = Span(start, stop)
     state, layout = jax.tree.leaves(ensemble.state), jax.tree.structure(ensemble)
     field = _field(motion, layout)
 
@@ -184,14 +189,14 @@ def _travelled(
 
     times = jnp.linspace(start, stop, knots + 1)
     at, steps, completed = integrate(
-        slope, method, (start, stop), jnp.minimum(1e-2, (stop - start) / 8), state,
-        diffrax.PIDController(accuracy, accuracy), times,
+        slope, method, span, jnp.minimum(1e-2, (stop - start) / 8), state,
+        Control.of(accuracy), times,
     )  # fmt: skip
-    slopes = jax.lax.map(lambda now: slope(*now), (times, at))
+    slopes = jax.lax.map(lambda now: slope(*now), (within(span, times), at))
     curve = diffrax.CubicInterpolation(ts=times, coeffs=_cubics(times, at, slopes))
     weights = tuple(jnp.asarray(p) for p in ensemble.weights)
     end = jax.tree.unflatten(layout, [*weights, *(leaf[-1] for leaf in at)])
-    piece = Piece(method, weights, curve, layout, start, stop, steps, accuracy)
+    piece = Piece(method, weights, curve, layout, span, steps, accuracy)
     return end, piece, completed
 
 
@@ -209,17 +214,17 @@ def _cubics(times: Array, at: Leaves, slopes: Leaves) -> tuple[Leaves, Leaves, L
 
 
 def _carried(
-    piece: Piece, field: Callable, start: Array, stop: Array, led: Leaves, rest: Any
+    piece: Piece, field: Callable, span: Span, led: Leaves, rest: Any
 ) -> tuple[Leaves, Any]:
-    """A linear equation carried from `start` to `stop`; `field(t, led)` gives the speed of both.
+    """A linear equation carried over a span of time; `field(t, led)` gives the speed of both.
 
     Steps are chosen for `led` alone, in units of how large each of its arrays is or becomes. The
     steps of the path would not do: a limit at rest takes none, while what is linearised about it
     still relaxes. All is NaN if it did not go well.
     """
-    speed = field(start, led)[0]
+    speed, length = field(span.start, led)[0], span.stop - span.start
     sizes = [
-        jnp.sqrt(jnp.maximum(jnp.mean(y**2), (stop - start) ** 2 * jnp.mean(v**2)))
+        jnp.sqrt(jnp.maximum(jnp.mean(y**2), length**2 * jnp.mean(v**2)))
         for y, v in zip(led, speed, strict=True)
     ]
     largest = jnp.max(jnp.stack(sizes))
@@ -231,7 +236,7 @@ def _carried(
         return [v / u for v, u in zip(speed, units, strict=True)], jax.tree.leaves(gathered)
 
     (led, others), _, completed = integrate(
-        in_units, piece.method, (start, stop), (stop - start) / 8,
+        in_units, piece.method, span, length / 8,
         ([y / u for y, u in zip(led, units, strict=True)], others),
         diffrax.PIDController(piece.tolerance, piece.tolerance, norm=_of_led),
     )  # fmt: skip
@@ -267,7 +272,7 @@ def pull(motion: Motion, piece: Piece, cotangents: Cotangents) -> Cotangents:
     field, pi, y = _field(motion, piece.layout), motion.batch.weights, motion.batch.targets
 
     def backward(elapsed: Any, now: Leaves) -> tuple[Leaves, Any]:
-        t = piece.stop - elapsed
+        t = within(piece.span, piece.span.stop - elapsed)
         at = piece.weights, piece.curve.evaluate(t), pi
         if motion.label_noise is None:
             _, back = jax.vjp(lambda *at: field(*at, y, t), *at)
@@ -277,10 +282,10 @@ def pull(motion: Motion, piece: Piece, cotangents: Cotangents) -> Cotangents:
         weights, leaves, data, labels = jax.vmap(back)(now)
         return leaves, (weights, data, covariance(data, pi) + _of_labels(motion, labels))
 
-    length = piece.stop - piece.start
+    length = piece.span.stop - piece.span.start
     gathered = cotangents.weights, cotangents.data, cotangents.noise
     leaves, gathered = _carried(
-        piece, backward, jnp.zeros_like(length), length, cotangents.leaves, gathered
+        piece, backward, Span(jnp.zeros_like(length), length), cotangents.leaves, gathered
     )
     return Cotangents(leaves, *gathered)
 
@@ -314,11 +319,11 @@ def push(
     piece: Piece,
     tangents: Tangents,
     changes: Float[Array, "directions points"],
-    span: tuple[Array, Array] | None = None,
+    span: Span | None = None,
 ) -> Tangents:
     """Tangents at the end of a piece, the data weights being changed by `changes` throughout.
 
-    With `span`, from one time to another within the piece.
+    With `span`, at the end of a span within the piece, from those at its start.
     """
     field, pi, y = _field(motion, piece.layout), motion.batch.weights, motion.batch.targets
 
@@ -330,8 +335,7 @@ def push(
 
         return jax.vmap(one)(tangents.weights, now, changes), None
 
-    start, stop = (piece.start, piece.stop) if span is None else span
-    moved, _ = _carried(piece, forward, start, stop, tangents.leaves, None)
+    moved, _ = _carried(piece, forward, span or piece.span, tangents.leaves, None)
     return Tangents(tangents.weights, moved)
 
 

@@ -11,7 +11,6 @@ atoms have no other error than that of time integration.
 
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -26,7 +25,9 @@ from widelimit.basics.errors import Diverged
 from widelimit.ensemble.meanfield import Batch
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import Motion, System, outputs
+from widelimit.motion.control import Control
 from widelimit.motion.flow import DIVERGENCE_CAUSE, integrate, method_for
+from widelimit.motion.spans import Span, spans_to
 
 MOST_PARAMETERS = 200
 """Up to so many parameters of an ensemble the full covariance is carried along."""
@@ -42,14 +43,12 @@ def lyapunov(
     theta, _ = ravel_pytree(initial.state)
     weights = sum(initial.sizes) + len(system.batch.weights)
     state = [theta, jnp.zeros((len(theta), weights)), jnp.zeros((len(theta), len(theta)))]
-    found, now = [], 0.0
-    for time in times:
-        if time > now:
-            span = np.asarray(now, float), np.asarray(time, float)
-            state, completed = _carried(system.motion, initial, state, span, np.asarray(tolerance))
+    found, motion = [], system.motion
+    for spans in spans_to(times, motion.dynamics, theta.dtype):
+        for span in spans:
+            state, completed = _carried(motion, initial, state, span, np.asarray(tolerance))
             if not completed:
-                raise Diverged("the limit", now, DIVERGENCE_CAUSE)
-            now = time
+                raise Diverged("the limit", float(span.start), DIVERGENCE_CAUSE)
         found.append(_spread(system, initial, state))
     return found
 
@@ -59,7 +58,7 @@ def _carried(
     motion: Motion,
     initial: Ensemble,
     state: State,
-    span: tuple[ArrayLike, ArrayLike],
+    span: Span,
     tolerance: ArrayLike,
 ) -> tuple[State, Array]:
     """The state at the end of a span of time, and whether it got there."""
@@ -82,11 +81,10 @@ def _carried(
             grown + grown.T + covariance(by_data, pi),
         ]
 
-    start, stop, accuracy = (jnp.asarray(number) for number in (*span, tolerance))
-    first_step = jnp.minimum(1e-2, (stop - start) / 8)
-    controller = diffrax.PIDController(accuracy, accuracy)
+    accuracy = jnp.asarray(tolerance)
+    first_step = jnp.minimum(1e-2, (span.stop - span.start) / 8)
     end, _, completed = integrate(
-        field, method_for(0.0), (start, stop), first_step, state, controller
+        field, method_for(0.0), span, first_step, state, Control.of(accuracy)
     )
     return end, completed
 

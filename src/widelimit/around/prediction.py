@@ -18,7 +18,7 @@ from widelimit.around.influence import Influence, Spread
 from widelimit.around.lyapunov import MOST_PARAMETERS, lyapunov
 from widelimit.around.validity import has_collapsed, predict_validity
 from widelimit.basics.errors import ProblemError
-from widelimit.basics.statistics import replicate_half_width, rms_over_outputs
+from widelimit.basics.statistics import replicate_half_width, rms_over_outputs, step_error
 from widelimit.basics.streams import Stream, generator
 from widelimit.basics.words import shape_name
 from widelimit.limit.advice import examine, refuse_kinks
@@ -331,12 +331,12 @@ def _with_errors(found: list[xr.Dataset], finer: xr.Dataset, factor: xr.DataArra
     `found` are those of the scrambles of the nodes, `finer` compares the first with shorter steps.
     """
     replicates, first = xr.concat(found, "replicate"), found[0]
-    change = ((finer.compared - first.compared) ** 2).sum("combination") ** 0.5
+    change = (step_error(first.compared, finer.compared) ** 2).sum("combination") ** 0.5
     size = (first.compared**2).sum("combination") ** 0.5
     relative = change / size.where(size > 0, 1.0) + replicates.missed.max("replicate")
     rest = {
         "variance": relative * replicates.variance.mean("replicate"),
-        "risk_variance": np.abs(finer.risk_variance - first.risk_variance),
+        "risk_variance": step_error(first.risk_variance, finer.risk_variance),
     }
     made: dict[str, xr.DataArray] = {"factor": factor}
     for name, std in (("variance", "output_std"), ("risk_variance", "risk_std")):

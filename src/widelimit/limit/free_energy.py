@@ -73,8 +73,8 @@ def free_energy(limit: Trajectory, *, progress: bool | None = None) -> xr.Datase
     """F and its three parts over the observed times, on independent neurons and paths of their own.
 
     `free_energy(time)`, `risk`, `ridge` (λ/2 E|θ|²), `entropy` (of the parameters that are not
-    frozen), each with `…_error`: the 95 % half-width over replicates, the change when steps are
-    halved, and what a finite number of neurons may do to the mean. Where the initial law has atoms,
+    frozen), each with `…_error`: the 95 % half-width over replicates, a bound from halved
+    steps, and what a finite number of neurons may do to the mean. Where the initial law has atoms,
     F is infinite at time 0.
 
     Raises `ValueError` if this is no limit, `ProblemError` where F is not known to decrease or

@@ -42,7 +42,7 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
 
     `kernel(time, input, channel, other_input, other_channel)`, `movement(time)` and, where the
     observed inputs are the training points, `alignment(time)`; each with `…_error`, the 95 %
-    half-width over scrambles of the nodes plus the change with finer steps. Units: K is per unit
+    half-width over scrambles of the nodes plus a bound from finer steps. Units: K is per unit
     of mean-field time. Raises `ValueError` if this is no limit, `ProblemError` if there are more
     than `MOST_OUTPUTS` outputs or the data are a whole population.
 

@@ -1,8 +1,8 @@
 """The search for nodes: sizes grow, law by law where it pays, until the tolerance is met.
 
 Independent replicates of a random rule estimate the quadrature error: the mean of R replicates with
-the half-width of a 95 % interval by Student's t. The time-integration error is the change when
-time steps are halved.
+the half-width of a 95 % interval by Student's t. The time-integration error is a bound from the
+change when time steps are halved.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from widelimit.basics.statistics import half_width, replicate_half_width
+from widelimit.basics.statistics import half_width, replicate_half_width, step_error
 from widelimit.basics.words import duration, sizes_in_words
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, look, outputs
@@ -41,8 +41,8 @@ class Timing(NamedTuple):
 
     @property
     def error(self) -> np.ndarray:
-        """What halved steps change `(time, point, channel)`."""
-        return np.abs(self.whole.seen["outputs"] - self.halved.seen["outputs"])
+        """A bound on the error of the steps `(time, point, channel)`."""
+        return step_error(self.whole.seen["outputs"], self.halved.seen["outputs"])
 
 
 class Found(NamedTuple):

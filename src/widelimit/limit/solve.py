@@ -9,10 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import numpy as np
 import xarray as xr
 
-from widelimit.basics.statistics import Estimate
+from widelimit.basics.statistics import Estimate, step_error
 from widelimit.ensemble.system import dims_of_functionals
 from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.limit.budget import Budget
@@ -132,7 +131,7 @@ def _functionals(work: Engine, found: Found) -> dict[str, tuple[tuple[str, ...],
     for name, dims in dims_of_functionals(work.system, first).items():
         runs = [run.seen["functionals"][name] for run in found.runs]
         own = Estimate.of(runs, runs[0])
-        estimates[name] = dims, replace(own, time=np.abs(whole[name] - halved[name]))
+        estimates[name] = dims, replace(own, time=step_error(whole[name], halved[name]))
     return estimates
 
 

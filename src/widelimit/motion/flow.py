@@ -14,13 +14,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from widelimit.basics.errors import Diverged
 from widelimit.ensemble.dynamics import Dynamics
 from widelimit.ensemble.meanfield import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
+from widelimit.motion.control import Control
+from widelimit.motion.spans import Span, spans_to, within
 
 MAX_STEPS = 100_000
 """Most steps between two observed times."""
@@ -54,19 +56,21 @@ def method_for(
 def integrate(
     field: Callable[[Any, Any], Any],
     method: diffrax.AbstractERK,
-    span: tuple[Array, Array],
+    span: Span,
     first_step: Array,
     state: Any,
-    controller: diffrax.PIDController,
+    controller: diffrax.AbstractAdaptiveStepSizeController,
     times: Array | None = None,
 ) -> tuple[Any, Array, Array]:
     """A state carried over a span of time by `field(t, state)`.
 
     Where it ends (or is at `times`), how many steps it took, and whether it went well: an
-    integration that cannot go on is told, not raised, so that it can be batched.
+    integration that cannot go on is told, not raised, so that it can be batched. The field is
+    evaluated at times of the span alone, which ends before what begins at its end.
     """
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, now, _: field(t, now)), method, *span, first_step, state,
+        diffrax.ODETerm(lambda t, now, _: field(within(span, t), now)), method, *span,
+        first_step, state,
         stepsize_controller=controller, max_steps=MAX_STEPS, throw=False,
         saveat=diffrax.SaveAt(t1=True) if times is None else diffrax.SaveAt(ts=times),
     )  # fmt: skip
@@ -84,11 +88,6 @@ class Advance(eqx.Module):
     ensemble: Ensemble
     steps: Array
     completed: Array
-
-
-def _norm(errors: list[Array]) -> Float[Array, ""]:
-    """The largest RMS over kinds of parameters: edges are many, and must not hide the readout."""
-    return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(e**2)) for e in errors]))
 
 
 def advance(
@@ -112,8 +111,8 @@ def advance(
         now = ensemble.at(jax.tree.unflatten(layout, state))
         return jax.tree.leaves(dynamics.velocity(equations, now, batch, t))
 
-    controller = diffrax.PIDController(tolerance, tolerance, norm=_norm)
-    end, steps, completed = integrate(field, solver, (start, stop), first_step, state, controller)
+    span, controller = Span(start, stop), Control.of(tolerance)
+    end, steps, completed = integrate(field, solver, span, first_step, state, controller)
     reached = ensemble.at(jax.tree.unflatten(layout, end))
     return Advance(reached, steps, completed)
 
@@ -133,33 +132,34 @@ def follow(
     times: np.ndarray,
     tolerance: float,
     what: str,
+    halved: bool = False,
 ) -> Iterator[Ensemble]:
     """The ensemble at each of the increasing `times`, starting from time 0.
 
     `step` is `advance_one` or `advance_many`, `solver` diffrax's method. Steps end at the
-    observed times, so outputs there carry no interpolation error. Raises `Diverged`.
+    observed times, so outputs there carry no interpolation error, and where schedules stop;
+    `halved` halves the spans between. Raises `Diverged`.
     """
     dtype = ensemble.weights[0].dtype
     shape = ensemble.weights[0].shape[:-1]
-    now, first_step = 0.0, np.full(shape, min(1e-2, times[-1] / 10 or 1e-2))
-    for time in times:
-        if time > now:
+    first_step = np.full(shape, min(1e-2, times[-1] / 10 or 1e-2))
+    for spans in spans_to(times, system.dynamics, dtype, halved):
+        for span in spans:
+            length = float(span.stop) - float(span.start)
             result = step(
                 solver,
                 system.equations,
                 system.dynamics,
                 system.batch,
                 ensemble,
-                np.asarray(now, dtype),
-                np.asarray(time, dtype),
-                np.asarray(np.minimum(first_step, time - now), dtype),
+                *span,
+                np.asarray(np.minimum(first_step, length), dtype),
                 np.asarray(tolerance, dtype),
             )
             if not np.asarray(result.completed).all():
-                raise Diverged(what, now, DIVERGENCE_CAUSE)
+                raise Diverged(what, float(span.start), DIVERGENCE_CAUSE)
             ensemble = result.ensemble
-            first_step = (time - now) / np.maximum(np.asarray(result.steps), 1)
-            now = time
+            first_step = length / np.maximum(np.asarray(result.steps), 1)
         yield ensemble
 
 
@@ -180,18 +180,16 @@ class Flow:
     ) -> Iterator[Ensemble]:
         """The ensemble at the observed times.
 
-        `halved` asks for steps half as long: a stricter tolerance, and a stop between any two
-        times. `scrambles` are those of the nodes; nothing else is random here.
+        `halved` asks for steps half as long: a stricter tolerance, and a stop between any two.
+        `scrambles` are those of the nodes; nothing else is random here.
         """
-        stops = self.times
         if halved:
-            between = 0.5 * (self.times + np.concatenate([[0.0], self.times[:-1]]))
-            stops, order = np.union1d(self.times, between), method.order(None)
+            order = method.order(None)
             assert order is not None
             double = start.weights[0].dtype == np.float64
             tolerance = max(tolerance / 2**order, 1e-12 if double else 2e-6)
-        path = follow(advance_one, method, system, start, stops, tolerance, "the limit")
-        return (now for stop, now in zip(stops, path, strict=True) if stop in self.times)
+        times, what = self.times, "the limit"
+        return follow(advance_one, method, system, start, times, tolerance, what, halved)
 
     def variables(self) -> dict[str, Any]:
         """What else is known of the limit."""

@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 from tqdm import tqdm
 
 from widelimit.basics.progress import progress_bar
+from widelimit.basics.statistics import step_error
 from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
 from widelimit.ensemble.system import System, dims_of_functionals, look, outputs
@@ -135,7 +136,11 @@ class Integrator:
         *with_nodes, _ = [key for key in self.seen if key[-1]][-1]
         halved, whole = (self.seen[(*with_nodes, kind)] for kind in (True, False))
         return {
-            name: (dims, np.stack([run[name] for run in runs]), np.abs(whole[name] - halved[name]))
+            name: (
+                dims,
+                np.stack([run[name] for run in runs]),
+                step_error(whole[name], halved[name]),
+            )
             for name, dims in dims_of_functionals(self.system, self.states[0]).items()
         }
 

@@ -27,7 +27,8 @@ from widelimit.ensemble.dynamics import Dynamics
 from widelimit.ensemble.meanfield import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble, Parameters, State
 from widelimit.ensemble.system import System
-from widelimit.motion.flow import Flow, integrate
+from widelimit.motion.flow import DIVERGENCE_CAUSE, Flow, integrate
+from widelimit.motion.spans import Span, spans_to, within
 from widelimit.problem.problem import Problem
 from widelimit.problem.training.schedules import Constant, Rate
 
@@ -126,19 +127,17 @@ def follow_paths(
 
     `halvings` halves all steps so many times, on the same paths. Raises `Diverged`.
     """
-    now, done, ensemble, dtype = 0.0, 0, start, start.weights[0].dtype
-    for time in times:
-        if time > now:
-            count = math.ceil((time - now) / step)
-            size = jnp.asarray((time - now) / count / 2**halvings, dtype)
+    done, ensemble, dtype = 0, start, start.weights[0].dtype
+    for spans in spans_to(times, system.dynamics, dtype):
+        for span in spans:
+            count = math.ceil((float(span.stop) - float(span.start)) / step)
             ensemble, finite = _advance(
                 system.equations, system.dynamics, system.batch, ensemble, keys,
-                jnp.asarray(now, dtype), size, jnp.asarray(done << halvings),
-                jnp.asarray(count << halvings), halvings,
+                span, jnp.asarray(done << halvings), jnp.asarray(count << halvings), halvings,
             )  # fmt: skip
             if not finite:
-                raise Diverged("the limit", now, CAUSE)
-            done, now = done + count, time
+                raise Diverged("the limit", float(span.start), CAUSE)
+            done += count
         yield ensemble
 
 
@@ -149,26 +148,27 @@ def _advance(
     batch: Batch,
     ensemble: Ensemble,
     keys: Key[Array, " spaces"],
-    now: Array,
-    size: Array,
+    span: Span,
     first: Array,
     count: Array,
     halvings: int,
 ) -> tuple[Ensemble, Array]:
     """`count` steps of Heun's method, and whether it ended in finite numbers."""
+    size = (span.stop - span.start) / count
 
     def moved(state: State, speed: State, length: Array, kicks: Parameters) -> State:
         theta = jax.tree.map(lambda own, v: own + length * v, state, speed)
         return jax.tree.map(jnp.add, theta[0], kicks), theta[1]
 
     def move(k: Array, state: State) -> State:
-        time = now + k * size
-        ends = [dynamics.rates_at(equations, t) for t in (time, time + size)]
+        time = span.start + k * size
+        now, then = within(span, time), within(span, time + size)
+        ends = [dynamics.rates_at(equations, t) for t in (now, then)]
         rates = jax.tree.map(lambda a, b: (a + b) / 2, *ends)
         kicks = dynamics.kicks(rates, size, _label_normals(ensemble, keys, first + k, halvings))
-        here = dynamics.velocity(equations, ensemble.at(state), batch, time)
+        here = dynamics.velocity(equations, ensemble.at(state), batch, now)
         ahead = ensemble.at(moved(state, here, size, kicks))
-        there = dynamics.velocity(equations, ahead, batch, time + size)
+        there = dynamics.velocity(equations, ahead, batch, then)
         mean = jax.tree.map(lambda a, b: (a + b) / 2, here, there)
         return moved(state, mean, size, kicks)
 
@@ -222,15 +222,26 @@ def hidden_variance(problem: Problem) -> Float[np.ndarray, "time pair"]:
 def _variance(problem: Problem, xi: Rate, lam: Rate, start: float) -> np.ndarray:
     """V at the observed times."""
     heat, factor = problem.training.temperature, 2 / problem.network.scale**2
-    tolerance, end = VARIANCE_TOLERANCE, problem.training.horizon
-    controller = diffrax.PIDController(tolerance, tolerance)
+    now, found = jnp.asarray(start, float), []
+    for spans in spans_to(problem.times, (xi, lam), float):
+        for span in spans:
+            now, completed = _variance_after(span, now, xi, lam, heat, factor)
+            if not completed:
+                raise Diverged("hidden_variance", float(span.start), DIVERGENCE_CAUSE)
+        found.append(now)
+    return np.asarray(found)
+
+
+@eqx.filter_jit
+def _variance_after(
+    span: Span, start: Array, xi: Rate, lam: Rate, heat: float, factor: float
+) -> tuple[Array, Array]:
+    """V at the end of a span, and whether it got there."""
+    controller = diffrax.PIDController(VARIANCE_TOLERANCE, VARIANCE_TOLERANCE)
 
     def field(t: Any, v: Array) -> Array:
         return factor * xi.at(t) * (heat - lam.at(t) * v)
 
-    span = jnp.zeros(()), jnp.asarray(end)
-    values, _, _ = integrate(
-        field, diffrax.Tsit5(), span, jnp.asarray(end / 100), jnp.asarray(start), controller,
-        jnp.asarray(problem.times),
-    )  # fmt: skip
-    return np.asarray(values)
+    first_step = (span.stop - span.start) / 100
+    end, _, completed = integrate(field, diffrax.Tsit5(), span, first_step, start, controller)
+    return end, completed

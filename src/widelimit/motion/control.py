@@ -1,0 +1,100 @@
+"""How long steps are: as the tolerance lets them be, and short enough to see what grows from rest.
+
+Near rest the error of any step is below an absolute tolerance, and steps would become so long that
+they take e^(λh) for a polynomial: what grows out of a state that is almost at rest would be missed,
+and by halved steps too. So while the motion gains speed, a step that moves the state by less than
+`SMALL` is held to the tolerance relative to its own movement. Motion that dies out is left alone.
+"""
+
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+SMALL = 1e-3
+"""Movement that steps are measured against while the motion gains speed."""
+
+ROUNDING = 8.0
+"""So many units in the last place of the state are rounding."""
+
+
+def by_kind(errors: list[Array]) -> Float[Array, ""]:
+    """The largest RMS over kinds of parameters: edges are many, and must not hide the readout."""
+    return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(e**2)) for e in errors]))
+
+
+class _Known(NamedTuple):
+    """What a controller remembers: diffrax's memory, and how fast the state moved last."""
+
+    inner: Any
+    speed: Array
+
+
+class Control(diffrax.AbstractAdaptiveStepSizeController):
+    """diffrax's controller of errors, told a larger error where a growing motion is not seen."""
+
+    inner: diffrax.PIDController
+
+    def __init__(self, inner: diffrax.PIDController):
+        self.inner = inner
+
+    @classmethod
+    def of(cls, tolerance: Array) -> "Control":
+        """Steps with this relative and absolute error, the state being a list of arrays."""
+        return cls(diffrax.PIDController(tolerance, tolerance, norm=by_kind))
+
+    @property
+    def rtol(self) -> Any:
+        """The relative tolerance."""
+        return self.inner.rtol
+
+    @property
+    def atol(self) -> Any:
+        """The absolute tolerance."""
+        return self.inner.atol
+
+    @property
+    def norm(self) -> Any:
+        """What is compared with 1."""
+        return self.inner.norm
+
+    def wrap(self, direction: Any) -> "Control":
+        """The controller for a direction of time."""
+        return Control(self.inner.wrap(direction))
+
+    def init(
+        self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any,
+        error_order: Any,
+    ) -> tuple[Any, _Known]:  # fmt: skip
+        """The end of the first step, and what is known then."""
+        end, inner = self.inner.init(terms, t0, t1, y0, dt0, args, func, error_order)
+        return end, _Known(inner, self.norm(func(terms, t0, y0, args)))
+
+    def adapt_step_size(
+        self, t0: Any, t1: Any, y0: Any, y1_candidate: Any, args: Any, y_error: Any,
+        error_order: Any, controller_state: _Known,
+    ) -> tuple[Any, Any, Any, Any, _Known, Any]:  # fmt: skip
+        """Whether the step is taken, and when the next one ends."""
+        moved = self.norm(jax.tree.map(jnp.subtract, y1_candidate, y0))
+        speed = moved / (t1 - t0)
+        factor = self._unseen(moved, y0, y1_candidate, y_error)
+        factor = jnp.where(speed > controller_state.speed, factor, 1.0)
+        y_error = jax.tree.map(lambda e: factor.astype(e.dtype) * e, y_error)
+        taken, start, end, jumped, inner, result = self.inner.adapt_step_size(
+            t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state.inner
+        )
+        speed = jnp.where(taken, speed, controller_state.speed)
+        return taken, start, end, jumped, _Known(inner, speed), result
+
+    def _unseen(self, moved: Array, y0: Any, y1: Any, error: Any) -> Array:
+        """By how much the error is above the share of the movement that it may be, or 1."""
+        scaled = jax.tree.map(
+            lambda e, a, b: e / (self.atol + self.rtol * jnp.maximum(jnp.abs(a), jnp.abs(b))),
+            error, y0, y1,
+        )  # fmt: skip
+        rounding = ROUNDING * jnp.finfo(moved.dtype).eps * self.norm(y0)
+        unseen = self.norm(error) / (self.rtol * moved / SMALL + rounding)
+        told = self.norm(scaled)
+        return jnp.where(unseen > told, unseen / told, 1.0)
