@@ -131,6 +131,7 @@ def _one_width(
     values: list[np.ndarray] = []
     states: list[list[Ensemble]] = []
     seen: list[dict[str, np.ndarray]] = []
+    axes: dict[str, tuple[str, ...]] = {}
     labels: list[tuple[np.ndarray, ...]] = []
     given = [None if layer is None else layer.points for layer in finite]
     shape, total = " × ".join(map(str, widths)), len(groups) * len(problem.times)
@@ -141,6 +142,7 @@ def _one_width(
             start, marks = _sampled(
                 initial_keys, problem.network, widths, *dims, dtype, given, apart
             )
+            axes = axes or _axes(system, start)
             labels.append(_first(marks, kept))
             rows, path, looks = [], [], []
             run = course.run(start, data_keys[:, None], bar)
@@ -152,21 +154,25 @@ def _one_width(
             states.append(path)
             seen.append(jax.tree.map(lambda *at: np.stack(at, axis=1), *looks))
     found = np.concatenate(values)[: settings.seeds]
-    functionals = _functionals(system, start, seen, settings.seeds)
+    functionals = _functionals(axes, seen, settings.seeds)
     dataset = network_dataset(problem, system, found, widths, functionals)
     kept = [_joined_groups(at) for at in zip(*states, strict=True)]
     neurons = neurons_over_time(problem.times, kept, _joined_groups(labels))
     return dataset, _name(widths), neurons
 
 
+def _axes(system: System, networks: Ensemble) -> dict[str, tuple[str, ...]]:
+    """Dimensions of functionals of one of the networks."""
+    return dims_of_functionals(system, jax.tree.map(lambda leaf: leaf[0], networks))
+
+
 def _functionals(
-    system: System, networks: Ensemble, seen: Sequence[dict[str, np.ndarray]], seeds: int
+    axes: dict[str, tuple[str, ...]], seen: Sequence[dict[str, np.ndarray]], seeds: int
 ) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     """Functionals of several batches of networks as those of one, with their dimensions."""
-    one = jax.tree.map(lambda leaf: leaf[0], networks)
     return {
         name: (dims, np.concatenate([batch[name] for batch in seen])[:seeds])
-        for name, dims in dims_of_functionals(system, one).items()
+        for name, dims in axes.items()
     }
 
 

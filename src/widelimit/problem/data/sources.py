@@ -243,8 +243,8 @@ class Csv(Source):
         if missing:
             known = ", ".join(map(str, frame.columns))
             raise ValueError(f"targets: no column {missing[0]!r} in {path.name}; it has {known}")
+        labels = frame[list(self.targets)].to_numpy() if self.classes else None
         if self.classes:
-            labels = frame[list(self.targets)].to_numpy()
             frame = frame.assign(**dict.fromkeys(self.targets, 0.0))
         columns = {name: pd.to_numeric(frame[name], errors="coerce") for name in frame.columns}
         numbers = pd.DataFrame(columns)
@@ -260,7 +260,7 @@ class Csv(Source):
             raise ValueError(f"targets: they are all columns of {path.name}; no inputs are left")
         return Points(
             numbers.loc[:, others].to_numpy(float),
-            labels if self.classes else numbers.loc[:, list(self.targets)].to_numpy(float),
+            numbers.loc[:, list(self.targets)].to_numpy(float) if labels is None else labels,
             None,
             self.targets,
             "data row",
