@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -116,7 +117,7 @@ def finished_run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     return folder / "run", command("run", file, "-o", folder / "run", "--json")
 
 
-def called(capfd, *arguments):
+def called(capfd, *arguments) -> tuple[Any, str, str]:
     """Exit status, standard output and standard error of a call in this process."""
     capfd.readouterr()
     with pytest.raises(SystemExit) as ended:

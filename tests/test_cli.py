@@ -120,7 +120,7 @@ def test_four_commands_make_what_run_makes(problem_path, tmp_path, finished_run,
         (("compare", folder), {"comparison.json"}, "distance"),
         (("report", folder), {"report.html"}, "report"),
     ]
-    made = {"problem.toml", "provenance.json"}
+    made, out, err = {"problem.toml", "provenance.json"}, "", ""
     for arguments, files, heading in wanted:
         status, out, err = called(capfd, *arguments)
         assert status == 0, err
@@ -347,7 +347,8 @@ def test_papers_are_listed(capfd):
     status, out, _ = called(capfd, "papers")
     assert status == 0
     assert out.startswith("one-hidden-layer")
-    assert "one-hidden-layer" in json.loads(called(capfd, "papers", "--json")[1])
+    _, out, _ = called(capfd, "papers", "--json")
+    assert "one-hidden-layer" in json.loads(out)
 
 
 def test_reproduce_writes_claims_and_a_report(capfd, tmp_path, monkeypatch):

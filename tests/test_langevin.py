@@ -185,7 +185,7 @@ def test_a_step_adds_normal_noise_to_every_parameter():
                   "precision": "float64"},
         observe={"times": [0.0, eps]},
     )  # fmt: skip
-    states = train(problem, progress=False).states["width_64_64_64"]
+    states = train(problem, progress=False).states["width_64_64_64"].to_dataset()
     for name, rate in (("input", 2.0), ("hidden_2", 0.5), ("hidden_3", 0.0), ("readout", 1.0)):
         before, after = np.moveaxis(states[name].values, 1, 0)
         noise = after - before * (1 - eps * rate / kappa**2 * 0.7)
@@ -333,7 +333,7 @@ def test_what_noise_is_not_derived_for_is_refused():
         lambda: measure_bias(problem, pairs=2, progress=False),
         lambda: limit.validity(progress=False),
         lambda: limit.kernel(progress=False),
-        lambda: solve(problem, progress=False, tracers=networks.states["width_8"]),
+        lambda: solve(problem, progress=False, tracers=networks.states.children["width_8"]),
     ):
         with pytest.raises(ProblemError, match=r"training\.temperature: found 0\.1; "):
             asked()

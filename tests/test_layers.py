@@ -200,7 +200,7 @@ def residual(depth=3, **sections):
         "initial": {"bias": {"law": "normal", "std": 0.5}, "hidden": {"law": "normal", "std": 0.5,
         "mean": 0.5}},
     }  # fmt: skip
-    return small_problem(**({"network": network} | sections))
+    return small_problem(1, **({"network": network} | sections))
 
 
 def test_skip_connections_by_autograd(x64):
@@ -214,14 +214,19 @@ def test_skip_connections_by_autograd(x64):
         z = z + jnp.tanh(z) @ v / 6 + b[2]
         return jnp.tanh(z) @ a / 6
 
-    arguments = (theta.input, *theta.hidden, theta.readout, jnp.stack(theta.biases))
+    assert theta.biases is not None
+    u, v = theta.hidden
+    arguments = (theta.input, u, v, theta.readout, jnp.stack(theta.biases))
     found = output(system.equations, ensemble, batch.inputs)
     np.testing.assert_allclose(found, plain(*arguments, batch.inputs), rtol=1e-12)
-    slopes = jax.grad(
-        lambda *t: batch.weights @ (0.5 * (plain(*t, batch.inputs) - batch.targets)[:, 0] ** 2),
-        range(5),
-    )(*arguments)
+
+    def risk(w, u, v, a, b):
+        f = plain(w, u, v, a, b, batch.inputs)
+        return batch.weights @ (0.5 * (f - batch.targets)[:, 0] ** 2)
+
+    slopes = jax.grad(risk, range(5))(*arguments)
     ours = gradient(system.equations, ensemble, batch)
+    assert ours.biases is not None
     pairs = zip(
         (ours.input, *ours.hidden, ours.readout, jnp.stack(ours.biases)), slopes,
         (6, 36, 36, 6, 6), strict=True,

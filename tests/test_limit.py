@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,7 +27,7 @@ def _atomic(depth, biased, rng):
     readouts = rng.normal(1.0, 1.0, size=(2, channels)).round(3)
     means = rng.normal(0.8, 0.3, size=depth - 1).round(3)
     biases = rng.normal(0.0, 0.5, size=(depth, 2)).round(3)
-    initial = {
+    initial: dict[str, Any] = {
         "input": {"law": "atoms", "points": points.tolist(), "weights": [0.2, 0.5, 0.3]},
         "readout": {"law": "atoms", "points": readouts.tolist(), "weights": [0.4, 0.6]},
     }
@@ -324,9 +325,12 @@ def test_one_compilation_for_all_replicates(monkeypatch):
 
     traces = []
     original = flow.advance
-    monkeypatch.setattr(
-        flow, "advance_one", eqx.filter_jit(lambda *a: traces.append(1) or original(*a))
-    )
+
+    def counted(*arguments):
+        traces.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(flow, "advance_one", eqx.filter_jit(counted))
     monkeypatch.setattr(integration, "advance_one", flow.advance_one)
     problem = small_problem(data=table(points=7), observe={"times": 5})
     with jax.enable_x64(True):

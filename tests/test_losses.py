@@ -17,14 +17,14 @@ def test_values_are_those_of_the_formulas():
     sigma = 1 / (1 + np.exp(-F))
     softmax = np.exp(F) / np.exp(F).sum()
     r = F - Y
-    expected = {
-        Squared(): 0.5 * (r**2).sum(),
-        Squared(output_activation="sigmoid"): 0.5 * ((sigma - Y) ** 2).sum(),
-        Huber(width=0.5): np.where(abs(r) < 0.5, r**2 / 2, 0.5 * (abs(r) - 0.25)).sum(),
-        Logistic(): -(Y * np.log(sigma) + (1 - Y) * np.log(1 - sigma)).sum(),
-        Softmax(): -np.log(softmax[1]),
-    }
-    for loss, value in expected.items():
+    expected = [
+        (Squared(), 0.5 * (r**2).sum()),
+        (Squared(output_activation="sigmoid"), 0.5 * ((sigma - Y) ** 2).sum()),
+        (Huber(width=0.5), np.where(abs(r) < 0.5, r**2 / 2, 0.5 * (abs(r) - 0.25)).sum()),
+        (Logistic(), -(Y * np.log(sigma) + (1 - Y) * np.log(1 - sigma)).sum()),
+        (Softmax(), -np.log(softmax[1])),
+    ]
+    for loss, value in expected:
         assert float(loss(jnp.asarray(F), jnp.asarray(Y))) == pytest.approx(value, rel=1e-6)
 
 

@@ -61,6 +61,8 @@ def test_updates_are_multiplier_times_autograd(depth, biased):
         ]
         pairs += [(move.readout, widths[-1] * slope["A"])]
         if biased:
+            assert move.biases is not None
+            assert move.output_bias is not None
             pairs += [(m, n * s) for m, n, s in zip(move.biases, widths, slope["b"], strict=True)]
             pairs += [(move.output_bias, slope["a0"])]
         for found, expected in pairs:
@@ -131,9 +133,8 @@ def test_same_networks_whatever_else_is_in_the_sweep():
     a = few.dataset.output.sel(width=16)
     b = many.dataset.output.sel(width=16).isel(seed=slice(0, 2))
     np.testing.assert_allclose(a, b, atol=1e-5)
-    np.testing.assert_array_equal(
-        few.states["width_16_16"]["input"][0], many.states["width_16_16"]["input"][0]
-    )
+    one, other = (run.states["width_16_16"].to_dataset()["input"][0] for run in (few, many))
+    np.testing.assert_array_equal(one, other)
     assert not np.allclose(b.isel(seed=0), b.isel(seed=1))
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from widelimit import ProblemError
-from widelimit.papers import PAPERS, find, histograms, one_hidden_layer, reproduce
+from widelimit.papers import PAPERS, find, reproduce
 from widelimit.papers.claims import Claim, Measured, checked, exponent, judged, mean
 from widelimit.papers.observables import histogram_distance
+from widelimit.papers.one_hidden_layer import claims, histograms
 
 KNOWN = {"threshold-40-high"}
 """Claims that do fail: docs/papers says why."""
@@ -80,7 +81,7 @@ def test_histograms_of_mnist_are_those_of_a_data_set_by_name(monkeypatch):
     images, labels = rng.integers(0, 256, (30, 784)), np.array(list("0123456789") * 3, object)
     monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda name, **_: (images, labels))
     monkeypatch.setitem(histograms.SIZES, "quick", {"widths": [4, 8, 16, 32], "seeds": 20})
-    claim = one_hidden_layer.claims("quick", "mnist")[-1]
+    claim = claims.claims("quick", "mnist")[-1]
     assert claim.id == "histograms-mnist"
     assert histograms.problem("mnist", "1/width", "quick").dataset.inputs.max() == 1
     assert judged(-0.5, 0.0, claim.measure()) != "fails"

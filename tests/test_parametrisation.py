@@ -103,7 +103,12 @@ def test_mup_is_the_mean_field_with_one_hidden_layer_alone():
             2, network={"activations": ["tanh"] * 2, "initial": found["initial"]},
             networks={"widths": [width], "seeds": 1}, observe={"times": [0.0]},
         )  # fmt: skip
-        state = train(problem, progress=False).states[f"width_{width}_{width}"].isel(time=0)
+        state = (
+            train(problem, progress=False)
+            .states[f"width_{width}_{width}"]
+            .to_dataset()
+            .isel(time=0)
+        )
         h = np.tanh(problem.dataset.inputs @ state["input"].values.T)
         return (h @ state["hidden_2"].values / width).std(axis=1).mean()
 

@@ -25,7 +25,7 @@ TWO_CLASSES = {
 }
 
 
-def population(inputs=None, formula="x1", **keys):
+def population(inputs=None, formula: str | None = "x1", **keys):
     """A problem with population data; keys replace sections, keys of `data` are merged."""
     data = {"source": "population", "inputs": inputs or {"law": "gaussian", "dimension": 2}}
     if formula is not None:
@@ -40,7 +40,7 @@ def population(inputs=None, formula="x1", **keys):
     return Problem.from_dict(raw | keys)
 
 
-def sample(inputs, formula="x1", samples=MANY, seed=0):
+def sample(inputs, formula: str | None = "x1", samples=MANY, seed=0):
     return population(inputs, formula, data={"samples": samples}, seed=seed).dataset
 
 
@@ -191,6 +191,7 @@ def plain_sgd(networks: Trajectory, seed: int) -> np.ndarray:
     (width,), batch = problem.networks.widths[0], problem.networks.batch
     state = networks.states[f"width_{width}"].to_dataset().isel(seed=seed, time=0)
     w, a = state["input"].values.astype(float), state["readout"].values[:, 0].astype(float)
+    assert problem.population is not None
     source, key = Fresh(problem.population, batch), keys(problem)[seed]
     steps = round(problem.training.horizon * width)
     for k in range(steps):
@@ -236,6 +237,7 @@ def test_the_same_points_whatever_the_cuts_and_the_sweep():
 def test_the_points_have_the_law_of_the_population():
     """Means and squares over 4,000 steps and 2 keys, 5 standard errors each: false alarm 5e-6."""
     problem = population(TWO_CLASSES, None)
+    assert problem.population is not None
     source = Fresh(problem.population, 1)
     steps = jnp.arange(4000)
     for key in keys(problem)[:2]:

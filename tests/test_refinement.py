@@ -109,4 +109,4 @@ def test_states_are_those_of_the_rule_that_was_kept():
     found = solve(fixed, progress=False)
     assert "spread over 4 scrambles" in found.dataset.attrs["rule_reasons"][0]
     assert found.dataset.attrs["rules"] == ["lattice"]
-    assert np.ptp(found.states["limit"]["weight_1"].values) > 0
+    assert np.ptp(found.states["limit"].to_dataset()["weight_1"].values) > 0

@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from widelimit import solve
-from widelimit.papers import scatter
+from widelimit.papers.central_limit import scatter
 from widelimit.papers.central_limit.fluctuating import standing
 from widelimit.papers.central_limit.optimum import INPUTS, Optimum
 from widelimit.papers.claims import mean

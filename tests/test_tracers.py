@@ -19,10 +19,10 @@ def test_labels_that_are_atoms_follow_the_atoms():
     }
     network = {"activations": ["tanh"] * 2, "biases": True, "initial": initial}
     problem = small_problem(2, network=network, networks=FEW)
-    neurons = train(problem, progress=False).states["width_40_40"]
+    neurons = train(problem, progress=False).states.children["width_40_40"]
     states = solve(problem, progress=False, tracers=neurons).states
-    limit, tracers = states["limit"], states["tracers"]
-    names = [n for n in limit.data_vars if "time" in limit[n].dims]
+    limit, tracers = states["limit"].to_dataset(), states["tracers"].to_dataset()
+    names = [str(n) for n in limit.data_vars if "time" in limit[n].dims]
     assert names == [n for n in tracers.data_vars if n in limit.data_vars and n in names]
     for name in names:
         for seed in range(2):
@@ -46,7 +46,7 @@ def test_tracers_start_where_the_networks_do_and_stay_near():
 
 def test_tracers_do_not_change_the_limit():
     problem = small_problem(2, networks=FEW)
-    neurons = train(problem, progress=False).states["width_40_40"]
+    neurons = train(problem, progress=False).states.children["width_40_40"]
     plain = solve(problem, progress=False)
     traced = solve(problem, progress=False, tracers=neurons)
     np.testing.assert_array_equal(plain.dataset.output, traced.dataset.output)

@@ -36,29 +36,20 @@ class Control(diffrax.AbstractAdaptiveStepSizeController):
     """diffrax's controller of errors, told a larger error where a growing motion is not seen."""
 
     inner: diffrax.PIDController
+    rtol: Any
+    atol: Any
 
     def __init__(self, inner: diffrax.PIDController):
-        self.inner = inner
+        self.inner, self.rtol, self.atol = inner, inner.rtol, inner.atol
 
     @classmethod
     def of(cls, tolerance: Array) -> "Control":
         """Steps with this relative and absolute error, the state being a list of arrays."""
         return cls(diffrax.PIDController(tolerance, tolerance, norm=by_kind))
 
-    @property
-    def rtol(self) -> Any:
-        """The relative tolerance."""
-        return self.inner.rtol
-
-    @property
-    def atol(self) -> Any:
-        """The absolute tolerance."""
-        return self.inner.atol
-
-    @property
-    def norm(self) -> Any:
+    def norm(self, x: Any) -> Any:
         """What is compared with 1."""
-        return self.inner.norm
+        return self.inner.norm(x)
 
     def wrap(self, direction: Any) -> "Control":
         """The controller for a direction of time."""

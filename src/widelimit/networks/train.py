@@ -130,6 +130,7 @@ def _one_width(
     course = Course(problem, system, widths, settings.precision)
     given = [None if layer is None else layer.points for layer in finite]
     shape, total = " × ".join(map(str, widths)), len(groups) * len(problem.times)
+    axes: dict[str, tuple[str, ...]] = {}
     found = []
     with progress_bar(f"networks: width {shape}", progress, total) as bar:
         for group, chosen in enumerate(groups):
@@ -137,12 +138,13 @@ def _one_width(
             start, marks = _sampled(
                 initial_keys, problem.network, widths, *dims, dtype, given, apart
             )
+            axes = axes or _axes(system, start)
             kept = settings.states - group * len(chosen)
             path = course.run(start, data_keys[:, None], bar)
             found.append(_group(system, problem.times, path, marks, kept))
     values = np.concatenate([group.values for group in found])[: settings.seeds]
     seen = [group.seen for group in found]
-    functionals = _functionals(system, start, seen, settings.seeds)
+    functionals = _functionals(axes, seen, settings.seeds)
     dataset = network_dataset(problem, system, values, widths, functionals)
     states = [_joined_groups(at) for at in zip(*(group.states for group in found), strict=True)]
     labels = _joined_groups([group.labels for group in found])
@@ -178,14 +180,18 @@ def _group(
     return _Group(np.stack(rows, axis=1), states, seen, _first(marks, kept))
 
 
+def _axes(system: System, networks: Ensemble) -> dict[str, tuple[str, ...]]:
+    """Dimensions of functionals of one of the networks."""
+    return dims_of_functionals(system, jax.tree.map(lambda leaf: leaf[0], networks))
+
+
 def _functionals(
-    system: System, networks: Ensemble, seen: Sequence[dict[str, np.ndarray]], seeds: int
+    axes: dict[str, tuple[str, ...]], seen: Sequence[dict[str, np.ndarray]], seeds: int
 ) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     """Functionals of several batches of networks as those of one, with their dimensions."""
-    one = jax.tree.map(lambda leaf: leaf[0], networks)
     return {
         name: (dims, np.concatenate([batch[name] for batch in seen])[:seeds])
-        for name, dims in dims_of_functionals(system, one).items()
+        for name, dims in axes.items()
     }
 
 

@@ -195,6 +195,7 @@ def _fixed_point(exact: Problem, power: float, count: int) -> np.ndarray:
     feature = np.tanh(x @ w.T)  # (point, first neuron): frozen
     shapes = [(len(w),), (), (len(a),)]
     moves = [np.zeros((count, *shape)) for shape in shapes]  # of W_2, W_3, W_4 over time
+    f = np.zeros((count, len(y)))
     for _ in range(ROUNDS):
         w_2, w_3, w_4 = (1.0 + move for move in moves)  # the laws' mean is 1
         z_2 = np.einsum("xi,ti->tx", feature, w_2) / len(w)

@@ -236,8 +236,8 @@ class Csv(Source):
         path = _existing(folder, self.path)
         frame = _read_csv(path)
         self._require_targets(list(map(str, frame.columns)), path)
+        labels = frame[list(self.targets)].to_numpy() if self.classes else None
         if self.classes:
-            labels = frame[list(self.targets)].to_numpy()
             frame = frame.assign(**dict.fromkeys(self.targets, 0.0))
         numbers = _checked_numbers(frame, path)
         others = [name for name in frame.columns if name not in self.targets]
@@ -245,7 +245,7 @@ class Csv(Source):
             raise ValueError(f"targets: they are all columns of {path.name}; no inputs are left")
         return Points(
             numbers.loc[:, others].to_numpy(float),
-            labels if self.classes else numbers.loc[:, list(self.targets)].to_numpy(float),
+            numbers.loc[:, list(self.targets)].to_numpy(float) if labels is None else labels,
             None,
             self.targets,
             "data row",
