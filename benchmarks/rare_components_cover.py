@@ -7,10 +7,12 @@ Tolerances are 1e-3 … 3e-2 of Σ weight · (|mean| + std) of the readouts.
 
 - `start`: depth 1 and 2, 1, 2, 5 inputs, t = 0; the reference is a closed form but for integrals
   over one normal number, by SciPy.
-- `trained`: depth 1, one input, a horizon of 0.3 … 1 over E a² (1 at least); the reference is a
-  NumPy code of its own: trapezoidal rules in every component, and SciPy's DOP853.
+- `trained` (one draw in three): depth 1, one input, sizes of input weights up to 10, a horizon of
+  0.3 … 1 over E a² (1 at least); the reference is a NumPy code of its own: trapezoidal rules in
+  every component, and SciPy's DOP853. Its error is its change with half the nodes.
 
-A law may be refused in words; those draws are counted.
+Laws that are refused in words are counted, and draws whose reference is not known to a third of
+the error that is to be judged.
 
     python benchmarks/rare_components_cover.py [draws]
 """
@@ -31,9 +33,9 @@ from widelimit.command.compilation import keep_compiled
 POINTS = 6
 
 
-def components(rng: np.random.Generator, size: int | None, plain: bool = False) -> list[dict]:
-    """Components of a mixture of numbers, or of vectors of a size; `plain`: of order one."""
-    count, most = int(rng.integers(2, 4)), 1.0 if plain else 1000.0
+def components(rng: np.random.Generator, size: int | None, most: float) -> list[dict]:
+    """Components of a mixture of numbers, or of vectors of a size, of sizes up to `most`."""
+    count = int(rng.integers(2, 4))
     rare = np.exp(rng.uniform(np.log(1e-4), np.log(0.5 / (count - 1)), count - 1))
 
     def log_uniform(shape: int | None = None) -> np.ndarray:
@@ -50,13 +52,16 @@ def components(rng: np.random.Generator, size: int | None, plain: bool = False) 
 def problem(number: int) -> tuple[dict, dict]:
     """Draw number `number`: what it is, and the problem as nested tables."""
     rng = np.random.default_rng([17, number])
-    kind = "start" if number % 2 == 0 else "trained"
+    kind = "trained" if number % 3 == 2 else "start"
     depth = int(rng.integers(1, 3)) if kind == "start" else 1
     inputs = int(rng.choice([1, 2, 5])) if kind == "start" else 1
     law = str(rng.choice(["readout", "entries", "vectors"]))
-    initial: dict = {"readout": _mixture(components(rng, None, plain=rng.random() < 0.3))}
+    initial: dict = {
+        "readout": _mixture(components(rng, None, 1.0 if rng.random() < 0.3 else 1000.0))
+    }
     if law != "readout":
-        initial["input"] = _mixture(components(rng, inputs if law == "vectors" else None))
+        most = 1000.0 if kind == "start" else 10.0
+        initial["input"] = _mixture(components(rng, inputs if law == "vectors" else None, most))
     if depth == 2:
         initial["hidden"] = {"law": "normal", "mean": float(rng.uniform(0.5, 1.5)), "std": 1.0}
     size, square = _sizes(initial, inputs)
@@ -128,15 +133,15 @@ def at_start(raw: dict) -> np.ndarray:
 
 
 def trained(raw: dict, nodes: int) -> np.ndarray:
-    """Outputs at the horizon: `nodes` squared points (w, a) of the trapezoidal rule a component."""
+    """Outputs at the horizon, by trapezoidal rules: `nodes` w by half as many a per component."""
     x, y = np.array(raw["data"]["inputs"])[:, 0], np.array(raw["data"]["targets"])
-    z = np.linspace(-7.5, 7.5, nodes)
-    share = stats.norm.pdf(z) / stats.norm.pdf(z).sum()
+    z, v = np.linspace(-7.5, 7.5, nodes), np.linspace(-7.5, 7.5, nodes // 2)
+    share = np.outer(stats.norm.pdf(z), stats.norm.pdf(v)).ravel()
     w, a, p = [], [], []
     for weight, mean, std in _parts(raw["network"]["initial"], 1):
-        w.append(np.repeat(mean[0] + std[0] * z, nodes))
-        a.append(np.tile(mean[1] + std[1] * z, nodes))
-        p.append(weight * np.outer(share, share).ravel())
+        w.append(np.repeat(mean[0] + std[0] * z, len(v)))
+        a.append(np.tile(mean[1] + std[1] * v, len(z)))
+        p.append(weight * share / share.sum())
     start, weights = np.concatenate([*w, *a]), np.concatenate(p)
     count = len(weights)
 
@@ -161,7 +166,7 @@ def draw(number: int) -> dict:
         return kind | {"refused": str(error)}
     reference, off = [at_start(raw)], 0.0
     if kind["kind"] == "trained":
-        coarse, fine = trained(raw, 64), trained(raw, 96)
+        coarse, fine = trained(raw, 128), trained(raw, 256)
         reference.append(fine)
         off = float(np.sqrt(np.mean((fine - coarse) ** 2)))
     error = limit.dataset.output.values[:, :, 0] - np.stack(reference)
@@ -180,17 +185,19 @@ def draw(number: int) -> dict:
 def summary(found: pd.DataFrame) -> str:
     """The claims in words, with their numbers."""
     refused, found = found[found.refused != ""], found[found.refused == ""]
-    covered = found.true <= found.reported + found.reference
+    known = found.reference <= found.reported / 3
+    unknown, found = found[~known], found[known]
+    covered = found.true <= found.reported
     interval = stats.binomtest(int(covered.sum()), len(found)).proportion_ci()
     met = found.met.astype(bool)
     wrong = met & (found.true > 3 * found.tolerance)
     lines = [
-        f"solved {len(found)}, refused in words {len(refused)}, met {met.mean():.1%}",
+        f"solved {len(found)}, refused in words {len(refused)}, reference too coarse "
+        f"{len(unknown)}, met {met.mean():.1%}",
         f"true ≤ reported in {covered.mean():.1%} "
         f"(95 % interval {interval.low:.1%} … {interval.high:.1%})",
         f"met, but true error above 3 × tolerance: {wrong.sum()}",
         f"median reported/true {(found.reported / found.true).median():.2f}",
-        f"largest reference error/reported {(found.reference / found.reported).max():.2g}",
     ]
     for name in ("kind", "law"):
         shares = covered.groupby(found[name]).agg(["mean", "size"])
@@ -212,4 +219,4 @@ def main(draws: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 80)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 90)

@@ -238,9 +238,9 @@ def test_train_needs_networks():
 def exponent_at_the_end(depth, method, widths, tolerance=1e-3):
     """Fitted exponent for four targets at 16 points.
 
-    Hidden weights have law N(1, 0.5²). At depth L ≥ 3 corrections of relative order 1/n are large
-    for the default N(0.5, 1): at t = 0 the variance is (v/16n)(1 + 44/n) at depth 3, so the slope
-    between 64 and 512 is −0.61 there (measured −0.58 ± 0.06); here it is (v/n)(1 + 0.9/n).
+    Hidden weights have law N(1, 0.5²). At depth L ≥ 3 corrections of relative order 1/n are larger
+    for the default N(0.5, 1): for linear units and depth 3 the variance at t = 0 is there
+    (v/16n)(1 + 5/n + 44/n²), the slope between 64 and 512 −0.518.
     """
     rng = np.random.default_rng(1)
     x = rng.normal(size=(16, 2))

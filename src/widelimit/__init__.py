@@ -18,13 +18,21 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from widelimit.around.fluctuations import predict_fluctuations as predict_fluctuations
     from widelimit.around.planner import plan_width as plan_width
+    from widelimit.around.validity import predict_validity as predict_validity
     from widelimit.basics.errors import Diverged as Diverged
     from widelimit.basics.errors import ProblemError as ProblemError
     from widelimit.basics.errors import RunFolderError as RunFolderError
     from widelimit.basics.errors import WidelimitError as WidelimitError
+    from widelimit.limit.certificate import optimality_gap as optimality_gap
+    from widelimit.limit.free_energy import free_energy as free_energy
+    from widelimit.limit.kernels import tangent_kernels as tangent_kernels
     from widelimit.limit.solve import solve as solve
     from widelimit.networks.bias import measure_bias as measure_bias
     from widelimit.networks.train import train as train
+    from widelimit.problem.data.sources import Points as Points
+    from widelimit.problem.data.sources import Source as Source
+    from widelimit.problem.network.embedding import Given as Given
+    from widelimit.problem.network.layers import Layer as Layer
     from widelimit.problem.problem import Problem as Problem
     from widelimit.problem.sweeps import sweep as sweep
     from widelimit.report.page import render_report as render_report
@@ -41,20 +49,28 @@ _HOMES = {
     "Comparison": "results.comparison",
     "Diverged": "basics.errors",
     "Fluctuations": "results.fluctuations",
+    "Given": "problem.network.embedding",
+    "Layer": "problem.network.layers",
     "Plan": "results.plan",
+    "Points": "problem.data.sources",
     "Problem": "problem.problem",
     "ProblemError": "basics.errors",
     "RunFolder": "results.runfolder",
     "RunFolderError": "basics.errors",
+    "Source": "problem.data.sources",
     "Trajectory": "results.trajectory",
     "WidelimitError": "basics.errors",
     "compare": "results.comparison",
+    "free_energy": "limit.free_energy",
     "measure_bias": "networks.bias",
+    "optimality_gap": "limit.certificate",
     "plan_width": "around.planner",
     "predict_fluctuations": "around.fluctuations",
+    "predict_validity": "around.validity",
     "render_report": "report.page",
     "solve": "limit.solve",
     "sweep": "problem.sweeps",
+    "tangent_kernels": "limit.kernels",
     "train": "networks.train",
 }
 
@@ -63,20 +79,28 @@ __all__ = [
     "Comparison",
     "Diverged",
     "Fluctuations",
+    "Given",
+    "Layer",
     "Plan",
+    "Points",
     "Problem",
     "ProblemError",
     "RunFolder",
     "RunFolderError",
+    "Source",
     "Trajectory",
     "WidelimitError",
     "compare",
+    "free_energy",
     "measure_bias",
+    "optimality_gap",
     "plan_width",
     "predict_fluctuations",
+    "predict_validity",
     "render_report",
     "solve",
     "sweep",
+    "tangent_kernels",
     "train",
 ]
 

@@ -1,6 +1,6 @@
 """A certificate of optimality for one hidden layer: how much lower could the risk be?
 
-Against all networks with units of the same kind, weights within a box and a given path norm,
+Against all networks with units of the same kind, weights within a box and a given variation norm,
 
     F(B, r) = {x ↦ κ ∫ a φ(w·x + b) dμ :  ∫ |a| dμ ≤ B,  |w_i|, |b| ≤ r},
 

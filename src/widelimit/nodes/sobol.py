@@ -1,4 +1,13 @@
-"""Scrambled Sobol points, and neurons on Brownian paths that start at them."""
+"""Scrambled Sobol points, and neurons on Brownian paths that start at them.
+
+Two independent scrambles of one Sobol dimension agree point by point: the correlation of the i-th
+points over i is 0.75 in RMS at 64, 256 and 1,024 points alike, because a scramble permutes the
+digits of the same sequence. Nothing may therefore pair two rules by the index. Layers (and data)
+are combined by full tensor products, in which only averages meet, and the errors of averages are
+uncorrelated over scrambles (a test); of neurons that are kept, each layer's first are, for all
+pairs of them. A random order would remove the correlation, and with it that first points are a
+Sobol rule themselves.
+"""
 
 from dataclasses import dataclass
 
