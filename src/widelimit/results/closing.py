@@ -5,9 +5,9 @@ falls faster, ∝ 1/n (equations.md §4). They do not close in if, at any of T o
 
 - the exponent's interval, widened from 95 % so that it holds at all T times together (level
   1 − 0.05/T), lies above `FLATTEST` as a whole, or
-- the offset stays: at the widest width it is resolved (by `RESOLVED` standard errors) and, with its
-  error and the limit's taken off, is larger than n^(-1/2) makes of that at the narrowest width with
-  both added. Errors are Student's t at level 1 − `ALARM`/2T on either side.
+- the offset stays: at the widest width it is resolved (by `RESOLVED` standard errors), larger than
+  the limit's error, and larger than (n_1/n)^(1/2) times that at the narrowest width n_1, by more
+  than the limit's error at both and Student's t at level 1 − `ALARM`/T times their standard error.
 
 Networks that close in are denied it with a probability of at most `ALARM` for their offset and
 2.5 % for their exponent (far less if that is near −1/2). They are said to close in if nothing
@@ -55,10 +55,11 @@ def offset_stays(
     """
     if widths[0] == widths[-1] or seeds < 3:
         return None
-    away = stdtrit(seeds - 1, 1 - ALARM / (2 * len(limit_error))) * error
-    least = offset[-1] - away[-1] - limit_error
-    most = (offset[0] + away[0] + limit_error) * (widths[0] / widths[-1]) ** 0.5
-    stays = (offset[-1] > RESOLVED * error[-1]) & (least > most)
+    share = (widths[0] / widths[-1]) ** 0.5
+    excess = offset[-1] - share * offset[0] - (1 + share) * limit_error
+    apart = stdtrit(seeds - 1, 1 - ALARM / len(limit_error)) * np.hypot(error[-1], share * error[0])
+    resolved = offset[-1] > np.maximum(RESOLVED * error[-1], limit_error)
+    stays = resolved & (excess > apart)
     return int(np.argmax(stays)) if stays.any() else None
 
 
