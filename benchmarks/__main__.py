@@ -9,7 +9,10 @@ from pathlib import Path
 
 from table import Row, keep, lines
 
-OWN = {"__main__", "table", "timing", "error_bars_cover"}  # the last runs on its own, for long
+OWN = {  # the last three run on their own, for long
+    "__main__", "table", "timing", "error_bars_cover", "kinks_keep_networks_away",
+    "verdicts_alarm_rarely",
+}  # fmt: skip
 
 
 def main(words: list[str]) -> None:
