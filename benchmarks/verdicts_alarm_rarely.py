@@ -7,6 +7,7 @@ Prints the share of alarms by seeds, observed times and offset.
 """
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -29,8 +30,11 @@ def alarms(seeds: int, times: int, name: str, draws: int) -> float:
     found = 0
     for _ in range(draws):
         noise = rng.normal(size=(len(WIDTHS), seeds, times, 1, 1)) * n**-0.5
-        measured = offset(noise + OFFSETS[name](n), np.zeros((times, 1, 1)))
-        found += offset_stays(WIDTHS, *measured, np.zeros(times), seeds) is not None
+        size, error = offset(noise + OFFSETS[name](n), np.zeros((times, 1, 1)))
+        measured = SimpleNamespace(
+            widths=WIDTHS, seeds=seeds, offset=size.T, offset_se=error.T, limit_error=[0.0] * times
+        )
+        found += offset_stays(measured) is not None
     return found / draws
 
 
