@@ -9,7 +9,13 @@ from pathlib import Path
 
 from table import Row, keep, lines
 
-OWN = {"__main__", "table", "timing", "error_bars_cover", "rare_components_cover"}
+ALONE = {  # run on their own, for long
+    "error_bars_cover",
+    "rare_components_cover",
+    "kinks_keep_networks_away",
+    "verdicts_alarm_rarely",
+}
+OWN = {"__main__", "table", "timing"} | ALONE
 
 
 def main(words: list[str]) -> None:

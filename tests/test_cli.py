@@ -1,6 +1,9 @@
 """The command line as users meet it: files, answers, exit statuses, and silence where it is due."""
 
 import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,7 @@ import pytest
 import xarray as xr
 
 from conftest import HOSTILE_TITLE, called, command, quick_problem, small_problem, table
-from widelimit import Diverged, ProblemError, RunFolderError
+from widelimit import Diverged, ProblemError, RunFolder, RunFolderError
 from widelimit.command.cli import _guarded
 
 FILES = {
@@ -188,6 +191,62 @@ def test_divergence_keeps_what_was_complete(tmp_path, capfd):
     assert any("diverged" in sentence for sentence in answer["warnings"])
     assert "error: a network of width 4 diverged" in err
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def far_away(finished_run, tmp_path):
+    """A run whose networks are off by the same amount at all widths."""
+    copy = RunFolder(shutil.copytree(finished_run[0], tmp_path / "far"))
+    limit, networks = copy.load("limit"), copy.load("networks")
+    moved = networks.dataset.assign(output=networks.dataset["output"] + 5.0)
+    copy.save(limit, 1.0)
+    copy.save(replace(networks, dataset=moved), 1.0)
+    return copy.path
+
+
+def test_networks_that_do_not_close_in_end_with_status_1(far_away, capfd):
+    status, out, err = called(capfd, "compare", far_away, "--json")
+    answer = json.loads(out)
+    assert (status, answer["met"], answer["closes"]) == (1, False, False)
+    assert answer["closes_reason"] in answer["warnings"]
+    assert f"note: {answer['closes_reason']}" in err
+    saved = json.loads((far_away / "comparison.json").read_text(encoding="utf-8"))
+    assert saved["closes"] is False
+    assert saved["closes_reason"] == answer["closes_reason"]
+    status, out, _ = called(capfd, "compare", far_away)
+    assert status == 1
+    assert "NOT closing: networks do not close in on the limit" in out
+
+
+def test_networks_that_ran_away_end_with_status_1(tmp_path, capfd):
+    """Readouts alone learn, too fast: finite numbers, and no result."""
+    path, folder = tmp_path / "problem.toml", tmp_path / "run"
+    fast = quick_problem(
+        training={"horizon": 400.0, "learning_rates": {"input": 0.0}},
+        networks={"widths": [8], "seeds": 1, "method": "gd", "step": 20.0},
+    )
+    path.write_text(fast.to_toml(), encoding="utf-8")
+    status, out, err = called(capfd, "train", path, "-o", folder)
+    assert status == 1
+    assert "note: networks have run away: of width 8" in err
+    assert "networks  1 width × 1 seed, gd" in out
+    assert "(one seed)" in out
+    assert "± 0" not in out
+
+
+def test_one_seed_has_no_errors(tmp_path, capfd):
+    path, folder = tmp_path / "problem.toml", tmp_path / "run"
+    alone = quick_problem(networks={"widths": [8], "seeds": 1, "method": "gd", "step": 0.1})
+    path.write_text(alone.to_toml(), encoding="utf-8")
+    status, out, _ = called(capfd, "run", path, "-o", folder)
+    assert status == 0
+    assert "error not known" in out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for text in (out, page):
+        assert not re.search(r"nan\b", text)
+    assert "networks, one seed of each width" in page
+    assert "one seed: no error bars" in page
+    assert "standard deviation" not in page
 
 
 # Status 2: a wrong file or call; nothing is written

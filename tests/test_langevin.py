@@ -233,7 +233,11 @@ def test_noisy_biases_tell_the_neurons_of_a_middle_layer_apart():
 
 
 def test_the_free_energy_of_normal_laws_is_known():
-    """Without gradients the law stays normal: ridge, entropy and F within their errors."""
+    """Without gradients the law stays normal: ridge, entropy and F within two half-widths.
+
+    The half-widths are 95 % of Student's t with 7 degrees of freedom: twice as much is missed with
+    probability 0.2 % by each of the 12 numbers, which share their neurons.
+    """
     problem = small_problem(data=STILL, training={"horizon": 2.0} | HEAT, limit={"nodes": [64]})
     found = solve(problem, progress=False).free_energy(progress=False)
     t = problem.times
@@ -242,7 +246,7 @@ def test_the_free_energy_of_normal_laws_is_known():
     entropy = 1.5 * np.log(2 * np.pi * np.e * variance)
     for name, known in (("ridge", ridge), ("entropy", entropy), ("risk", np.zeros_like(t)),
                         ("free_energy", ridge - 0.3 * entropy)):  # fmt: skip
-        assert (np.abs(found[name] - known) <= found[f"{name}_error"] + 1e-12).all(), name
+        assert (np.abs(found[name] - known) <= 2 * found[f"{name}_error"] + 1e-12).all(), name
     assert float(found.free_energy_error.max()) < 0.02
 
 

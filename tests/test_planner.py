@@ -1,13 +1,14 @@
 """The width planner: against closed forms at time 0, predicted variances, and trained networks."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from test_fluctuations import HORIZON, POINTS, PURE_NOISE, atomic
 from widelimit import Problem, predict_fluctuations
-from widelimit.around.planner import check_plan, plan_width
+from widelimit.around.planner import check_plan, plan_width, why_refuted
 
 
 def test_width_from_a_variance_in_closed_form():
@@ -67,3 +68,13 @@ def test_a_check_trains_networks_of_the_planned_width():
     ((distance,),), ((error,),) = found.rms, found.rms_se
     assert abs(distance - 0.05) < 5 * error + 0.0025
     assert 0 < error < 0.02
+    assert why_refuted(plan, found) is None  # a false alarm has p < 1e-3
+
+
+def test_a_check_refutes_a_width_that_does_not_suffice():
+    """The same networks, had they been promised to be five times as near."""
+    problem = atomic(networks={"widths": [[50, 20]], "method": "flow"})
+    plan = plan_width(problem, 0.1, progress=False)
+    found = check_plan(problem, plan, progress=False)
+    refuted = why_refuted(replace(plan, rms=0.02), found)
+    assert "networks of that width are not within 0.02" in refuted

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,6 +11,7 @@ import xarray as xr
 
 from conftest import HOSTILE_TITLE, quick_problem, small_problem
 from widelimit import RunFolder, render_report, solve
+from widelimit.report.pictures import draw_validity
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -141,6 +143,34 @@ def test_networks_that_share_a_first_width_have_rows_of_their_own(tmp_path, fini
     copy.save(type(networks)(networks.problem, repeated, networks.states), 1.0)
     rows = re.findall(r"<tr><td>(\d+)</td><td>5</td><td>([\d.]+) ±", render_report(copy))
     assert rows == [("4", "0.25"), ("8", "0.5"), ("8", "0.75")]
+
+
+def test_networks_that_stay_away_have_a_red_card(tmp_path, finished_run, text):
+    assert 'class="card fails"' not in text
+    copy = RunFolder(shutil.copytree(finished_run[0], tmp_path / "run"))
+    limit, networks = copy.load("limit"), copy.load("networks")
+    moved = networks.dataset.assign(output=networks.dataset["output"] + 5.0)
+    copy.save(limit, 1.0)
+    copy.save(replace(networks, dataset=moved), 1.0)
+    page = render_report(copy)
+    (card,) = re.findall(r'<div class="card fails">(.*)</div></div>', page)
+    assert "networks close in on the limit" in card
+    assert '<div class="value">no</div>' in card
+    assert "Networks do not close in on the limit." in page
+    assert "shrinks faster" not in page
+
+
+def test_log_axes_end_where_levels_stop_to_count():
+    """A departure from 1e-281 to 1e13 of networks that have left at 0.1."""
+    departure = xr.DataArray([[1e-281, 1e-3, 1e13]], dims=("width", "validity_time"))
+    limit = xr.Dataset(
+        {"departure": departure, "band": 0 * departure + 0.01, "left": ("width", [0.1]),
+         "widths": (("width", "layer"), [[8, 8, 8]])},
+        {"validity_time": [0.0, 1.0, 2.0]},
+    )  # fmt: skip
+    low, high = draw_validity(limit).get_ylim()
+    assert low == pytest.approx(1e-7)
+    assert high == pytest.approx(1e5)
 
 
 # The page in a browser

@@ -41,11 +41,10 @@ def offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
     deviation = left_out - left_out.mean(axis=0)
     square_se = np.sqrt((seeds - 1) / seeds * (deviation**2).sum(axis=0))
-    size = np.sqrt(np.maximum(whole, 0.0))
+    size, hidden = np.sqrt(np.maximum(whole, 0.0)), np.sqrt(square_se)
     # d√q = dq / 2√q where q is resolved; else √(its error) bounds what may hide below it.
-    return size, np.where(
-        whole > square_se, square_se / (2 * np.maximum(size, 1e-300)), np.sqrt(square_se)
-    )
+    resolved = np.maximum(size, np.maximum(hidden, np.finfo(float).tiny))
+    return size, np.where(whole > square_se, square_se / (2 * resolved), hidden)
 
 
 def replicate_half_width(values: np.ndarray) -> np.ndarray:

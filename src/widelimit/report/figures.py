@@ -5,7 +5,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from widelimit.report import pictures
-from widelimit.results.comparison import Comparison, offset_falls_faster
+from widelimit.results.closing import offset_falls_faster
+from widelimit.results.comparison import Comparison
 from widelimit.results.fluctuations import Fluctuations
 from widelimit.results.trajectory import Trajectory
 

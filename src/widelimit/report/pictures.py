@@ -207,7 +207,7 @@ def draw_validity(limit: xr.Dataset, ax: Axes | None = None) -> Axes:
         left = float(limit["left"].max())
         ax.axhline(left, color=LIMIT_COLOUR, lw=0.8, ls=":")
         ax.set_yscale("log")
-        _bounded(ax, left)
+        _bounded(ax, left if left > 0 else float(limit["band"].max()))
         ax.set_xlabel("mean-field time t = kε")
         ax.set_ylabel("distance of networks (RMS)")
         ax.legend(fontsize=8)

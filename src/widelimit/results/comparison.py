@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 
 from widelimit.basics.statistics import offset
 from widelimit.results import questions
-from widelimit.results.closing import FLATTEST, offset_stays, ran_away, too_flat
+from widelimit.results.closing import verdict
 from widelimit.results.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -77,13 +77,9 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
 
     Raises `ValueError` if they are not a limit and networks of one problem.
     """
-    if (limit.kind, networks.kind) != ("limit", "networks"):
-        raise ValueError(f"compare takes a limit and networks, not {limit.kind}, {networks.kind}")
+    _require_both(limit, networks)
     f, d = limit.dataset["output"], networks.dataset.sortby("width")
-    sampled = d["output"]
-    if sampled.shape[2:] != f.shape or not np.allclose(sampled.time, f.time):
-        raise ValueError("limit and networks were observed at different times or inputs")
-    values = sampled.values.astype(float)  # (width, seed, time, input, channel)
+    values = d["output"].values.astype(float)  # (width, seed, time, input, channel)
     seeds = values.shape[1]
     squared = ((values - f.values) ** 2).mean(axis=(-2, -1))  # (width, seed, time)
     rms = np.sqrt(squared.mean(axis=1))
@@ -94,9 +90,6 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     growing = [n is None for n in networks.problem.network.finite_widths]
     shapes = d["widths"].values[:, growing]
     fits = [_fitted(shapes, rms[:, t], rms_se[:, t], error[t], seeds) for t in range(rms.shape[1])]
-    stays = None
-    if _in_proportion(shapes):
-        stays = offset_stays(shapes[:, 0], apart, apart_se, error, seeds)
     found = Comparison(
         times=f.time.values.tolist(),
         widths=d["width"].values.tolist(),
@@ -114,76 +107,16 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
         closes=None,
         closes_reason=None,
     )
-    closes, reason = _verdict(found, stays, networks)
+    closes, reason = verdict(found, networks, _in_proportion(shapes))
     return replace(found, closes=closes, closes_reason=reason)
 
 
-def offset_falls_faster(found: Comparison) -> bool:
-    """Whether the offset at the end is seen to shrink faster with the width than the spread.
-
-    Between the narrowest and the widest networks, with 95 % intervals (two standard errors) of all
-    four numbers taken against it.
-    """
-    offset, spread = (np.array(at)[[0, -1]] for at in (found.offset[-1], found.spread[-1]))
-    offset_se, spread_se = (
-        np.array(at)[[0, -1]] for at in (found.offset_se[-1], found.spread_se[-1])
-    )
-    most = (offset[1] + 2 * offset_se[1] + found.limit_error[-1]) * (spread[0] + 2 * spread_se[0])
-    least = (offset[0] - 2 * offset_se[0] - found.limit_error[-1]) * (spread[1] - 2 * spread_se[1])
-    return bool(found.widths[0] < found.widths[-1] and most < least)
-
-
-def _verdict(
-    found: Comparison, stays: int | None, networks: Trajectory
-) -> tuple[bool | None, str | None]:
-    """Whether networks close in on the limit, and if not, or if it cannot be told, why."""
-    if runaway := ran_away(networks):
-        return False, runaway
-    flat = too_flat(found.exponent, len(found.widths) * (found.seeds - 1))
-    if flat is not None:
-        fit = found.exponent[flat]
-        assert fit is not None
-        said = (
-            f"at t = {found.times[flat]:g} their distance is ∝ width^({fit['value']:.2f}), 95 % "
-            f"interval {fit['low']:.2f} … {fit['high']:.2f}, where −0.5 is expected"
-        )
-    elif stays is not None:
-        low, high = ((found.offset[stays][k], found.offset_se[stays][k]) for k in (0, -1))
-        said = (
-            f"at t = {found.times[stays]:g} their mean stays away from it, by {low[0]:.2g} ± "
-            f"{low[1]:.1g} at width {found.widths[0]} and {high[0]:.2g} ± {high[1]:.1g} at width "
-            f"{found.widths[-1]} (standard errors)"
-        )
-    else:
-        return _not_denied(found)
-    return False, f"networks do not close in on the limit: {said}; {_causes(networks)}"
-
-
-def _not_denied(found: Comparison) -> tuple[bool | None, str | None]:
-    """Whether the exponent at the end shows what nothing speaks against."""
-    last = found.exponent[-1]
-    if last is None:
-        return None, found.exponent_reason[-1]
-    if last["high"] < FLATTEST:
-        return True, None
-    return None, (
-        f"the exponent's 95 % interval {last['low']:.2f} … {last['high']:.2f} does not lie on one "
-        f"side of {FLATTEST}; train more seeds or wider networks"
-    )
-
-
-def _causes(networks: Trajectory) -> str:
-    """What keeps networks away, as far as the problem tells."""
-    settings = networks.problem.networks
-    if settings is not None and settings.method != "flow" and settings.step != "1/width":
-        return (
-            f"the step ε = {settings.step} is the same at all widths, and what it does stays: take "
-            "networks.step = '1/width', method = 'flow' or a smaller step"
-        )
-    return (
-        "these widths are too narrow for it, or it is not what networks approach: train wider ones "
-        "(networks.widths), and see the notes on this problem"
-    )
+def _require_both(limit: Trajectory, networks: Trajectory) -> None:
+    if (limit.kind, networks.kind) != ("limit", "networks"):
+        raise ValueError(f"compare takes a limit and networks, not {limit.kind}, {networks.kind}")
+    f, sampled = limit.dataset["output"], networks.dataset["output"]
+    if sampled.shape[2:] != f.shape or not np.allclose(sampled.time, f.time):
+        raise ValueError("limit and networks were observed at different times or inputs")
 
 
 def _in_proportion(shapes: np.ndarray) -> bool:
