@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Array
 
 from widelimit.basics.streams import Stream, generator
+from widelimit.basics.words import layers_in_words
+from widelimit.ensemble.collapse import collapsed_layers, unknown_because
 from widelimit.ensemble.meanfield import output, tangent_kernel
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
 from widelimit.ensemble.system import System
@@ -29,13 +31,13 @@ KERNEL_POINTS = 128
 
 def examine(problem: Problem) -> list[str]:
     """Sentences about a limit that cannot move, collapse, assumptions, and too large steps."""
+    collapse = _collapse(problem)
     problem = reduced(problem, looks=1)
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
         ensemble = _pilot(problem)
         notes = [*_stationary(problem, system, ensemble), *_outside_theorems(problem)]
-        notes += [*_collapse(problem, ensemble), *_paths(problem)]
-        return notes + _large_step(problem, system, ensemble)
+        return [*notes, *collapse, *_paths(problem), *_large_step(problem, system, ensemble)]
 
 
 def _pilot(problem: Problem) -> Ensemble:
@@ -85,24 +87,20 @@ def _why_outside(activation: Activation) -> str:
     return " and ".join(faults + (["has a slope that jumps"] if is_kinked(activation) else []))
 
 
-def _collapse(problem: Problem, ensemble: Ensemble) -> list[str]:
-    """Middle layers of a deep i.i.d. limit are one neuron each (equations.md, section 6)."""
-    fixed, sizes = problem.network.finite_widths, ensemble.by_layer(ensemble.sizes)
-    collapsed = [k for k, size in enumerate(sizes[1:-1], 2) if size == 1 and fixed[k - 1] is None]
-    if not collapsed:
+def _collapse(problem: Problem) -> list[str]:
+    """Neurons that are alike in the limit can leave it (equations.md, section 6)."""
+    layers = collapsed_layers(problem)
+    if not layers:
         return []
-    layers = (
-        f"layer {collapsed[0]}"
-        if len(collapsed) == 1
-        else (f"layers {', '.join(map(str, collapsed[:-1]))} and {collapsed[-1]}")
-    )
-    noisy = problem.training.rule.noisy
+    reason = unknown_because(problem)
+    biases = ", but for their biases," if problem.network.biases else ""
     return [
-        f"in the limit all neurons of hidden {layers} are alike (independent initial weights "
-        "reach them only through their mean); networks differ from this by width^(-1/2), the "
-        "difference can grow exponentially, and then they leave the limit after a time that "
-        "grows only like the logarithm of their width: "
-        + ("when, is not known with training.temperature" if noisy else
+        f"in the limit neurons of {layers_in_words(layers)} are alike{biases} (independent "
+        "initial weights reach them only through their mean, and their labels, such as readouts, "
+        "are few or none); networks differ from this by width^(-1/2), the difference can grow "
+        "exponentially, and then they leave the limit after a time that grows only like the "
+        "logarithm of their width: "
+        + (f"when, is not known {reason}" if reason else
            "see describes_until in limit.nc, or limit.validity(widths)")
     ]  # fmt: skip
 

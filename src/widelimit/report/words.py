@@ -8,6 +8,7 @@ from widelimit.results.bias import Shift
 from widelimit.results.comparison import Comparison
 from widelimit.results.plan import Plan
 from widelimit.results.trajectory import Trajectory
+from widelimit.results.validity import end_in_words
 
 
 def distance_lines(found: Comparison) -> list[str]:
@@ -29,7 +30,7 @@ def described_until(limit: Trajectory) -> dict[str, float | None]:
     """By width, until when a limit describes networks; None if until the horizon."""
     d = limit.dataset
     return {
-        shape_name(shape): until if math.isfinite(until) else None
+        shape_name(shape): None if until == math.inf else until
         for shape, until in zip(
             d["widths"].values.tolist(), d["describes_until"].values.tolist(), strict=True
         )
@@ -38,10 +39,7 @@ def described_until(limit: Trajectory) -> dict[str, float | None]:
 
 def validity_lines(ends: dict[str, float | None]) -> list[str]:
     """Until when a limit describes networks, by width."""
-    said = ", ".join(
-        f"{name}: {'the end' if until is None else f't = {until:.3g}'}"
-        for name, until in ends.items()
-    )
+    said = ", ".join(f"{name}: {end_in_words(until)}" for name, until in ends.items())
     return [f"          describes networks, by width, until {said}"]
 
 
