@@ -161,6 +161,107 @@ def test_commands_tell_until_when(tmp_path, capfd):
     assert (d.variance.notnull()).all()
 
 
+X = [[0.35, 0.82], [0.33, -1.3], [0.91, 0.45], [-0.54, 0.58], [0.36, 0.29], [0.03, 0.55]]
+Y = [[0.343, -0.069], [0.324, -0.857], [0.789, 0.622], [-0.514, 0.4], [0.352, 0.836], [0.03, 0.454]]
+CONSTANT = {
+    "title": "constant readout",
+    "network": {
+        "activations": ["tanh"] * 2,
+        "initial": {"readout": {"law": "normal", "mean": 1.0, "std": 0.0}},
+    },
+    "data": {
+        "source": "table",
+        "inputs": [*X, [-0.74, -0.16], [-0.48, 0.6]],
+        "targets": [*Y, [-0.674, 0.949], [-0.462, 0.362]],
+    },
+    "training": {"horizon": 25.0},
+    "limit": {"tolerance": 0.01},
+    "observe": {"times": [0.0, 10.0, 25.0]},
+    "networks": {"widths": [64], "seeds": 4, "method": "flow"},
+}
+
+
+def test_a_constant_readout_is_marked_as_collapsed(tmp_path, capfd):
+    """At two layers: said, in the file, exit status 1; networks are near at t = 10, gone at 25.
+
+    Eight networks of width 64 were .04 and .31 away, six and nine standard errors from `left`.
+    """
+    path, run = tmp_path / "problem.toml", tmp_path / "run"
+    path.write_text(Problem.from_dict(CONSTANT).to_toml(), encoding="utf-8")
+    status, _, noted = called(capfd, "run", path, "-o", run)
+    assert status == 1
+    assert "neurons of hidden layer 2 are alike" in noted
+    with xr.open_dataset(run / "limit.nc", engine="h5netcdf") as found:
+        limit = found.load()
+    with xr.open_dataset(run / "networks.nc", engine="h5netcdf") as found:
+        off = found.load().output.isel(width=0) - limit.output
+    rms = np.sqrt((off**2).mean(["seed", "input", "channel"])).values
+    assert rms[1] < limit.left.item() < rms[2]
+    assert 10 < limit.describes_until.item() < 25
+    assert limit.describes.values.tolist() == [[True, True, False]]
+    assert "width 64: t = " in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_bands_of_a_constant_readout_end():
+    """Networks of width 64 differ by a band at t = 0, and by what bands do not know at t = 25."""
+    found = predict_fluctuations(Problem.from_dict(CONSTANT), tolerance=0.1, progress=False)
+    known = np.isfinite(found.dataset.output_std).all(["input", "channel"]).values
+    assert known[0].tolist()[::2] == [True, False]
+    assert any("no standard deviations after" in warning for warning in found.warnings)
+
+
+def outputs_that_stay_0(targets):
+    """Three layers, hidden weights with mean 0: the limit does not move."""
+    hidden = {"law": "normal", "mean": 0.0, "std": 1.0}
+    network = {"activations": ["tanh"] * 3, "initial": {"hidden": hidden}}
+    data = {"source": "table", "inputs": [[0.5, 1.0], [-1.0, 0.2]], "targets": targets}
+    return Problem.from_dict({"network": network, "data": data, "training": {"horizon": 1.0}})
+
+
+def test_where_outputs_stay_0_the_targets_tell_what_is_far():
+    found = predict_validity(outputs_that_stay_0([3.0, -4.0]), [64], progress=False)
+    assert float(found.dataset.left[0]) == pytest.approx(0.5 * np.sqrt((9 + 16) / 2))
+    assert float(found.dataset.describes_until[0]) == np.inf
+    assert float(found.dataset.distance[0, 0]) > 0  # networks start at f ~ 1/n, not at 0
+    assert found.reaches_horizon()
+
+
+def test_where_nothing_tells_what_is_far_no_time_is_told():
+    problem = outputs_that_stay_0([0.0, 0.0])
+    found = predict_validity(problem, [64], progress=False)
+    assert np.isnan(found.dataset.describes_until).all()
+    assert not found.reaches_horizon()
+    assert "not known" in repr(found)
+    limit = solve(problem, progress=False).with_validity(found)
+    assert any("give targets that are not all 0" in warning for warning in limit.warnings)
+    assert not limit.dataset.describes.any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_layer_has_no_differences_that_could_grow():
+    problem = Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"]},
+            "data": {"source": "table", "inputs": [0.5, -1.0], "targets": [0.4, 0.1]},
+            "training": {"horizon": 1.0},
+        }
+    )
+    d = predict_validity(problem, [1000], progress=False).dataset
+    assert (d.departure == 0).all()
+    assert (d.band > 0).all()
+    assert float(d.clt_until[0]) == np.inf
+    assert np.isnan(d.growth_rate).all()
+
+
+def test_what_cannot_move_is_described_until_the_end():
+    """All rates 0: neurons of layer 2 are alike and differ in networks, and stay as they are."""
+    still = {"learning_rates": {"input": 0.0, "hidden": 0.0, "readout": 0.0}}
+    problem = Problem.from_dict(CONSTANT | {"training": {"horizon": 25.0, **still}})
+    d = predict_validity(problem, [64], progress=False).dataset
+    assert (d.describes_until == np.inf).all()
+    np.testing.assert_allclose(d.gain, 1.0)
+
+
 @pytest.mark.slow
 def test_networks_leave_digits_when_predicted():
     """Three hidden layers on digits: networks of three widths leave within 15 % of t*.

@@ -60,11 +60,22 @@ def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[st
         return ["the limit cannot move: all learning rates are 0; give one a positive value"]
     if steepest <= STILL:
         return ["the limit does not move: it starts at a minimum of the loss on all data"]
+    network = problem.network
+    means = [law.expectation() for law in network.independent.values()]
+    silent = network.depth > 2 and 0 in means
+    cause, remedy = (
+        (
+            "mean-zero hidden-to-hidden weights, activations with φ(0) = 0, "
+            f"{network.depth} hidden layers",
+            "hidden weights",
+        )
+        if silent
+        else ("every parameter's gradient is zero on average", "initial laws")
+    )
     return [
-        "the limit cannot move: its initial velocity is exactly zero (mean-zero hidden-to-hidden "
-        "weights, activations with φ(0) = 0, three or more hidden layers), although finite "
-        "networks do move; use hidden weights with a non-zero mean, correlated initial weights, "
-        "or trained biases"
+        f"the limit cannot move: its initial velocity is exactly zero ({cause}), although finite "
+        f"networks do move; use {remedy} with a non-zero mean, correlated initial weights, or "
+        "trained biases"
     ]
 
 
