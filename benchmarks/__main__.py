@@ -13,6 +13,7 @@ ALONE = {  # run on their own, for long
     "error_bars_cover",
     "rare_components_cover",
     "kinks_keep_networks_away",
+    "validity_covers",
     "verdicts_alarm_rarely",
 }
 OWN = {"__main__", "table", "timing"} | ALONE

@@ -57,7 +57,12 @@ def test_collapse_is_explained():
     assert "layers 2, 3 and 4 are alike" in said(small_problem(5), "alike")[0]
     bias = {"law": "normal"}
     network = {"activations": ["tanh"] * 3, "biases": True, "initial": {"bias": bias}}
-    assert not said(small_problem(3, network=network), "alike")
+    assert (
+        "layer 2 are alike, but for their biases"
+        in said(small_problem(3, network=network), "alike")[0]
+    )
+    constant = {"activations": ["tanh"] * 2, "initial": {"readout": {"law": "normal", "std": 0.0}}}
+    assert "hidden layer 2 are alike" in said(small_problem(2, network=constant), "alike")[0]
 
 
 @pytest.mark.parametrize("method", ["sgd", "gd"])

@@ -101,7 +101,7 @@ def test_a_limit_alone_has_a_page_with_its_notes(tmp_path):
     page = render_report(folder)
     (note,) = [w for w in limit.warnings if "are alike" in w]
     assert f"<li>{note}</li>" in page
-    assert "collapsed middle layers" in page
+    assert "neurons of hidden layers 1, 2 and 3 are alike: limit.validity(widths) tells" in page
     assert "3 hidden layers (tanh)" in page
     assert "<h2>Networks</h2>" not in page
     assert "distance ∝ width" not in page

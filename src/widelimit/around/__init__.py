@@ -1,1 +1,1 @@
-"""Around the limit: fluctuations, validity, widths. Derivatives of the limit; trains nothing."""
+"""Around the limit: fluctuations, validity, widths; derivatives, and networks in bundles."""

@@ -17,8 +17,9 @@ from scipy.special import stdtrit
 
 from widelimit.around.fluctuations import predict_fluctuations
 from widelimit.around.prediction import factors
-from widelimit.around.validity import has_collapsed, predict_validity
+from widelimit.around.validity import predict_validity
 from widelimit.basics.words import shape_name
+from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.solve import solve
 from widelimit.networks.train import train
 from widelimit.problem.problem import Problem
@@ -91,9 +92,10 @@ def _asked(problem: Problem, rms: float, time: float) -> tuple[NetworkSettings, 
 
 def _leaving(problem: Problem, choices: Sequence[Choice], time: float) -> list[str]:
     """A warning if the planned networks scatter by more than their labels say (t_CLT)."""
-    if not choices or not has_collapsed(problem):
+    if not choices or not collapsed_layers(problem):
         return []
-    until = float(predict_validity(problem, [choices[0].widths], progress=False).dataset.clt_until)
+    found = predict_validity(problem, [choices[0].widths], progress=False)
+    until = found.dataset.clt_until.item()
     return [] if until >= time else [
         f"width {shape_name(choices[0].widths)} does not suffice: from t = {until:.3g} on "
         "differences between neurons that are alike in the limit count for more than what is "

@@ -16,11 +16,12 @@ import xarray as xr
 
 from widelimit.around.influence import Influence, Spread
 from widelimit.around.lyapunov import MOST_PARAMETERS, lyapunov
-from widelimit.around.validity import has_collapsed, predict_validity
+from widelimit.around.validity import predict_validity
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.statistics import replicate_half_width, rms_over_outputs, step_error
 from widelimit.basics.streams import Stream, generator
 from widelimit.basics.words import shape_name
+from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.motion.integration import Integrator
 from widelimit.nodes.rules import Exact
@@ -95,7 +96,7 @@ class Prediction:
         assert self.problem.networks is not None
         shapes = self.problem.networks.layer_widths(self.problem.network)
         dataset["widths"] = (("width", "layer"), [list(widths) for widths in shapes])
-        if has_collapsed(self.problem):
+        if collapsed_layers(self.problem):
             dataset = self.refused(dataset)
         self.notes += _extrapolated(dataset)
         return dataset.assign_attrs(self.facts(counts, error))

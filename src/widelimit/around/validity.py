@@ -1,69 +1,74 @@
 """Until when the limit describes networks of a width: what grows out of what it leaves out.
 
-Of the weights between two hidden layers the limit keeps the conditional mean alone (Nguyen & Pham
-2023, §5). In a network they differ from it by independent numbers of standard deviation σ, and so
-neurons that are alike in the limit receive slightly different signals, forward and backward,
+Networks differ from the limit by the labels that their neurons happen to have (equations.md §4),
+and by their weights between hidden layers, of which the limit keeps the mean alone: neurons that
+are alike in the limit receive slightly different signals. Such differences can grow, and then
+networks leave the limit after a time that grows like ln n (equations.md §6). Networks whose like
+neurons are held in `bundles` are carried along with the limit, with and without these weights,
 
-    δz_i(x) = (σ_l n_{l-1}^(-1/2)) Gaussian with covariance E[φ_{l-1} φ_{l-1}'],
-    δS_i(x) = (σ_{l+1} n_{l+1}^(-1/2)) Gaussian with covariance E[Δ_{l+1} Δ_{l+1}'].
+    band s_n:       RMS of f(labels) − f,   departure d_n: RMS of f(labels, weights) − f(labels),
+    distance r_n:   RMS of f(labels, weights) − f,
+    t_CLT(n):       d_n = s_n,              t*(n): r_n = ½ · largest RMS output,
 
-Their mean over the layer stays, but the differences can grow: then networks leave the limit after
-a time that grows like ln n (equations.md §6). Here a few copies of such neurons are carried along
-with the limit, started as different as in networks of width n. That moves the outputs by d_n(t, x),
-which is q_t(x)/n until the copies have left; the sampled labels move them by s_t(x) n^(-1/2) (§4),
-which needs no copies. Hence
-
-    rms²(n, t) = s_t²/n + d_n²,  t_CLT(n): d_n = s n^(-1/2),  t*(n): rms = ½ · largest RMS output
-
-No network is trained here.
+the root of the mean square over observed outputs and draws of networks. Both parts move together:
+networks that have begun to leave do not scatter by labels as the limit would.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax.typing import ArrayLike
 from jaxtyping import Array
 from scipy.special import stdtrit
 
-from widelimit.basics.statistics import offset, replicate_half_width
+from widelimit.around.bundles import Bundles, labels_alone, told_apart
 from widelimit.basics.streams import Stream, generator
+from widelimit.ensemble.collapse import random_layers
 from widelimit.ensemble.meanfield import layer_values
-from widelimit.ensemble.neurons import Ensemble, weight_noise
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.limit.advice import refuse_kinks
-from widelimit.motion.flow import advance_one, follow
-from widelimit.motion.integration import Integrator
+from widelimit.motion.engine import Engine, Steps, engine
+from widelimit.nodes.design import Design
+from widelimit.nodes.points import Numbers
 from widelimit.nodes.reduction import reduced
-from widelimit.problem.network.network import Network
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import ObserveSettings
 from widelimit.results.validity import Validity
 
-COPIES = 32
-"""Of all kinds of neurons of a layer together there are at least so many copies, of each two."""
+COPIES = 64
+"""A layer's bundles together are held as at least so many neurons, each as two or more."""
 
-SOLVES = 16
-"""At most so many solves of the limit's size, for all widths of like proportions."""
+DRAWS = 8
+"""So many independent nodes, and networks on them, tell distances and their errors."""
+
+FINER = 4
+"""Nodes are so many times those that rules start with: networks sample their labels from them."""
 
 SCALES = 3
-"""At most so many widths are started as different as their networks are; between them the
-departure is interpolated (a straight line in logarithms)."""
+"""At most so many widths have networks of their own; between them distances are interpolated
+(a straight line in logarithms)."""
 
 TIMES = 49
 """Equally spaced times at which distances are known; between them they grow exponentially."""
 
-STEP_TOLERANCE = 1e-5
+STEPS = Steps(1e-5)
+"""How time is stepped: far finer than draws scatter."""
 
 LEFT = 0.5
 """A network has left when its outputs are off by this share of the limit's largest outputs."""
+
+SILENT = 1e-3
+"""Outputs below this share of the targets are nothing to measure by: the targets are then."""
+
+LEAST = float(np.finfo(float).tiny)
+"""Mean squares below this are 0."""
 
 WIDTHS = (64, 256, 1024, 4096)
 """Widths that are looked at where the problem names none."""
@@ -77,9 +82,10 @@ def predict_validity(
 ) -> Validity:
     """Until when the limit of `problem` describes networks of the given widths.
 
-    Widths are those of `problem.networks` (if it has none, `WIDTHS`) unless they are given. It
-    takes at most `SOLVES` solves for each proportion of the layers' widths. A whole population is
-    represented by one of the quadratures that measure the limit's risk. Raises `Diverged`, and
+    Widths are those of `problem.networks` (if it has none, `WIDTHS`) unless they are given.
+    Networks follow the flow, whatever the problem's method. A whole population is represented by
+    nodes of its law, other ones in every draw. Where the limit's outputs stay 0 the
+    targets tell what is large; where they are 0 too, times are NaN. Raises `Diverged`, and
     `ProblemError` where neurons start on a kink of their activation.
 
     >>> from widelimit import Problem
@@ -94,49 +100,31 @@ def predict_validity(
     inf
     """
     problem.require_noiseless("noise keeps like neurons apart, and its part is not derived")
-    refuse_kinks(problem)
     if widths is None and problem.networks is None:
         widths = WIDTHS
     if widths is not None:
         problem = problem.with_changes(networks={"widths": list(widths)})
+    refuse_kinks(problem)
     seen = reduced(problem, looks=1)
     rows = tuple(map(tuple, seen.observed_inputs.tolist()))
     asked = seen.model_copy(update={"observe": ObserveSettings(times=TIMES, inputs=rows)})
     assert problem.networks is not None
     shapes = problem.networks.layer_widths(problem.network)
-    double = problem.limit.precision == "float64"
-    with jax.enable_x64(double):
-        work = Integrator.of(asked, jnp.float64 if double else jnp.float32, progress)
-        work.bar.set_description_str("validity")
-        with work.bar:
-            found = _by_proportion(work, shapes)
+    with engine(asked, "validity", progress) as work:
+        found = _by_proportion(work, shapes)
     found["widths"] = (("width", "layer"), [list(shape) for shape in shapes])
     found["width"] = [problem.network.growing_width(shape) for shape in shapes]
     return Validity(problem, found)
 
 
-def random_layers(network: Network) -> set[int]:
-    """Layers, from 0, whose neurons differ in networks by weights that the limit leaves out."""
-    random = [pair for pair, law in network.independent.items() if law.deviation() > 0]
-    return {layer for pair in random for layer in (pair, pair + 1)}
-
-
-def has_collapsed(problem: Problem) -> bool:
-    """Whether neurons of a middle layer differ in networks by what the limit leaves out.
-
-    Without labels, or with biases for labels, nothing keeps them where the limit has them.
-    """
-    return any(0 < layer < problem.network.depth - 1 for layer in random_layers(problem.network))
-
-
-def _by_proportion(work: Integrator, shapes: Sequence[tuple[int, ...]]) -> xr.Dataset:
-    """The distances of all widths; networks with like proportions share their solves."""
+def _by_proportion(work: Engine, shapes: Sequence[tuple[int, ...]]) -> xr.Dataset:
+    """The distances of all widths; those between widths of like proportions are interpolated."""
     alike: dict[tuple[float, ...], list[tuple[int, ...]]] = {}
     for shape in sorted(shapes):
         alike.setdefault(tuple(n / shape[0] for n in shape), []).append(shape)
     found = {}
     for own in alike.values():
-        samples = _Differences.of(work, _scales(own)).samples()
+        samples = _Networks.of(work, _scales(own)).samples()
         found |= {shape: _distances(samples, shape[0], work.problem.times) for shape in own}
     joined = xr.concat([found[shape] for shape in shapes], "width", data_vars="all")
     assert isinstance(joined, xr.Dataset)
@@ -149,206 +137,224 @@ def _scales(shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return [shapes[place] for place in places.round().astype(int)]
 
 
+class _Run(NamedTuple):
+    """One integration: outputs `(time, input, channel)`, and how much like neurons differ."""
+
+    values: np.ndarray
+    spread: np.ndarray
+
+
 @dataclass(frozen=True)
 class _Samples:
-    """What replicates have shown for networks of like proportions, `widths` being those solved.
+    """What draws have shown of networks of like proportions, `widths` being those integrated.
 
-    Mean squares of the limit's observed outputs and of what the labels of the narrowest networks
-    move them by, both `(replicate, time)`, and of differences between copies `(scale, replicate,
-    time)`; RMS `(scale, time)` of what differences move outputs by in the mean over replicates,
-    and its 95 % half-width.
+    Mean squares over observed outputs `(scale, draw, time)`: what labels move, what weights move
+    beside them, both together; that of like neurons' differences. `scale` is what outputs are
+    measured by.
     """
 
     widths: np.ndarray
-    signal: np.ndarray
     band: np.ndarray
-    spread: np.ndarray
     departure: np.ndarray
-    departure_error: np.ndarray
+    distance: np.ndarray
+    spread: np.ndarray
+    scale: float
 
 
 @dataclass(frozen=True)
-class _Differences:
-    """Copies of the neurons that are alike, different as in networks of the widths `shapes`."""
+class _Networks:
+    """Networks of the widths `shapes`, their like neurons held in bundles."""
 
-    work: Integrator
+    work: Engine
     shapes: Sequence[tuple[int, ...]]
+    design: Design
     copies: tuple[int, ...]
-    counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, work: Integrator, shapes: Sequence[tuple[int, ...]]) -> "_Differences":
+    def of(cls, work: Engine, shapes: Sequence[tuple[int, ...]]) -> "_Networks":
         """Copies in each space that weights without labels reach: two of each node, or more."""
-        rules = [choices[0] for choices in work.candidates[: work.layers]]
-        network = work.problem.network
+        first, network = work.first_design(), work.problem.network
         reached = {network.spaces[layer] for layer in random_layers(network)}
+        finer = [
+            FINER * count if place in first.random and place < work.layers else count
+            for place, count in enumerate(first.counts)
+        ]
+        design = first.with_counts(finer)
         copies = tuple(
-            max(2, math.ceil(COPIES / rule.size(rule.start))) if space in reached else 1
-            for space, rule in enumerate(rules)
+            max(2, math.ceil(COPIES / size)) if space in reached else 1
+            for space, size in enumerate(design.sizes[: work.layers])
         )
-        return cls(work, shapes, copies, tuple(rule.start for rule in rules))
-
-    @property
-    def alone(self) -> bool:
-        """Whether no neurons are alike: there are no copies."""
-        return max(self.copies) == 1
-
-    @property
-    def replicates(self) -> int:
-        """Independent nodes and differences that the solves suffice for."""
-        return SOLVES // (2 + (0 if self.alone else len(self.shapes)))
+        return cls(work, shapes, design, copies)
 
     def samples(self) -> _Samples:
-        """In each replicate the limit, other labels, and differences of each width."""
-        solves = 2 if self.alone else 2 + len(self.shapes)
-        self.work.bar.total = self.work.bar.n + self.replicates * solves
-        base, _ = self.solved()
-        labels, _ = self.solved(labels=True)
-        found = [
-            (base, np.zeros(base.shape[:2])) if self.alone else self.solved(different=shape)
-            for shape in self.shapes
-        ]
-        moved = np.stack([values - base for values, _ in found])
-        departure, error = offset(moved, np.zeros(base.shape[1:]))
-        return _Samples(
-            np.array([shape[0] for shape in self.shapes]),
-            _mean_square(base), _mean_square(labels - base), np.stack([s for _, s in found]),
-            departure, stdtrit(self.replicates - 1, 0.975) * error,
-        )  # fmt: skip
+        """In each draw the limit, and for each width its labels, alone and with its weights."""
+        runs = DRAWS * (1 + 2 * len(self.shapes))
+        self.work.progress.expect(runs * len(self.work.problem.times))
+        limits = [self.limit(draw) for draw in range(DRAWS)]
+        base = np.stack([run.values for run in self.runs(limits)])
+        found: list[tuple[np.ndarray, ...]] = []
+        for shape in self.shapes:
+            bundles = [self.bundles(draw, shape, own) for draw, own in enumerate(limits)]
+            pairs = list(zip(limits, bundles, strict=True))
+            alone = self.runs([labels_alone(*pair) for pair in pairs])
+            whole = alone
+            if random_layers(self.work.problem.network):
+                apart = [self.apart(draw, *pair) for draw, pair in enumerate(pairs)]
+                whole = self.runs(apart, [[own.nodes for own in each] for each in bundles])
+            labels, both = (np.stack([run.values for run in runs]) for runs in (alone, whole))
+            squares = ((d**2).mean((-2, -1)) for d in (labels - base, both - labels, both - base))
+            found.append((*squares, np.stack([run.spread for run in whole])))
+        widths = np.array([shape[0] for shape in self.shapes])
+        return _Samples(widths, *map(np.stack, zip(*found, strict=True)), scale=self.scale(base))
 
-    def solved(
-        self, labels: bool = False, different: tuple[int, ...] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Observed outputs `(replicate, time, input, channel)`, and the mean square differences."""
-        starts = [self.start(run, labels, different) for run in range(self.replicates)]
-        found = self.work.side_by_side(starts[0].sizes, STEP_TOLERANCE, self.path, starts)
-        values, spreads = zip(*found, strict=True)
-        return np.stack(values), np.stack(spreads)
+    def runs(
+        self, starts: Sequence[Ensemble], nodes: Sequence[Sequence[np.ndarray]] | None = None
+    ) -> list[_Run]:
+        """Integrations of all draws side by side; `nodes` tell which neurons are alike."""
+        entries = list(zip(range(DRAWS), starts, nodes or [None] * DRAWS, strict=True))
+        sizes = (*starts[0].sizes, *self.work.sizes(self.design)[self.work.layers :])
+        return self.work.side_by_side(sizes, STEPS, self.run, entries)
 
-    def path(self, start: Ensemble) -> tuple[np.ndarray, np.ndarray]:
-        """Observed outputs over time, and how much copies of a neuron differ."""
-        work = self.work
-        method, system = work.means(start.sizes, STEP_TOLERANCE)
-        seen, values, spreads = system.view("observed"), [], []
-        times = work.problem.times
-        for now in follow(advance_one, method, system, start, times, STEP_TOLERANCE, "the limit"):
-            values.append(np.asarray(outputs(system, now), float)[seen])
-            spreads.append(float(_spread(system, now, self.copies)))
-        work.bar.update()
-        return np.stack(values), np.array(spreads)
+    def run(self, entry: tuple[int, Ensemble, Sequence[np.ndarray] | None]) -> _Run:
+        """Observed outputs over time, and how much neurons at one node differ."""
+        draw, start, nodes = entry
 
-    def start(self, run: int, labels: bool, different: tuple[int, ...] | None) -> Ensemble:
-        """The limit at time zero, or what sampling does to its labels or to its copies."""
-        rules = [choices[0] for choices in self.work.candidates]
-        ensemble = self.work.placed(rules, self.counts, [run] * len(rules))
-        rng = generator(Stream.DIFFERENCES, self.work.problem.seed, run)
-        if labels:
-            ensemble = ensemble.weighted(self.sampled(rng, ensemble.weights))
-        ensemble = ensemble.replicated(self.copies)
-        return ensemble if different is None else self.perturbed(rng, ensemble, different)
+        def look(system: System, now: Ensemble, _: float) -> _Run:
+            values = np.asarray(outputs(system, now), float)[system.view("observed")]
+            apart = 0.0 if nodes is None else float(_spread(system, now, tuple(nodes)))
+            return _Run(values, np.asarray(apart))
 
-    def sampled(self, rng: np.random.Generator, weights: Sequence[Any]) -> tuple[np.ndarray, ...]:
-        """Weights of neurons as samples of so many neurons have them, but for finite layers."""
+        return self.work.run(self.design.replicate(draw), STEPS, look, start).seen
+
+    def limit(self, draw: int) -> Ensemble:
+        """The limit at time zero on one scramble of its nodes."""
+        return self.work.placed(self.design.replicate(draw))
+
+    def bundles(self, draw: int, shape: tuple[int, ...], limit: Ensemble) -> list[Bundles]:
+        """The neurons of one network of this shape; those of finite layers are the limit's own."""
         network = self.work.problem.network
-        widths, finite = map(network.by_space, (self.shapes[0], network.finite_widths))
-        laws = [np.asarray(p) for p in weights]
-        return tuple(
-            p if fixed else (p + weight_noise(rng, p, 1)[0] / math.sqrt(n)).astype(p.dtype)
-            for p, n, fixed in zip(laws, widths, finite, strict=True)
-        )
+        widths, finite = map(network.by_space, (shape, network.finite_widths))
+        rng = generator(Stream.SAMPLED_LABELS, self.work.problem.seed, draw, *shape)
+        return [
+            Bundles.sampled(rng, np.asarray(p), n, copies)
+            if fixed is None
+            else Bundles.whole(np.asarray(p))
+            for p, n, fixed, copies in zip(limit.weights, widths, finite, self.copies, strict=True)
+        ]
 
-    def perturbed(
-        self, rng: np.random.Generator, ensemble: Ensemble, shape: tuple[int, ...]
-    ) -> Ensemble:
-        """Copies that differ by Gaussian weights from and to their neighbouring layers.
+    def apart(self, draw: int, limit: Ensemble, bundles: Sequence[Bundles]) -> Ensemble:
+        """The network of these neurons, its weights between hidden layers drawn."""
+        sizes = [len(own.nodes) for own in bundles]
+        rng = generator(Stream.DIFFERENCES, self.work.problem.seed, draw, *sizes)
+        return told_apart(rng, self.work.problem.network, limit, bundles)
 
-        A weight between nodes of weights p and q stands for many: differences of variance σ²/(n p)
-        make forward signals scatter by σ² E[φ²]/n. Means over the copies of a node stay.
-        """
-        hidden = list(ensemble.parameters.hidden)
-        copies, weights = map(ensemble.by_layer, (self.copies, ensemble.weights))
-        for pair, law in self.work.problem.network.independent.items():
-            w, (a, b) = np.asarray(hidden[pair]), copies[pair : pair + 2]
-            (p, q), (n, m) = weights[pair : pair + 2], shape[pair : pair + 2]
-            last = np.moveaxis(w, (0, 1), (-2, -1)).shape  # entries of a pair, pairs
-            forward = _centred(rng, last, b) / np.sqrt(n * np.asarray(p))[:, None]
-            turned = _centred(rng, (*last[:-2], last[-1], last[-2]), a).swapaxes(-1, -2)
-            backward = turned / np.sqrt(m * np.asarray(q))
-            change = np.moveaxis(law.deviation() * (forward + backward), (-2, -1), (0, 1))
-            hidden[pair] = (w + change).astype(w.dtype)
-        parameters = dataclasses.replace(ensemble.parameters, hidden=tuple(hidden))
-        return ensemble.at((parameters, ensemble.memory))
-
-
-def _centred(rng: np.random.Generator, shape: tuple[int, ...], copies: int) -> np.ndarray:
-    """Standard normals less their mean over the `copies` of each node along the last axis.
-
-    Their variance over copies stays 1; nothing is left for nodes of one copy.
-    """
-    drawn = rng.normal(size=(*shape[:-1], shape[-1] // copies, copies))
-    centred = drawn - drawn.mean(axis=-1, keepdims=True)
-    return centred.reshape(shape) * math.sqrt(copies / max(1, copies - 1))
-
-
-def _mean_square(values: np.ndarray) -> np.ndarray:
-    """The mean square over observed inputs and channels (the last two axes)."""
-    return (values**2).mean(axis=(-2, -1))
+    def scale(self, base: np.ndarray) -> float:
+        """What outputs are measured by: the limit's largest RMS, that of the targets if it is 0."""
+        data = self.work.problem.dataset
+        own = float(np.sqrt((base.mean(axis=0) ** 2).mean(axis=(-2, -1))).max())
+        targets = float(np.sqrt(data.weights @ (data.targets**2).mean(axis=1)))
+        return own if own > SILENT * targets else targets or math.nan
 
 
 @eqx.filter_jit
-def _spread(system: System, ensemble: Ensemble, copies: tuple[int, ...]) -> Array:
-    """The mean square over data and layers of how φ(z) of copies differs from their mean."""
+def _spread(system: System, ensemble: Ensemble, nodes: tuple[Numbers, ...]) -> Array:
+    """The mean square over data and layers of how φ(z) of like neurons differs from their mean."""
     total = jnp.asarray(0.0)
     layers = layer_values(system.equations, ensemble, system.batch.inputs)
-    own = map(ensemble.by_layer, (ensemble.weights, copies))
-    for values, weights, count in zip(layers, *own, strict=True):
-        each = values.reshape(len(values), len(weights) // count, count, -1)
-        kinds = weights.reshape(-1, count).sum(axis=1)
-        total += system.batch.weights @ (each.var(axis=2).mean(axis=-1) @ kinds)
+    own = map(ensemble.by_layer, (ensemble.weights, nodes))
+    for values, weights, alike in zip(layers, *own, strict=True):
+        kinds, by_neuron = len(weights), jnp.moveaxis(values, 1, 0)
+
+        def summed(each: Array, alike: Array = alike, kinds: int = kinds) -> Array:
+            return jax.ops.segment_sum(each, alike, kinds)
+
+        p = weights.reshape(-1, *[1] * (by_neuron.ndim - 1))
+        mass = summed(p)
+        mean = summed(p * by_neuron) / jnp.where(mass > 0, mass, 1.0)
+        square = (p * (by_neuron - mean[alike]) ** 2).sum(axis=0)
+        total += system.batch.weights @ square.reshape(len(square), -1).mean(axis=-1)
     return total
 
 
 def _distances(samples: _Samples, width: int, times: np.ndarray) -> xr.Dataset:
-    """Distances of networks of one width: what labels move falls like n^(-1/2)."""
-    narrower = samples.widths[0] / width
-    band = np.sqrt(samples.band.mean(axis=0) * narrower)
-    band_error = replicate_half_width(samples.band) * narrower / (2 * np.where(band, band, 1.0))
+    """Distances of networks of one width, and when they reach what is large."""
     at = np.interp(np.log(width), np.log(samples.widths), np.arange(len(samples.widths)))
-    departure, departure_error = (
-        np.exp(_between(np.log(np.maximum(found, np.finfo(float).tiny)), at))
-        for found in (samples.departure, samples.departure_error)
-    )
-    signal = float(np.sqrt(samples.signal.mean(axis=0)).max())
-    first = samples.spread[..., :1]
-    gain = _between(np.sqrt(samples.spread / np.where(first > 0, first, 1)), at)
-    series = {
-        "band": band, "band_error": band_error, "departure": departure,
-        "departure_error": departure_error, "gain": gain.mean(axis=0),
-        "gain_error": replicate_half_width(gain),
-    }  # fmt: skip
-    grown = np.where(series["gain"] > 0, series["gain"], np.nan)  # no rate where nothing parts
-    series["growth_rate"] = np.gradient(np.log(grown), times)
+    logs = {
+        name: _Logarithm.of(getattr(samples, name)).between(float(at))
+        for name in ("band", "departure", "distance", "spread")
+    }
+    series = {}
+    for name in ("band", "departure", "distance"):
+        series[name], series[f"{name}_error"] = logs[name].root()
+    gain = logs["spread"].minus(logs["spread"].first())
+    series["gain"], series["gain_error"] = gain.root()
+    if not samples.spread.any():  # no two neurons are alike
+        series["gain"] = series["gain_error"] = np.full(len(times), np.nan)
+    series["growth_rate"] = np.gradient(0.5 * gain.value, times) + 0 * series["gain"]
     found = xr.Dataset({name: ("validity_time", v) for name, v in series.items()})
-    ends = {}
-    for bound, sign in (("", 0), ("_low", 1), ("_high", -1)):
-        s, q = band + sign * band_error, departure + sign * departure_error
-        ends[f"clt_until{bound}"] = _crossing(times, q, s)
-        ends[f"describes_until{bound}"] = _crossing(times, np.hypot(s, q), LEFT * signal)
-    return found.assign(left=LEFT * signal, **ends)
+    left = LEFT * samples.scale
+    ends = logs["departure"].minus(logs["band"]).reaches("clt_until", 0.0, times)
+    ends |= logs["distance"].reaches("describes_until", 2 * math.log(left), times)
+    return found.assign({"left": left, **ends})
 
 
-def _between(values: np.ndarray, at: float) -> np.ndarray:
-    """Values at a place between two entries of the first axis, in a straight line."""
-    low = int(at)
-    high = min(low + 1, len(values) - 1)
-    return values[low] + (at - low) * (values[high] - values[low])
+@dataclass(frozen=True)
+class _Logarithm:
+    """The logarithm of a mean over draws, and those of the means without one: `(draw, …)`."""
+
+    value: np.ndarray
+    without: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "_Logarithm":
+        """From positive numbers `(scale, draw, time)`; 0 stands as the smallest number."""
+        total, draws = values.sum(axis=1), values.shape[1]
+        without = (total - np.moveaxis(values, 1, 0)) / (draws - 1)
+        return cls(*(np.log(np.maximum(each, LEAST)) for each in (total / draws, without)))
+
+    def between(self, at: float) -> "_Logarithm":
+        """At a place between two scales, in a straight line."""
+        low = int(at)
+        high, share = min(low + 1, len(self.value) - 1), at - low
+        return _Logarithm(*(
+            (1 - share) * each[..., low, :] + share * each[..., high, :]
+            for each in (self.value, self.without)
+        ))  # fmt: skip
+
+    def first(self) -> "_Logarithm":
+        """That at time zero."""
+        return _Logarithm(self.value[..., :1], self.without[..., :1])
+
+    def minus(self, other: "_Logarithm") -> "_Logarithm":
+        """The logarithm of a quotient."""
+        return _Logarithm(self.value - other.value, self.without - other.without)
+
+    @property
+    def half_width(self) -> np.ndarray:
+        """Of the 95 % interval: the jackknife's standard error, Student's t."""
+        draws = len(self.without)
+        scatter = ((self.without - self.without.mean(axis=0)) ** 2).sum(axis=0)
+        return stdtrit(draws - 1, 0.975) * np.sqrt((draws - 1) / draws * scatter)
+
+    def root(self) -> tuple[np.ndarray, np.ndarray]:
+        """The root of the number itself, and its half-width."""
+        size = np.where(self.value > math.log(LEAST), np.exp(0.5 * self.value), 0.0)
+        return size, 0.5 * size * self.half_width
+
+    def reaches(self, name: str, level: float, times: np.ndarray) -> dict[str, float]:
+        """When it first reaches a level, with the times at which its bounds do."""
+        over = self.value - level
+        return {
+            f"{name}{bound}": _crossing(times, over + sign * self.half_width)
+            for bound, sign in (("", 0), ("_low", 1), ("_high", -1))
+        }
 
 
-def _crossing(times: np.ndarray, values: np.ndarray, level: ArrayLike) -> float:
-    """When `values` first reach `level`, exponential between times; infinite if never."""
-    tiny = np.finfo(float).tiny
-    above = np.log(np.maximum(values, tiny)) - np.log(np.maximum(level, tiny))
-    reached = np.flatnonzero(above >= 0)
+def _crossing(times: np.ndarray, above: np.ndarray) -> float:
+    """When `above` first exceeds 0, linear between times; infinite if never, NaN if unknown."""
+    if np.isnan(above).any():
+        return math.nan
+    reached = np.flatnonzero(above > 0)
     if len(reached) == 0:
         return math.inf
     k = reached[0]

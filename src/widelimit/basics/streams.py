@@ -29,6 +29,7 @@ class Stream(StrEnum):
     BROWNIAN_PATHS = "brownian paths of a limit"
     PAIRS = "pairs of networks that measure a bias"
     DIFFERENCES = "differences between like neurons"
+    EQUAL_LABELS = "labels that are looked at for equal ones"
     SAMPLED_LABELS = "labels as networks sample them"
     SAMPLE_PATHS = "sample paths of fluctuations"
     COMBINATIONS = "random combinations of outputs"

@@ -10,6 +10,16 @@ def shape_name(widths: Sequence[int]) -> str:
     return str(widths[0]) if len(set(widths)) == 1 else " × ".join(map(str, widths))
 
 
+def layers_in_words(layers: Sequence[int]) -> str:
+    """Hidden layers by their numbers.
+
+    >>> layers_in_words([2]), layers_in_words([2, 3, 4])
+    ('hidden layer 2', 'hidden layers 2, 3 and 4')
+    """
+    *first, last = map(str, layers)
+    return f"hidden layers {', '.join(first)} and {last}" if first else f"hidden layer {last}"
+
+
 def shown(value: Any) -> str:
     """A value as it was found, cut short when it is long."""
     text = repr(value)
@@ -60,3 +70,10 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.2g} {name}"
     return f"{seconds:.2g} seconds"
+
+
+def end_in_words(until: float | None) -> str:
+    """A time until which a limit describes networks; None or infinite: until the horizon."""
+    if until is None or until == math.inf:
+        return "the end"
+    return "not known" if math.isnan(until) else f"t = {until:.3g}"

@@ -114,7 +114,10 @@ def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     ]
     if "describes_until" in limit.dataset:
         ends = described_until(limit)
-        answer.own["describes_until"] = ends
+        answer.own["describes_until"] = {
+            name: until if until is None or until == until else "not known"
+            for name, until in ends.items()
+        }
         answer.lines += validity_lines(ends)
 
 
@@ -122,9 +125,10 @@ def _described(problem: "Problem", limit: "Trajectory", folder: "RunFolder") -> 
     """The limit, with the times until when it describes networks if these may leave it."""
     from dataclasses import replace
 
-    from widelimit.around.validity import has_collapsed, predict_validity
+    from widelimit.around.validity import predict_validity
+    from widelimit.ensemble.collapse import collapsed_layers, unknown_because
 
-    if problem.training.rule.noisy or not has_collapsed(problem):
+    if unknown_because(problem) or not collapsed_layers(problem):
         return limit
     if "describes_until" in limit.dataset:
         known = limit.dataset["widths"].values.tolist()

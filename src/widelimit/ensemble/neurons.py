@@ -35,18 +35,15 @@ class Parameters(eqx.Module):
     biases: tuple[Numbers, ...] | None  # (n_l,) for l = 1 … L
     output_bias: Numbers | None  # (channels,)
 
-    def replicated(self, copies: Sequence[int]) -> "Parameters":
-        """Those of so many copies of every neuron of each layer, side by side."""
-        hidden = tuple(
-            np.repeat(np.repeat(w, a, 0), b, 1)
-            for w, (a, b) in zip(self.hidden, pairwise(copies), strict=True)
-        )
+    def taken(self, chosen: Sequence[np.ndarray]) -> "Parameters":
+        """Those of the chosen neurons of each layer, in this order, as often as they are chosen."""
+        hidden = tuple(w[a][:, b] for w, (a, b) in zip(self.hidden, pairwise(chosen), strict=True))
         biases = self.biases
         return Parameters(
-            input=np.repeat(self.input, copies[0], 0),
+            input=self.input[chosen[0]],
             hidden=hidden,
-            readout=np.repeat(self.readout, copies[-1], 0),
-            biases=biases and tuple(np.repeat(b, k) for b, k in zip(biases, copies, strict=True)),
+            readout=self.readout[chosen[-1]],
+            biases=biases and tuple(b[c] for b, c in zip(biases, chosen, strict=True)),
             output_bias=self.output_bias,
         )
 
@@ -142,12 +139,12 @@ class Ensemble(eqx.Module):
         """The same neurons with other weights."""
         return Ensemble(weights, *self.state, self.spaces)
 
-    def replicated(self, copies: Sequence[int]) -> "Ensemble":
-        """So many copies of every neuron of each space, side by side, which share its weight."""
-        weights = (np.repeat(w, k) / k for w, k in zip(self.weights, copies, strict=True))
-        own = self.by_layer(copies)
-        memory = tuple(kept.replicated(own) for kept in self.memory)
-        return Ensemble(tuple(weights), self.parameters.replicated(own), memory, self.spaces)
+    def taken(self, chosen: Sequence[np.ndarray]) -> "Ensemble":
+        """The chosen neurons of each space, as often as they are chosen, with their weights."""
+        weights = tuple(w[c] for w, c in zip(self.weights, chosen, strict=True))
+        own = self.by_layer(chosen)
+        memory = tuple(kept.taken(own) for kept in self.memory)
+        return Ensemble(weights, self.parameters.taken(own), memory, self.spaces)
 
     def first(self, counts: Sequence[int]) -> "Ensemble":
         """The first neurons of each space, their weights scaled to sum to 1."""

@@ -12,6 +12,8 @@ from jaxtyping import Array
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, generator
+from widelimit.basics.words import layers_in_words
+from widelimit.ensemble.collapse import collapsed_layers, unknown_because
 from widelimit.ensemble.kinks import Kink, kinks
 from widelimit.ensemble.meanfield import output, tangent_kernel
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
@@ -32,12 +34,13 @@ KERNEL_POINTS = 128
 
 def examine(problem: Problem) -> list[str]:
     """Sentences about a limit that cannot move, collapse, assumptions, and too large steps."""
+    collapse = _collapse(problem)
     problem = reduced(problem, looks=1)
     with in_precision("float64"):
         system = System.of(problem, jnp.float64)
         ensemble = _pilot(problem)
         notes = [*_stationary(problem, system, ensemble), *_outside_theorems(problem)]
-        notes += [*_collapse(problem, ensemble), *_paths(problem), *_without_limit(problem)]
+        notes += [*collapse, *_paths(problem), *_without_limit(problem)]
         return notes + _large_step(problem, system, ensemble)
 
 
@@ -88,11 +91,22 @@ def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[st
         return ["the limit cannot move: all learning rates are 0; give one a positive value"]
     if steepest <= STILL:
         return ["the limit does not move: it starts at a minimum of the loss on all data"]
+    network = problem.network
+    means = [law.expectation() for law in network.independent.values()]
+    silent = network.depth > 2 and 0 in means
+    cause, remedy = (
+        (
+            "mean-zero hidden-to-hidden weights, activations with φ(0) = 0, "
+            f"{network.depth} hidden layers",
+            "hidden weights",
+        )
+        if silent
+        else ("every parameter's gradient is zero on average", "initial laws")
+    )
     return [
-        "the limit cannot move: its initial velocity is exactly zero (mean-zero hidden-to-hidden "
-        "weights, activations with φ(0) = 0, three or more hidden layers), although finite "
-        "networks do move; use hidden weights with a non-zero mean, correlated initial weights, "
-        "or trained biases"
+        f"the limit cannot move: its initial velocity is exactly zero ({cause}), although finite "
+        f"networks do move; use {remedy} with a non-zero mean, correlated initial weights, or "
+        "trained biases"
     ]
 
 
@@ -115,24 +129,20 @@ def _why_outside(activation: Activation) -> str:
     return " and ".join(faults + (["has a slope that jumps"] if is_kinked(activation) else []))
 
 
-def _collapse(problem: Problem, ensemble: Ensemble) -> list[str]:
-    """Middle layers of a deep i.i.d. limit are one neuron each (equations.md, section 6)."""
-    fixed, sizes = problem.network.finite_widths, ensemble.by_layer(ensemble.sizes)
-    collapsed = [k for k, size in enumerate(sizes[1:-1], 2) if size == 1 and fixed[k - 1] is None]
-    if not collapsed:
+def _collapse(problem: Problem) -> list[str]:
+    """Neurons that are alike in the limit can leave it (equations.md, section 6)."""
+    layers = collapsed_layers(problem)
+    if not layers:
         return []
-    layers = (
-        f"layer {collapsed[0]}"
-        if len(collapsed) == 1
-        else (f"layers {', '.join(map(str, collapsed[:-1]))} and {collapsed[-1]}")
-    )
-    noisy = problem.training.rule.noisy
+    reason = unknown_because(problem)
+    biases = ", but for their biases," if problem.network.biases else ""
     return [
-        f"in the limit all neurons of hidden {layers} are alike (independent initial weights "
-        "reach them only through their mean); networks differ from this by width^(-1/2), the "
-        "difference can grow exponentially, and then they leave the limit after a time that "
-        "grows only like the logarithm of their width: "
-        + ("when, is not known with training.temperature" if noisy else
+        f"in the limit neurons of {layers_in_words(layers)} are alike{biases} (independent "
+        "initial weights reach them only through their mean, and their labels, such as readouts, "
+        "are few or none); networks differ from this by width^(-1/2), the difference can grow "
+        "exponentially, and then they leave the limit after a time that grows only like the "
+        "logarithm of their width: "
+        + (f"when, is not known {reason}" if reason else
            "see describes_until in limit.nc, or limit.validity(widths)")
     ]  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from widelimit.basics.words import shape_name
+from widelimit.basics.words import end_in_words, layers_in_words, shape_name
+from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.results.comparison import Comparison
 from widelimit.results.trajectory import Trajectory
 
@@ -18,11 +19,10 @@ def cards(
         found.append(_accuracy(limit, networks))
     if comparison is not None:
         found += [_rate(comparison), *_apart(comparison)]
-    nodes = np.atleast_1d(limit.dataset.attrs["nodes"])
     if "describes_until" in limit.dataset:
         found.append(_validity(limit))
-    elif any(size == 1 for size in nodes[1:-1]):
-        note = "collapsed middle layers: limit.validity(widths) tells"
+    elif layers := collapsed_layers(limit.problem):
+        note = f"neurons of {layers_in_words(layers)} are alike: limit.validity(widths) tells"
         found.append({"name": "describes networks until", "value": "not computed", "note": note})
     return found
 
@@ -76,10 +76,11 @@ def _validity(limit: Trajectory) -> Card:
     d = limit.dataset
     shapes, ends = d["widths"].values.tolist(), d["describes_until"].values.tolist()
     said = [
-        f"width {shape_name(shape)}: " + ("the end" if np.isinf(until) else f"t = {until:.3g}")
+        f"width {shape_name(shape)}: {end_in_words(until)}"
         for shape, until in zip(shapes, ends, strict=True)
     ]
-    name, first = "describes networks until", min(ends)
-    if np.isinf(first):
+    name = "describes networks until"
+    if all(until == np.inf for until in ends):
         return {"name": name, "value": "the end", "note": "at all widths"}
-    return {"name": name, "value": f"t = {first:.3g}", "note": ", ".join(said)}
+    first = np.nan if np.isnan(ends).any() else min(ends)
+    return {"name": name, "value": end_in_words(first), "note": ", ".join(said)}

@@ -40,10 +40,10 @@ def figures(
         found.append(
             _figure(
                 pictures.draw_validity(limit.dataset),
-                "How far networks are from the limit, predicted from the limit alone. Lines: what "
-                "differences between neurons that are alike in the limit do, ∝ 1/n; dashed: what "
-                "sampled labels do, ∝ n^(-1/2). Where a line meets its dashed one, error bars "
-                "end; at the dotted level networks have left.",
+                "How far networks are from the limit, predicted. Lines: what weights that the "
+                "limit leaves out do, ∝ 1/n at first; dashed: what sampled labels do, "
+                "∝ n^(-1/2). Where a line meets its dashed one, error bars end; when both "
+                "together reach the dotted level networks have left.",
             )
         )
     if fluctuations is not None:

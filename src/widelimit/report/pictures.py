@@ -202,7 +202,7 @@ def draw_validity(limit: xr.Dataset, ax: Axes | None = None) -> Axes:
         for row, colour in enumerate(width_colours(limit.sizes["width"])):
             d = limit.isel(width=row)
             name = d["widths"].values[0]
-            ax.plot(times, d["departure"], color=colour, lw=1.6, label=f"left out, width {name}")
+            ax.plot(times, d["departure"], color=colour, lw=1.6, label=f"weights, width {name}")
             ax.plot(times, d["band"], color=colour, lw=1, ls="--")
         left = float(limit["left"].max())
         ax.axhline(left, color=LIMIT_COLOUR, lw=0.8, ls=":")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from widelimit.basics.words import mean_with_scatter, shape_name, with_error
+from widelimit.basics.words import end_in_words, mean_with_scatter, shape_name, with_error
 
 if TYPE_CHECKING:
     from widelimit.results.bias import Shift
@@ -35,7 +35,7 @@ def described_until(limit: "Trajectory") -> dict[str, float | None]:
     """By width, until when a limit describes networks; None if until the horizon."""
     d = limit.dataset
     return {
-        shape_name(shape): until if math.isfinite(until) else None
+        shape_name(shape): None if until == math.inf else until
         for shape, until in zip(
             d["widths"].values.tolist(), d["describes_until"].values.tolist(), strict=True
         )
@@ -44,10 +44,7 @@ def described_until(limit: "Trajectory") -> dict[str, float | None]:
 
 def validity_lines(ends: dict[str, float | None]) -> list[str]:
     """Until when a limit describes networks, by width."""
-    said = ", ".join(
-        f"{name}: {'the end' if until is None else f't = {until:.3g}'}"
-        for name, until in ends.items()
-    )
+    said = ", ".join(f"{name}: {end_in_words(until)}" for name, until in ends.items())
     return [f"          describes networks, by width, until {said}"]
 
 

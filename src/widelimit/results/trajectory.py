@@ -82,6 +82,8 @@ class Trajectory:
         describes = self.dataset.time < d.describes_until
         added = d.assign(describes=describes.transpose("width", "time"))
         kept = self.dataset.drop_dims(["width", "validity_time"], errors="ignore")
+        notes = list(dict.fromkeys([*self.warnings, *found.warnings]))
+        kept = kept.assign_attrs(warnings=json.dumps(notes))
         return replace(self, dataset=kept.merge(added, combine_attrs="override"))
 
     def kernel(self, **settings: Any) -> xr.Dataset:
