@@ -132,7 +132,8 @@ def pulsed(horizon, times=None, **rates):
         "data": {"source": "table", "inputs": X.tolist(), "targets": Y.tolist()},
         "training": {"horizon": horizon, "learning_rates": rates},
         "observe": {"times": [0.0, horizon] if times is None else times},
-        "networks": {"widths": [8], "seeds": 2, "method": "flow", "states": 2, "precision": "float64"},
+        "networks": {"widths": [8], "seeds": 2, "states": 2, "method": "flow",
+                     "precision": "float64"},
     })  # fmt: skip
 
 
