@@ -18,7 +18,7 @@ from widelimit import (
     train,
 )
 from widelimit.motion.integration import Integrator
-from widelimit.motion.langevin import follow_paths, path_keys, path_normals
+from widelimit.motion.langevin import follow_paths, hidden_variance, path_keys, path_normals
 
 STILL = {"source": "table", "inputs": [[0.0, 0.0]], "targets": [0.0]}
 """At x = 0 tanh networks without biases have no gradient: parameters are Ornstein–Uhlenbeck."""
@@ -77,6 +77,40 @@ def test_hidden_variance_follows_schedules():
     found = solve(problem, progress=False).dataset.hidden_variance.values
     np.testing.assert_allclose(found[:, 0], exact.y[0], rtol=1e-6)
     np.testing.assert_allclose(found[:, 1], 1.0, rtol=1e-12)
+
+
+def test_hidden_variance_sees_a_pulse():
+    """V = V_0 e^(−2λs) + (τ/λ)(1 − e^(−2λs)) with the clock s = ∫ξ: 0, half of it, and all."""
+    rate = {"schedule": "piecewise", "times": [50.0, 50.2], "values": [0.0, 3.0, 0.0]}
+    problem = small_problem(
+        2, data=STILL, limit={"nodes": [8, 8], "tolerance": 1.0},
+        training={"horizon": 100.0, "learning_rates": {"hidden": rate, "input": 0.0}} | HEAT,
+        observe={"times": [0.0, 50.0, 50.1, 100.0]},
+    )  # fmt: skip
+    with jax.enable_x64(True):
+        found = hidden_variance(problem)[:, 0]
+    clock = np.array([0.0, 0.0, 0.3, 0.6])
+    np.testing.assert_allclose(found, decayed(1.0, 1.0, clock), rtol=1e-9)
+
+
+def test_paths_of_labels_see_a_pulse():
+    """Steps are longer than the pulse, and the whole of it is taken: weights shrink by e^(−λs).
+
+    One step of Heun's method is off by (λs)³/6 = 1.3e-6 of them; the noise is 2e-8.
+    """
+    rate = {"schedule": "piecewise", "times": [5.0, 5.02], "values": [0.0, 1.0, 0.0]}
+    problem = small_problem(
+        1, data=STILL, training={"horizon": 9.0, "learning_rates": {"input": rate, "readout": rate},
+        "temperature": 1e-14, "weight_decay": 1.0}, observe={"times": [9.0]},
+    )  # fmt: skip
+    with jax.enable_x64(True):
+        work = Integrator.of(problem, jnp.float64, False)
+        start = work.placed([work.candidates[0][0]], [64], [0])
+        for halvings in (0, 1):
+            keys = path_keys(problem.seed, [0])
+            (end,) = follow_paths(work.system, start, problem.times, 1.0, keys, halvings)
+            first, last = (np.asarray(e.parameters.input) for e in (start, end))
+            np.testing.assert_allclose(last, np.exp(-0.02) * first, rtol=1.4e-6, atol=2e-7)
 
 
 def linear(**training):

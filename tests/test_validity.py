@@ -109,6 +109,23 @@ def test_a_deep_linear_network_in_closed_form(widths, monkeypatch):
     assert (d.band == 0).all()
 
 
+def test_differences_grow_in_a_pulse_as_in_its_clock():
+    """Rates of 4 from 3 to 3.1, else 0: the closed form at ∫ξ, within two half-widths as above."""
+    rate = {"schedule": "piecewise", "times": [3.0, 3.1], "values": [0.0, 4.0, 0.0]}
+    rates = dict.fromkeys(("input", "hidden", "readout"), rate)
+    raw = LINEAR | {"training": {"horizon": 48.0, "learning_rates": rates}}
+    found = predict_validity(Problem.from_dict(raw), [[100, 50, 200]], progress=False)
+    d = found.dataset.isel(width=0)
+    clock = np.where(d.validity_time.values > 3.0, 0.4, 0.0)
+    kinds = np.unique(clock)
+    closed = linear_departure(kinds, (100, 50, 200), (0.8, 1 / np.sqrt(12)))
+    expected = closed[np.searchsorted(kinds, clock)]
+    np.testing.assert_array_less(
+        np.abs(d.departure.values * 100 - np.abs(expected)), 200 * d.departure_error.values + 1e-3
+    )
+    assert d.departure_error.values[-1] < 0.5 * d.departure.values[-1]
+
+
 def test_the_closed_form_is_the_bias_of_networks():
     """The mean of 2,000 networks of width 16 is off by it, to 20 % and five standard errors."""
     problem = Problem.from_dict(LINEAR).with_changes(
