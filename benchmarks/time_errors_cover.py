@@ -31,10 +31,10 @@ from table import Row, lines
 from tqdm import tqdm
 
 from widelimit import Problem, solve
+from widelimit.basics.statistics import step_error
 from widelimit.command.compilation import keep_compiled
-from widelimit.ensemble.system import outputs
-from widelimit.motion.flow import Flow, method_for, step_error
-from widelimit.motion.integration import Integrator
+from widelimit.limit.search import seen_of_limit
+from widelimit.motion.engine import Steps, engine
 
 LOOSE = 1e-4
 STRATA = ("depth", "loss", "rule")
@@ -221,16 +221,11 @@ def _rms(values: np.ndarray) -> float:
 
 def loose(asked: Problem) -> tuple[np.ndarray, np.ndarray]:
     """Outputs in one integration at a loose step tolerance, and the error that would be told."""
-    work, method = Integrator.of(asked, jnp.float64, False), method_for(LOOSE)
-    start = work.placed([c[0] for c in work.candidates], [c[0].start for c in work.candidates],
-                        [0] * len(work.candidates))  # fmt: skip
-    whole, halved = (
-        np.stack([
-            np.asarray(outputs(work.system, now))
-            for now in Flow(asked.times).path(method, work.system, start, LOOSE, [0], halved)
-        ])
-        for halved in (False, True)
-    )  # fmt: skip
+    with engine(asked, "loose", False, "float64") as work:
+        whole, halved = (
+            work.run(work.first_design(), Steps(LOOSE, halved=half), seen_of_limit).seen["outputs"]
+            for half in (False, True)
+        )
     return whole, step_error(whole, halved)
 
 

@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,7 +14,8 @@ import reference
 from conftest import small_problem, table
 from widelimit import Diverged, ProblemError, solve, train
 from widelimit.limit.advice import examine
-from widelimit.motion.integration import Integrator
+from widelimit.limit.search import seen_of_limit
+from widelimit.motion.engine import Steps, engine
 
 NARROW = {"law": "normal", "mean": 1.0, "std": 0.5}
 RATES = {"input": 0.7, "hidden": [1.3, 0.4, 0.9, 1.1], "readout": 0.8}
@@ -322,7 +322,7 @@ def test_solves_in_single_precision():
 
 def test_one_compilation_for_all_replicates(monkeypatch):
     """Shapes alone decide: replicates, times and tolerances share one compiled step."""
-    from widelimit.motion import flow, integration
+    from widelimit.motion import flow
 
     traces = []
     original = flow.advance
@@ -332,15 +332,13 @@ def test_one_compilation_for_all_replicates(monkeypatch):
         return original(*arguments)
 
     monkeypatch.setattr(flow, "advance_one", eqx.filter_jit(counted))
-    monkeypatch.setattr(integration, "advance_one", flow.advance_one)
     problem = small_problem(data=table(points=7), observe={"times": 5})
-    with jax.enable_x64(True):
-        work = Integrator.of(problem, jnp.float64, False)
-        rules = [choices[0] for choices in work.candidates]
-        work.outputs(rules, [256], [0], 1e-5, "test")
+    with engine(problem, "test", False) as work:
+        design = work.first_design()
+        work.run(design, Steps(1e-5), seen_of_limit)
         once = len(traces)
-        work.outputs(rules, [256], [1], 1e-5, "test")
-        work.outputs(rules, [256], [2], 3e-6, "test")
+        work.run(design.replicate(1), Steps(1e-5), seen_of_limit)
+        work.run(design.replicate(2), Steps(3e-6), seen_of_limit)
     assert once > 0
     assert len(traces) == once
 
@@ -382,9 +380,12 @@ def test_pulses_compile_nothing(monkeypatch):
     from widelimit.motion import flow
 
     traces, original = [], flow.advance
-    monkeypatch.setattr(
-        flow, "advance_one", eqx.filter_jit(lambda *a: traces.append(1) or original(*a))
-    )
+
+    def counted(*arguments):
+        traces.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(flow, "advance_one", eqx.filter_jit(counted))
     times = [0.2, 0.3, 0.7]
     rate = {"schedule": "piecewise", "times": times, "values": [0.0, 1.0, 0.5, 0.0]}
     law = {"law": "atoms", "points": [[0.5, 1.0, 0.3], [1.5, 0.2, -0.4]]}

@@ -244,7 +244,7 @@ def test_networks_by_flow_and_tracers_see_pulses():
         found = drawn.dataset.output.isel(width=0, seed=seed, time=-1)
         np.testing.assert_allclose(found, expected, atol=1e-6)
         assert np.abs(drawn.dataset.output.isel(width=0, seed=seed, time=0) - found).max() > 0.01
-    kinds = train(problem, progress=False).states["width_8"]
+    kinds = train(problem, progress=False).states["width_8"].to_dataset()
     traced = solve(problem, progress=False, tracers=kinds).states["tracers"].isel(time=-1)
     end = plain([NEURONS[:, :1], NEURONS[:, 1:]], np.full(2, 0.5), [5.0, 5.3, 60.0], rates)
     for name, own in zip(("input", "readout"), end, strict=True):

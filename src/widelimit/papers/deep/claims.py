@@ -14,9 +14,9 @@ from functools import cache, cached_property
 import numpy as np
 import xarray as xr
 
-from widelimit.basics.precision import in_precision
+from widelimit.limit.search import seen_of_limit
 from widelimit.limit.solve import solve
-from widelimit.motion.integration import Integrator
+from widelimit.motion.engine import Steps, engine
 from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, width_exponent
@@ -131,12 +131,10 @@ class Study:
         """
         ensembles = [width, "limit"] if finite_layer == 1 else ["limit", width]
         asked, found = problem(network={"ensembles": ensembles}), []
-        with in_precision("float64"):
-            for seed in range(self.finite["samples"]):
-                work = Integrator.of(asked.with_changes(seed=seed), np.float64, False)
-                rules = [choices[0] for choices in work.candidates]
-                counts = [rule.start for rule in rules]
-                found.append(work.outputs(rules, counts, [0, 0], STEP_TOLERANCE, "")[-1])
+        for seed in range(self.finite["samples"]):
+            with engine(asked.with_changes(seed=seed), "limit", False, "float64") as work:
+                run = work.run(work.first_design(), Steps(STEP_TOLERANCE), seen_of_limit)
+                found.append(run.seen["outputs"][-1])
         return np.stack(found)
 
     def jointly(self, depth: int, network: dict) -> Measured:
