@@ -1,1 +1,1 @@
-"""Around the limit: fluctuations, validity, widths. Derivatives of the limit, networks in bundles."""
+"""Around the limit: fluctuations, validity, widths. Its derivatives, networks in bundles."""
