@@ -105,8 +105,8 @@ def test_a_deep_linear_network_in_closed_form(widths, monkeypatch):
     expected = linear_departure(d.validity_time.values, widths, (0.8, 1 / np.sqrt(12)))
     np.testing.assert_array_less(np.abs(d.departure - expected), 2 * d.departure_error)
     assert (d.departure_error < 0.2 * d.departure).all()
-    np.testing.assert_allclose(d.distance, d.departure, rtol=1e-9)
-    assert (d.band == 0).all()
+    np.testing.assert_allclose(d.distance, d.departure, rtol=1e-3)
+    assert (d.band < 1e-3 * d.departure).all()  # all labels are equal; steps differ
 
 
 def test_differences_grow_in_a_pulse_as_in_its_clock(monkeypatch):

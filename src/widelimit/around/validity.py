@@ -27,7 +27,7 @@ import xarray as xr
 from jaxtyping import Array
 from scipy.special import stdtrit
 
-from widelimit.around.bundles import Bundles, labels_alone, told_apart
+from widelimit.around.bundles import Bundles, labelled, told_apart
 from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.collapse import random_layers
 from widelimit.ensemble.meanfield import layer_values
@@ -195,11 +195,11 @@ class _Networks:
         found: list[tuple[np.ndarray, ...]] = []
         for shape in self.shapes:
             bundles = [self.bundles(draw, shape, own) for draw, own in enumerate(limits)]
-            pairs = list(zip(limits, bundles, strict=True))
-            alone = self.runs([labels_alone(*pair) for pair in pairs])
-            whole = alone
+            starts = [labelled(*pair) for pair in zip(limits, bundles, strict=True)]
+            alone = whole = self.runs(starts)
             if random_layers(self.work.problem.network):
-                apart = [self.apart(draw, *pair) for draw, pair in enumerate(pairs)]
+                pairs = enumerate(zip(starts, bundles, strict=True))
+                apart = [self.apart(draw, *pair) for draw, pair in pairs]
                 whole = self.runs(apart, [[own.nodes for own in each] for each in bundles])
             labels, both = (np.stack([run.values for run in runs]) for runs in (alone, whole))
             squares = ((d**2).mean((-2, -1)) for d in (labels - base, both - labels, both - base))
@@ -242,11 +242,11 @@ class _Networks:
             for p, n, fixed, copies in zip(limit.weights, widths, finite, self.copies, strict=True)
         ]
 
-    def apart(self, draw: int, limit: Ensemble, bundles: Sequence[Bundles]) -> Ensemble:
+    def apart(self, draw: int, labels: Ensemble, bundles: Sequence[Bundles]) -> Ensemble:
         """The network of these neurons, its weights between hidden layers drawn."""
         sizes = [len(own.nodes) for own in bundles]
         rng = generator(Stream.DIFFERENCES, self.work.problem.seed, draw, *sizes)
-        return told_apart(rng, self.work.problem.network, limit, bundles)
+        return told_apart(rng, self.work.problem.network, labels, bundles)
 
     def scale(self, base: np.ndarray) -> float:
         """What outputs are measured by: the limit's largest RMS, that of the targets if it is 0."""
