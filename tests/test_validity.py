@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 from conftest import called
 from widelimit import Problem, predict_fluctuations, solve, train
-from widelimit.around.validity import predict_validity
+from widelimit.limit.validity import predict_validity
 
 LINEAR = {
     "network": {
@@ -98,8 +98,8 @@ def test_a_deep_linear_network_in_closed_form(widths, monkeypatch):
 
     At each of five times twice a 95 % half-width is missed with probability 1e-4.
     """
-    monkeypatch.setattr("widelimit.around.validity.DRAWS", 100)
-    monkeypatch.setattr("widelimit.around.validity.TIMES", 5)
+    monkeypatch.setattr("widelimit.limit.validity.DRAWS", 100)
+    monkeypatch.setattr("widelimit.limit.validity.TIMES", 5)
     problem = Problem.from_dict(LINEAR | {"training": {"horizon": 0.8}})
     d = predict_validity(problem, [list(widths)], progress=False).dataset.isel(width=0)
     expected = linear_departure(d.validity_time.values, widths, (0.8, 1 / np.sqrt(12)))
@@ -111,8 +111,8 @@ def test_a_deep_linear_network_in_closed_form(widths, monkeypatch):
 
 def test_differences_grow_in_a_pulse_as_in_its_clock(monkeypatch):
     """Rates of 4 from 3 to 3.1, else 0: the closed form at ∫ξ, within two half-widths as above."""
-    monkeypatch.setattr("widelimit.around.validity.DRAWS", 100)
-    monkeypatch.setattr("widelimit.around.validity.TIMES", 3)
+    monkeypatch.setattr("widelimit.limit.validity.DRAWS", 100)
+    monkeypatch.setattr("widelimit.limit.validity.TIMES", 3)
     rate = {"schedule": "piecewise", "times": [3.0, 3.1], "values": [0.0, 4.0, 0.0]}
     rates = dict.fromkeys(("input", "hidden", "readout"), rate)
     raw = LINEAR | {"training": {"horizon": 48.0, "learning_rates": rates}}

@@ -17,10 +17,10 @@ from scipy.special import stdtrit
 
 from widelimit.around.fluctuations import predict_fluctuations
 from widelimit.around.prediction import factors
-from widelimit.around.validity import predict_validity
 from widelimit.basics.words import shape_name
 from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.solve import solve
+from widelimit.limit.validity import predict_validity
 from widelimit.networks.train import train
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings

@@ -16,13 +16,13 @@ import xarray as xr
 
 from widelimit.around.influence import Influence, Spread
 from widelimit.around.lyapunov import MOST_PARAMETERS, lyapunov
-from widelimit.around.validity import predict_validity
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.statistics import replicate_half_width, rms_over_outputs, step_error
 from widelimit.basics.streams import Stream, generator
 from widelimit.basics.words import shape_name
 from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.advice import examine, refuse_kinks
+from widelimit.limit.validity import predict_validity
 from widelimit.motion.integration import Integrator
 from widelimit.nodes.rules import Exact
 from widelimit.problem.network.activations import is_kinked, named

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,17 +90,19 @@ def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
 
 def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     """Solve the limit, unless it is there; limit.nc."""
-    from widelimit.limit.solve import solve
+    from widelimit.limit.solve import completed, solved
 
-    started = time.perf_counter()
+    started, how = time.perf_counter(), "already there"
     if folder.has("limit"):
-        limit = folder.load("limit")
-        how = "already there"
+        found = replace(folder.load("limit"), problem=problem)
+        started -= float(found.dataset.attrs.get("wall_seconds", 0.0))
     else:
-        limit = solve(problem)
-        folder.save(limit, time.perf_counter() - started)
+        found = solved(problem)
+        folder.save(found, time.perf_counter() - started)
         how = f"{time.perf_counter() - started:.1f} s"
-    limit = _with_free_energy(problem, _described(problem, limit, folder), folder, answer)
+    limit = completed(found)
+    if limit is not found:
+        folder.save(limit, time.perf_counter() - started)
     attrs = limit.dataset.attrs
     answer.warn(limit.warnings)
     answer.met, answer.error = limit.met, float(attrs["error"])
@@ -119,49 +122,6 @@ def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
             for name, until in ends.items()
         }
         answer.lines += validity_lines(ends)
-
-
-def _described(problem: "Problem", limit: "Trajectory", folder: "RunFolder") -> "Trajectory":
-    """The limit, with the times until when it describes networks if these may leave it."""
-    from dataclasses import replace
-
-    from widelimit.around.validity import predict_validity
-    from widelimit.ensemble.collapse import collapsed_layers, unknown_because
-
-    if unknown_because(problem) or not collapsed_layers(problem):
-        return limit
-    if "describes_until" in limit.dataset:
-        known = limit.dataset["widths"].values.tolist()
-        settings = problem.networks
-        asked = settings.layer_widths(problem.network) if settings else []
-        if all(list(shape) in known for shape in asked):
-            return limit
-    started = time.perf_counter()
-    found = replace(limit.with_validity(predict_validity(problem)), problem=problem)
-    seconds = float(limit.dataset.attrs.get("wall_seconds", 0.0)) + time.perf_counter() - started
-    folder.save(found, seconds)
-    return found
-
-
-def _with_free_energy(
-    problem: "Problem", limit: "Trajectory", folder: "RunFolder", answer: Answer
-) -> "Trajectory":
-    """The limit of noisy training, with the free energy and its parts where they are known."""
-    from dataclasses import replace
-
-    if not problem.training.rule.noisy or "free_energy" in limit.dataset:
-        return limit
-    from widelimit.limit.free_energy import free_energy, reasons_against
-
-    if reasons := reasons_against(problem):
-        answer.warn([f"no free energy: {reason}" for reason in reasons])
-        return limit
-    started = time.perf_counter()
-    parts = free_energy(limit).drop_vars(["risk", "risk_error"])
-    found = replace(limit, dataset=limit.dataset.assign(parts.data_vars), problem=problem)
-    seconds = float(limit.dataset.attrs.get("wall_seconds", 0.0)) + time.perf_counter() - started
-    folder.save(found, seconds)
-    return found
 
 
 def fluctuations(
