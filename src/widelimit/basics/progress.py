@@ -68,7 +68,9 @@ class Progress:
         """So much of a piece is done, and where in it the work is."""
         with self.lock:
             self.done += amount
-            self.total, self.place = max(self.total, self.done), place
+            if self.done > self.total:
+                self.total, self.bar.total = self.done, self.done + 1
+            self.place = place
             self.bar.set_postfix_str(f" {place}", refresh=False)
             self.bar.update(amount)
             now = Point(time.monotonic(), self.done)

@@ -32,6 +32,9 @@ from widelimit.problem.symmetry import folding_of
 STILL = 1e-13
 """Initial velocities below this, per unit of loss slope, are rounding of zero."""
 
+RESTING = 2e-2
+"""Initial velocities below this, per unit of loss slope, are what few nodes make of zero."""
+
 PILOT_NODES = 64
 
 FEW_INPUTS = 12
@@ -171,13 +174,22 @@ def _dimensions(problem: Problem) -> list[str]:
     population, law = problem.population, problem.network.initial.input
     if population is None or law is None or population.inputs.dimension == "inf":
         return []
-    d = population.inputs.size
+    d, parts = population.inputs.size, (problem.network, problem.training)
     inputs = population.inputs.model_copy(update={"dimension": "inf"})
     beyond = population.model_copy(update={"inputs": inputs})
-    parts = problem.network, problem.training
     if d <= FEW_INPUTS or folding_of(*parts, population)[0] or not folding_of(*parts, beyond)[0]:
         return []
     assert not isinstance(law, Product)
+    said = (
+        f"nodes of the data are points in all {d} dimensions, of which the target depends on "
+        f"{len(population.relevant or ())}"
+    )
+    if _rests(reduced(problem.with_parts(data=beyond, networks=None), looks=1)):
+        return [
+            f"{said}; data.inputs.dimension = 'inf' would average over the others exactly, but "
+            "there the limit hardly leaves where it starts: what is learnt here grows out of terms "
+            "of order 1/d (a leap); fewer dimensions or data.samples = n take less time"
+        ]
     weights = (
         ""
         if isinstance(law, SphereLaw)
@@ -185,11 +197,17 @@ def _dimensions(problem: Problem) -> list[str]:
         f"(√{d} times theirs, for they are divided by √d there)"
     )
     return [
-        f"nodes of the data are points in all {d} dimensions, of which the target depends on "
-        f"{len(population.relevant or ())}: with data.inputs.dimension = 'inf'{weights}, and no "
-        "[networks], the others are averaged over exactly and the limit takes seconds; it is away "
-        f"from this one by a distance of order 1/d (d = {d})"
+        f"{said}; with data.inputs.dimension = 'inf'{weights}, and no [networks], the others are "
+        "averaged over exactly and the limit takes seconds; until what grows out of terms of "
+        f"order 1/d is large (leaps do), it is away from this one by order 1/d (d = {d})"
     ]
+
+
+def _rests(problem: Problem) -> bool:
+    """Whether a reduced problem's limit starts at rest, as far as few nodes can tell."""
+    system = System.of(problem, jnp.float64)
+    fastest, steepest = map(float, _initial_motion(system, _pilot(problem)))
+    return fastest <= RESTING * max(1.0, steepest)
 
 
 def _large_step(problem: Problem, system: System, ensemble: Ensemble) -> list[str]:
