@@ -1,13 +1,15 @@
 """The command line: read, call one function, print. Heavy imports wait until they are needed."""
 
 import json
+import logging
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
@@ -222,11 +224,40 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_guarded(lambda: app(arguments, exit_on_error=False, result_action="return_value")))
 
 
+class _ToStandardError(logging.StreamHandler[TextIO]):
+    """What the library logs, on the standard error of the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; a closed stream is no reason to stop computing."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Nobody listens any more."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Forecasts and how far long work has come, on standard error, terminal or not."""
+    log, handler = logging.getLogger("widelimit"), _ToStandardError()
+    handler.setFormatter(logging.Formatter("widelimit: %(message)s"))
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False  # or loggers above it would say it again
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before
+
+
 def _guarded(call: Callable[[], Any]) -> int:
     """Every failure as a sentence and an exit status; no traceback for what users can mend."""
     keep_compiled()
     try:
-        status = call()
+        with _told():
+            status = call()
         return status if isinstance(status, int) else COMPUTED
     except CycloptsError:
         return WRONG_CALL  # cyclopts has printed what is wrong with the call

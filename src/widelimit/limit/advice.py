@@ -3,6 +3,8 @@
 Each sentence tells what was found and what to change.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,32 +17,41 @@ from widelimit.basics.streams import Stream, generator
 from widelimit.basics.words import layers_in_words
 from widelimit.ensemble.collapse import collapsed_layers, unknown_because
 from widelimit.ensemble.kinks import Kink, kinks
-from widelimit.ensemble.meanfield import output, tangent_kernel
+from widelimit.ensemble.meanfield import output
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
 from widelimit.ensemble.system import System
+from widelimit.limit.stiffness import stiff, stiffness_of
 from widelimit.nodes.reduction import reduced
 from widelimit.nodes.rules import layer_rules
 from widelimit.problem.network.activations import Activation, is_bounded, is_kinked, named
+from widelimit.problem.network.laws import Product
+from widelimit.problem.network.laws import Sphere as SphereLaw
 from widelimit.problem.problem import Problem
+from widelimit.problem.symmetry import folding_of
 
 STILL = 1e-13
 """Initial velocities below this, per unit of loss slope, are rounding of zero."""
 
+RESTING = 2e-2
+"""Initial velocities below this, per unit of loss slope, are what few nodes make of zero."""
+
 PILOT_NODES = 64
 
-KERNEL_POINTS = 128
-"""Data points that the tangent kernel is computed on, to judge a step size."""
+FEW_INPUTS = 12
+"""A hypercube of no more dimensions has all its corners as nodes."""
 
 
 def examine(problem: Problem) -> list[str]:
-    """Sentences about a limit that cannot move, collapse, assumptions, and too large steps."""
-    collapse = _collapse(problem)
+    """Sentences about a limit that cannot move, collapse, assumptions, what will take long, and
+    too large steps."""
+    asked, collapse = problem, _collapse(problem)
     problem = reduced(problem, looks=1)
     with in_precision("float64"):
         system = System.of(problem, jnp.float64)
         ensemble = _pilot(problem)
         notes = [*_stationary(problem, system, ensemble), *_outside_theorems(problem)]
         notes += [*collapse, *_paths(problem), *_without_limit(problem)]
+        notes += [*_dimensions(asked), *stiff(problem, system, ensemble)]
         return notes + _large_step(problem, system, ensemble)
 
 
@@ -158,12 +169,53 @@ def _paths(problem: Problem) -> list[str]:
     ]
 
 
+def _dimensions(problem: Problem) -> list[str]:
+    """Where a population could be folded at d = ∞ and cannot at its own dimension."""
+    population, law = problem.population, problem.network.initial.input
+    if population is None or law is None or population.inputs.dimension == "inf":
+        return []
+    d, parts = population.inputs.size, (problem.network, problem.training)
+    inputs = population.inputs.model_copy(update={"dimension": "inf"})
+    beyond = population.model_copy(update={"inputs": inputs})
+    if d <= FEW_INPUTS or folding_of(*parts, population)[0] or not folding_of(*parts, beyond)[0]:
+        return []
+    assert not isinstance(law, Product)
+    said = (
+        f"nodes of the data are points in all {d} dimensions, of which the target depends on "
+        f"{len(population.relevant or ())}"
+    )
+    if _rests(reduced(problem.with_parts(data=beyond, networks=None), looks=1)):
+        return [
+            f"{said}; data.inputs.dimension = 'inf' would average over the others exactly, but "
+            "there the limit hardly leaves where it starts: what is learnt here grows out of terms "
+            "of order 1/d (a leap); fewer dimensions or data.samples = n take less time"
+        ]
+    weights = (
+        ""
+        if isinstance(law, SphereLaw)
+        else f" and input weights of standard deviation {law.deviation() * math.sqrt(d):.3g} "
+        f"(√{d} times theirs, for they are divided by √d there)"
+    )
+    return [
+        f"{said}; with data.inputs.dimension = 'inf'{weights}, and no [networks], the others are "
+        "averaged over exactly and the limit takes seconds; until what grows out of terms of "
+        f"order 1/d is large (leaps do), it is away from this one by order 1/d (d = {d})"
+    ]
+
+
+def _rests(problem: Problem) -> bool:
+    """Whether a reduced problem's limit starts at rest, as far as few nodes can tell."""
+    system = System.of(problem, jnp.float64)
+    fastest, steepest = map(float, _initial_motion(system, _pilot(problem)))
+    return fastest <= RESTING * max(1.0, steepest)
+
+
 def _large_step(problem: Problem, system: System, ensemble: Ensemble) -> list[str]:
     """A step that overshoots: ε K(x, x) > 2 for one sample, or ε λ_max(K) > 2 for all data."""
     if problem.networks is None or problem.networks.method == "flow":
         return []
     single = problem.networks.method == "sgd" and problem.networks.batch == 1
-    stiffness = float(_stiffness(system, ensemble, single))
+    stiffness = float(stiffness_of(system, ensemble, single))
     network = problem.network
     steps = {
         problem.networks.step_size(network, w): w for w in problem.networks.layer_widths(network)
@@ -190,19 +242,3 @@ def _initial_motion(system: System, ensemble: Ensemble) -> tuple[Array, Array]:
     slope = jax.vmap(jax.grad(system.equations.loss))(f, system.batch.targets)
     fastest = jnp.max(jnp.stack([jnp.max(jnp.abs(v)) for v in jax.tree.leaves(speed)]))
     return fastest, jnp.max(jnp.abs(slope))
-
-
-@eqx.filter_jit
-def _stiffness(system: System, ensemble: Ensemble, single: bool) -> Array:
-    """max_x K(x, x) for steps on a single sample, the largest eigenvalue of K under π else."""
-    total = len(system.batch.inputs)
-    chosen = generator(Stream.KERNEL_POINTS, 0).permutation(total)[:KERNEL_POINTS]
-    rates, inputs = system.dynamics.rates.at_their_highest(), system.batch.inputs[chosen]
-    kernel = tangent_kernel(system.equations, rates, ensemble, inputs)
-    if single:
-        return jnp.max(jnp.einsum("xcxc->xc", kernel))
-    weights = system.batch.weights[chosen]
-    share = jnp.sqrt(weights / weights.sum())
-    scaled = kernel * share[:, None, None, None] * share[None, None, :, None]
-    size = kernel.shape[0] * kernel.shape[1]
-    return jnp.linalg.eigvalsh(scaled.reshape(size, size))[-1]

@@ -1,18 +1,28 @@
-"""What a solve may use: nodes and memory, and where it starts."""
+"""What a solve may use: nodes, memory and time, and where it starts."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import diffrax
 
 from widelimit.basics.errors import ProblemError
+from widelimit.basics.words import duration
 from widelimit.motion.engine import Engine
 from widelimit.motion.flow import COPIES
 from widelimit.nodes.coverage import needed
 from widelimit.nodes.design import Design
 from widelimit.nodes.rules import Exact, Rule
 from widelimit.problem.network.marks import SPLIT_LIMIT
+
+
+class Shortfall(NamedTuple):
+    """Why the tolerance is not met within what is allowed, and what to raise."""
+
+    why: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,30 @@ class Budget:
             self.allows(design.with_counts([n * (1 + (k == place)) for k, n in counted]))
             for counted in [list(enumerate(design.counts))]
             for place in design.random
+        )
+
+    @property
+    def remedy(self) -> str:
+        """What to raise where nodes do not suffice."""
+        return "limit.nodes (or leave it out)" if self.asked else "limit.max_nodes, limit.memory"
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of `limit.max_seconds`, which count from the start of the solve."""
+        allowed = self.engine.problem.limit.max_seconds
+        passed = time.monotonic() - self.engine.progress.started
+        return math.inf if allowed is None else allowed - passed
+
+    def too_long(self, seconds: float, what: str, besides: str = "") -> Shortfall | None:
+        """Why something that takes so many seconds is not begun any more; more to say `besides`."""
+        left = self.seconds_left
+        if seconds <= left:
+            return None
+        allowed = self.engine.problem.limit.max_seconds
+        return Shortfall(
+            f"of limit.max_seconds = {allowed:g}, {duration(max(left, 0.0))} are left, and {what} "
+            f"would take about {duration(seconds)}{besides}",
+            "limit.max_seconds",
         )
 
     def refuse_too_small(self) -> None:

@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.precision import in_precision
-from widelimit.basics.progress import progress_bar
+from widelimit.basics.progress import progress as progress_of
 from widelimit.basics.streams import Stream, generator
 from widelimit.problem.network.layers import Dense
 from widelimit.problem.problem import Problem
@@ -72,8 +72,9 @@ def optimality_gap(
     _refuse(problem)
     states, data = limit.states["limit"].to_dataset(), problem.dataset
     scale, found = problem.network.scale, []
-    with in_precision("float64"), progress_bar("certificate", progress, len(problem.times)) as bar:
-        for k in range(len(problem.times)):
+    count = len(problem.times)
+    with in_precision("float64"), progress_of("certificate", progress, count) as told:
+        for k in range(count):
             now, f = states.isel(time=k), limit.dataset.output.values[k]
             weights = _units(now)
             box = float(np.abs(weights).max()) if radius is None else radius
@@ -86,7 +87,7 @@ def optimality_gap(
                 f = f - scale * now["output_bias"].values
             doubt = np.sum(np.abs(slope) * limit.dataset.output_error.values[k])
             found.append((np.sum(slope * f) + scale * size * best, doubt, reached, size, box))
-            bar.update()
+            told.piece().at(1.0, f"t = {problem.times[k]:.3g}")
     names = "gap", "gap_error", "reached", "bound", "radius"
     series = {name: ("time", column) for name, column in zip(names, np.array(found).T, strict=True)}
     coordinates = {"time": problem.times}

@@ -97,7 +97,7 @@ def free_energy(limit: Trajectory, *, progress: bool | None = None) -> xr.Datase
     if found := reasons_against(problem):
         raise ProblemError(found, problem.title)
     with engine(problem, "free energy", progress, "float64") as work:
-        work.progress.expect((REPLICATES + 1) * len(problem.times))
+        work.progress.expect(REPLICATES + 1)
         bias = entropy_bias(NODES, len(_moving(problem)))
 
         def seen(replicate: int, halved: bool) -> _Seen:

@@ -67,7 +67,7 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
             raise ProblemError([f"observe.inputs: {too_many}"], problem.title)
         design = _design_of(work, facts)
         runs = REPLICATES if design.random else 1
-        work.progress.expect((runs + 1) * len(problem.times))
+        work.progress.expect(runs + 1)
         steps = Steps(float(facts["step_tolerance"]))
         finer = steps._replace(tolerance=steps.tolerance * FINER)
 

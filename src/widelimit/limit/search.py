@@ -5,6 +5,7 @@ the half-width of a 95 % interval by Student's t. The time-integration error is 
 change when time steps are halved.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -12,17 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from widelimit.basics.statistics import half_width, replicate_half_width, step_error
-from widelimit.basics.words import duration, sizes_in_words
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, look, outputs
-from widelimit.limit.budget import Budget
+from widelimit.limit.budget import Budget, Shortfall
 from widelimit.limit.choice import PILOT_REPLICATES, Choice
+from widelimit.limit.foresight import Foresight
 from widelimit.motion.engine import Engine, Look, Run, Steps
 from widelimit.nodes.design import Design
 from widelimit.nodes.refinement import REPLICATES, Level
 
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerance of problems without quadrature error."""
+
+FINER = 2.5
+"""A tenth of the step tolerance takes at most so many times the steps."""
 
 MOST_FINENESS = 8
 """Nodes inside layers are not doubled more than three times."""
@@ -38,6 +42,8 @@ class Timing(NamedTuple):
     whole: Run
     halved: Run
     steps: Steps
+    shortfall: Shortfall | None = None
+    """Why steps were not made finer."""
 
     @property
     def error(self) -> np.ndarray:
@@ -52,7 +58,7 @@ class Found(NamedTuple):
     runs: tuple[Run, ...]
     timing: Timing
     reasons: tuple[str, ...]
-    shortfall: str | None
+    shortfall: Shortfall | None
 
     @property
     def values(self) -> np.ndarray:
@@ -88,14 +94,14 @@ class Search:
         return Budget(self.engine)
 
     @property
+    def foresight(self) -> Foresight:
+        """What is to come."""
+        return Foresight(self.engine)
+
+    @property
     def goal(self) -> float:
         """The tolerance that was asked for."""
         return self.engine.problem.limit.tolerance
-
-    @property
-    def times(self) -> int:
-        """Observed times: the steps of progress that a run takes."""
-        return len(self.engine.problem.times)
 
     def found(self) -> Found:
         """Nodes that serve, and what was seen on them. Raises `Diverged`."""
@@ -116,14 +122,18 @@ class Search:
 
     def timed(self, design: Design, tolerance: float) -> Timing:
         """Replicate 0 with steps, and nodes inside layers, fine enough for the goal."""
-        steps = Steps(tolerance)
+        steps, more = Steps(tolerance), PILOT_REPLICATES - 1 if design.random else 0
         while True:
-            self.engine.progress.expect(2 * self.times)
+            self.engine.progress.expect(2 + more)
             halved = self.run(design, steps._replace(halved=True), "time steps halved")
+            self.foresight.first(halved, more + 1)
             timing = Timing(self.run(design, steps, "replicate 1"), halved, steps)
             enough = largest_rms(self.engine.system, timing.error) <= self.goal / 5
             if enough or steps.tolerance <= 1e-10:
                 return timing
+            finer = FINER * (timing.whole.seconds + halved.seconds)
+            if shortfall := self.budget.too_long(finer, "finer time steps"):
+                return timing._replace(shortfall=shortfall)
             steps = Steps(steps.tolerance / 10, min(2 * steps.fineness, MOST_FINENESS))
 
     def run(self, design: Design, steps: Steps, what: str) -> Run:
@@ -158,11 +168,13 @@ class Search:
                     design, runs = replace(design, rules=choice.rules), ()
                     continue
             level = self.level(runs, design, steps)
-            shortfall = level.unreachable(budget, self.allowed(design))
             larger = level.next_counts(budget, self.allowed(design))
-            self.forecast(level, larger, budget, shortfall)
+            shortfall = self.foresight.shortfall(level, larger, budget, self.allowed(design))
+            self.foresight.after(level, larger, budget, shortfall)
             if shortfall or larger == design.counts:
                 last = REPLICATES[0] if shortfall else REPLICATES[-1]
+                if self.budget.too_long(level.seconds_of(last - len(runs), level.counts), ""):
+                    last = len(runs)
                 runs = self.replicates(runs, design, steps, budget, last)
                 return Found(design, runs, timing, choice.reasons, shortfall)
             design, runs = design.with_counts(larger), ()
@@ -183,17 +195,22 @@ class Search:
 
         `last` replicates are run in any case where sizes will not grow any more.
         """
-        target = REPLICATES[0]
+        target = REPLICATES[0] if last is None else last
         for stop in (PILOT_REPLICATES, *REPLICATES):
-            if len(runs) >= max(target, last or 0):
+            if len(runs) >= target:
                 break
-            self.engine.progress.expect((target - len(runs)) * self.times)
+            self.engine.progress.expect(target - len(runs))
             self.named(design, f"replicates {len(runs) + 1} … {stop} of {target}")
             new = [design.replicate(number) for number in range(len(runs), stop)]
             runs += tuple(self.several(new, steps))
             spread = self.spread(runs)
-            enough = [n for n in REPLICATES if half_width(spread, n) <= budget]
-            if not enough and last is None and self.budget.grows(design):
+            each, left = self.foresight.added_by(runs[-1], steps), self.budget.seconds_left
+            enough = [
+                n
+                for n in REPLICATES
+                if half_width(spread, n) <= budget and (n - len(runs)) * each <= left
+            ]
+            if not enough and last is None and (self.budget.grows(design) or left < math.inf):
                 break
             target = max(target, enough[0] if enough else REPLICATES[-1] if last is None else last)
         return runs
@@ -218,6 +235,7 @@ class Search:
         def spread(design: Design, place: int) -> float:
             what = f"layer {place + 1}" if place < self.engine.layers else "data"
             self.named(design, f"{what} alone")
+            self.engine.progress.expect(PILOT_REPLICATES)
             varied = [design.varied(place, number) for number in range(PILOT_REPLICATES)]
             return self.spread(self.engine.runs(varied, steps, seen_of_limit))
 
@@ -230,22 +248,8 @@ class Search:
         shares = {place: spread(design, place) ** 2 for place in others}
         rest = max(total - sum(shares.values()), 0.05 * total)
         variances = {first: rest, **shares}
-        costs, seconds = self.engine.memory.costs, runs[-1].seconds
+        costs, seconds = self.engine.memory.costs, self.foresight.added_by(runs[-1], steps)
         return Level(design.rules, costs, design.counts, variances, seconds)
-
-    def forecast(
-        self, level: Level, larger: tuple[int, ...], budget: float, shortfall: str | None
-    ) -> None:
-        """Say what is to come: nodes, time, and what would do."""
-        said = f"{sizes_in_words(level.counts)} nodes reach {level.error(level.counts, 8):.1g}"
-        if shortfall:
-            self.engine.progress.say(f"{said}; {shortfall}: stopping")
-            return
-        counts, seconds = level.forecast(budget)
-        self.engine.progress.say(
-            f"{said}; the tolerance takes about {sizes_in_words(counts)} nodes and "
-            f"{duration(seconds)}; next: {sizes_in_words(larger)}"
-        )
 
 
 def limit_with_neurons(engine: Engine) -> Look:

@@ -189,8 +189,10 @@ def _missed(work: Engine, found: Found, reached: float) -> str:
     error = f"the error is {reached:.2g} with {sizes} nodes"
     said = f"the tolerance {limit.tolerance:g} was not met: {error}"
     if largest_rms(work.system, found.quadrature_error) < limit.tolerance / 2:
-        return f"{said}; it comes from time integration, so raise the tolerance"
-    if limit.nodes is not None:
-        return f"{said}; raise limit.nodes (or leave it out), or the tolerance"
-    because = f": {found.shortfall}" if found.shortfall else ""
-    return f"{said}{because}; raise limit.max_nodes, limit.memory or the tolerance"
+        short, remedies = found.timing.shortfall, ["the tolerance"]
+        said = f"{said}; it comes from time integration"
+    else:
+        short, remedies = found.shortfall, [Budget(work).remedy, "the tolerance"]
+    if short:
+        said, remedies = f"{said}: {short.why}", [short.remedy, "the tolerance"]
+    return f"{said}; raise {' or '.join(remedies)}"

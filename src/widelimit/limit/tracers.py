@@ -60,7 +60,7 @@ class Tracers(NamedTuple):
         *held, points = work.sizes(design)
         sizes = (*(n + m for n, m in zip(held, last, strict=True)), points)
         work.progress.named("limit: tracers")
-        work.progress.expect(len(self.labels) * count * len(self.times))
+        work.progress.expect(len(self.labels) * count)
 
         def one(entry: tuple[Sequence[np.ndarray], int]) -> list[Ensemble]:
             own = design.replicate(entry[1])

@@ -122,14 +122,19 @@ class Engine:
         start = self.placed(design) if start is None else start
         method, system = self.means(start.sizes, steps.tolerance)
         system = self.on_data(system, design).finer(steps.inside)
+        piece, horizon = self.progress.piece(), self.problem.times[-1]
+
+        def told(now: float) -> None:
+            piece.at(now / horizon if horizon > 0 else 0.0, f"t = {now:.3g} of {horizon:.3g}")
+
         path = self.carrier.path(
-            method, system, start, steps.tolerance, design.scrambles, steps.halved
+            method, system, start, steps.tolerance, design.scrambles, steps.halved, told
         )
-        seen = []
-        for now, ensemble in zip(self.problem.times, path, strict=True):
-            seen.append(jax.tree.map(np.asarray, look(system, ensemble, now)))
-            self.progress.at(f"t = {now:.3g}")
-            self.progress.done()
+        seen = [
+            jax.tree.map(np.asarray, look(system, ensemble, now))
+            for now, ensemble in zip(self.problem.times, path, strict=True)
+        ]
+        piece.at(1.0, f"t = {horizon:.3g}")
         self.compiled.add((*start.sizes, len(system.batch.inputs)))
         stacked = jax.tree.map(lambda *at: np.stack(at), *seen)
         return Run(design, stacked, time.perf_counter() - started)
@@ -184,8 +189,6 @@ class Engine:
 
         Sizes are those of the layers, and the number of data points.
         """
-        copies, layers = COPIES[type(method_for(steps.tolerance))], sizes[: self.layers]
-        each = self.memory.needed(layers, copies, self.memory.points_at_once(layers, copies))
         alone = 0 if sizes in self.compiled else 1  # or every thread would compile the same
 
         def in_thread(entry: Any) -> Any:
@@ -194,8 +197,14 @@ class Engine:
 
         found = [one(entry) for entry in entries[:alone]]
         self.compiled.add(sizes)
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, self.memory.budget // each or 1)) as pool:
+        with ThreadPoolExecutor(self.at_once(sizes, steps)) as pool:
             return found + list(pool.map(in_thread, entries[alone:]))
+
+    def at_once(self, sizes: tuple[int, ...], steps: Steps) -> int:
+        """How many runs of these sizes go on at the same time."""
+        copies, layers = COPIES[type(method_for(steps.tolerance))], sizes[: self.layers]
+        each = self.memory.needed(layers, copies, self.memory.points_at_once(layers, copies))
+        return min(os.cpu_count() or 1, self.memory.budget // each or 1)
 
 
 @contextmanager

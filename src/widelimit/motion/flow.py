@@ -27,6 +27,12 @@ from widelimit.motion.spans import Span, spans_to, within
 MAX_STEPS = 100_000
 """Most steps between two observed times."""
 
+STRETCH = 128
+"""Steps of the flow in one compiled call: between two of them it is told how far it has come."""
+
+STIFF = 2_000_000
+"""Most steps of the flow between two observed times, hours of the smallest limits."""
+
 LOOSE = 1e-4
 """From this step tolerance on a third-order method is cheaper than a fifth-order one (digits, two
 hidden layers, where stability limits the step: 0.92 s against 1.49 s at the same error)."""
@@ -38,6 +44,12 @@ COPIES = {diffrax.Heun: 8, diffrax.Bosh3: 12, diffrax.Tsit5: 15}
 DIVERGENCE_CAUSE = (
     "the flow grows without bound (an unbounded activation, or initial laws with very large "
     "values); reduce the laws' size or the horizon"
+)
+
+STIFF_CAUSE = (
+    f"it took {STIFF:,} steps between two observed times: the flow is stiff, because inputs, "
+    "targets or initial laws are large; divide inputs and targets by their size, or reduce the "
+    "horizon"
 )
 
 
@@ -68,26 +80,45 @@ def integrate(
     integration that cannot go on is told, not raised, so that it can be batched. The field is
     evaluated at times of the span alone, which ends before what begins at its end.
     """
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, now, _: field(within(span, t), now)), method, *span,
-        first_step, state,
-        stepsize_controller=controller, max_steps=MAX_STEPS, throw=False,
-        saveat=diffrax.SaveAt(t1=True) if times is None else diffrax.SaveAt(ts=times),
-    )  # fmt: skip
-    assert solution.ys is not None
+    saved = diffrax.SaveAt(t1=True) if times is None else diffrax.SaveAt(ts=times)
+    solution = _solution(field, method, span, first_step, state, controller, saved, MAX_STEPS)
     end = jax.tree.map(lambda leaf: leaf[-1], solution.ys)
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(end)]))
-    completed = (solution.result == diffrax.RESULTS.successful) & finite
+    completed = (solution.result == diffrax.RESULTS.successful) & _finite(end)
     found = end if times is None else solution.ys
     return found, solution.stats["num_accepted_steps"], completed
 
 
+def _solution(
+    field: Callable[[Any, Any], Any],
+    method: diffrax.AbstractERK,
+    span: Span,
+    first_step: Array,
+    state: Any,
+    controller: diffrax.AbstractAdaptiveStepSizeController,
+    saved: diffrax.SaveAt,
+    most: int,
+) -> diffrax.Solution:
+    """What diffrax makes of it in at most so many steps."""
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, now, _: field(within(span, t), now)), method, *span,
+        first_step, state,
+        stepsize_controller=controller, max_steps=most, throw=False, saveat=saved,
+    )  # fmt: skip
+
+
+def _finite(state: Any) -> Array:
+    """Whether a state is made of finite numbers."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state)]))
+
+
 class Advance(eqx.Module):
-    """The outcome of one piece of integration: where it ended, and how."""
+    """The outcome of one piece of integration: where and when it ended, and how."""
 
     ensemble: Ensemble
+    time: Array
     steps: Array
     completed: Array
+    """Whether it may go on: it came to its end, or has only used up its steps."""
 
 
 def advance(
@@ -101,7 +132,10 @@ def advance(
     first_step: Array,
     tolerance: Array,
 ) -> Advance:
-    """Integrate from `start` to `stop` with relative and absolute step error `tolerance`."""
+    """Integrate from `start` towards `stop` with relative and absolute step error `tolerance`.
+
+    It ends after `STRETCH` steps at the latest.
+    """
 
     # The state is the bare list of arrays: diffrax's loop mistakes the empty tuple of
     # hidden-to-hidden weights at depth 1 for a leaf.
@@ -111,17 +145,32 @@ def advance(
         now = ensemble.at(jax.tree.unflatten(layout, state))
         return jax.tree.leaves(dynamics.velocity(equations, now, batch, t))
 
-    span, controller = Span(start, stop), Control.of(tolerance)
-    end, steps, completed = integrate(field, solver, span, first_step, state, controller)
+    span, controller, saved = Span(start, stop), Control.of(tolerance), diffrax.SaveAt(t1=True)
+    found = _solution(field, solver, span, first_step, state, controller, saved, STRETCH)
+    assert found.ts is not None
+    end, time = jax.tree.map(lambda leaf: leaf[-1], found.ys), found.ts[-1]
+    # A stretch of no length that another of the batch waits for is at its end.
+    moved = (time > start) | (start == stop)
+    whole = found.result == diffrax.RESULTS.successful
+    cut = found.result == diffrax.RESULTS.max_steps_reached
     reached = ensemble.at(jax.tree.unflatten(layout, end))
-    return Advance(reached, steps, completed)
+    steps = found.stats["num_accepted_steps"]
+    return Advance(reached, time, steps, (whole | cut) & _finite(end) & moved)
 
 
 advance_one = eqx.filter_jit(advance)
 advance_many = eqx.filter_jit(
-    eqx.filter_vmap(advance, in_axes=(None, None, None, None, 0, None, None, 0, None))
+    eqx.filter_vmap(advance, in_axes=(None, None, None, None, 0, 0, None, 0, None))
 )
 """`advance` for a batch of ensembles, each with steps of its own."""
+
+
+Told = Callable[[float], None]
+"""Hears of the times that an integration has reached."""
+
+
+def untold(time: float) -> None:
+    """Nobody listens."""
 
 
 def follow(
@@ -133,33 +182,41 @@ def follow(
     tolerance: float,
     what: str,
     halved: bool = False,
+    told: Told = untold,
 ) -> Iterator[Ensemble]:
     """The ensemble at each of the increasing `times`, starting from time 0.
 
     `step` is `advance_one` or `advance_many`, `solver` diffrax's method. Steps end at the
     observed times, so outputs there carry no interpolation error, and where schedules stop;
-    `halved` halves the spans between. Raises `Diverged`.
+    `halved` halves the spans between. `told` hears of times reached, the least of a batch's.
+    Raises `Diverged`.
     """
     dtype = ensemble.weights[0].dtype
     shape = ensemble.weights[0].shape[:-1]
     first_step = np.full(shape, min(1e-2, times[-1] / 10 or 1e-2))
+
+    def across(span: Span, now: Ensemble, first_step: np.ndarray) -> tuple[Ensemble, np.ndarray]:
+        start, stop = np.full(shape, float(span.start), dtype), float(span.stop)
+        for _ in range(STIFF // STRETCH):
+            left = np.where(start < stop, stop - np.asarray(start, float), first_step)
+            result = step(
+                solver, system.equations, system.dynamics, system.batch, now, start, span.stop,
+                np.asarray(np.minimum(first_step, left), dtype), np.asarray(tolerance, dtype),
+            )  # fmt: skip
+            reached, steps = np.asarray(result.time), np.asarray(result.steps)
+            told(float(reached.min()))
+            if not np.asarray(result.completed).all():
+                raise Diverged(what, float(reached.min()), DIVERGENCE_CAUSE)
+            mean = (np.asarray(reached, float) - start) / np.maximum(steps, 1)
+            first_step, start = np.where(steps > 0, mean, first_step), reached
+            now = result.ensemble
+            if reached.min() >= stop:
+                return now, first_step
+        raise Diverged(what, float(start.min()), STIFF_CAUSE)
+
     for spans in spans_to(times, system.dynamics, dtype, halved):
         for span in spans:
-            length = float(span.stop) - float(span.start)
-            result = step(
-                solver,
-                system.equations,
-                system.dynamics,
-                system.batch,
-                ensemble,
-                *span,
-                np.asarray(np.minimum(first_step, length), dtype),
-                np.asarray(tolerance, dtype),
-            )
-            if not np.asarray(result.completed).all():
-                raise Diverged(what, float(span.start), DIVERGENCE_CAUSE)
-            ensemble = result.ensemble
-            first_step = length / np.maximum(np.asarray(result.steps), 1)
+            ensemble, first_step = across(span, ensemble, first_step)
         yield ensemble
 
 
@@ -177,8 +234,9 @@ class Flow:
         tolerance: float,
         scrambles: Sequence[int],
         halved: bool = False,
+        told: Told = untold,
     ) -> Iterator[Ensemble]:
-        """The ensemble at the observed times.
+        """The ensemble at the observed times; `told` hears of times between them, too.
 
         `halved` asks for steps half as long: a stricter tolerance, and a stop between any two.
         `scrambles` are those of the nodes; nothing else is random here.
@@ -189,7 +247,7 @@ class Flow:
             double = start.weights[0].dtype == np.float64
             tolerance = max(tolerance / 2**order, 1e-12 if double else 2e-6)
         times, what = self.times, "the limit"
-        return follow(advance_one, method, system, start, times, tolerance, what, halved)
+        return follow(advance_one, method, system, start, times, tolerance, what, halved, told)
 
     def variables(self) -> dict[str, Any]:
         """What else is known of the limit."""

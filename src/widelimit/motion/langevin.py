@@ -11,7 +11,7 @@ Heun's method has weak order 2; its fixed steps let halved ones take the same pa
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -28,7 +28,7 @@ from widelimit.ensemble.dynamics import Dynamics
 from widelimit.ensemble.meanfield import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble, Parameters, State
 from widelimit.ensemble.system import System
-from widelimit.motion.flow import DIVERGENCE_CAUSE, Flow, integrate
+from widelimit.motion.flow import DIVERGENCE_CAUSE, STRETCH, Flow, Told, integrate, untold
 from widelimit.motion.spans import Span, spans_to, within
 from widelimit.problem.problem import Problem
 from widelimit.problem.training.schedules import Constant, Rate
@@ -59,14 +59,15 @@ class Diffusion:
         tolerance: float,
         scrambles: Sequence[int],
         halved: bool = False,
+        told: Told = untold,
     ) -> Iterator[Ensemble]:
-        """The ensemble at the observed times.
+        """The ensemble at the observed times; `told` hears of times between them, too.
 
         Every space of neurons has the paths of its scramble; those of `halved` steps are the same.
         """
         keys = path_keys(self.problem.seed, scrambles)
         step = self.step(tolerance)
-        return follow_paths(system, start, self.problem.times, step, keys, int(halved))
+        return follow_paths(system, start, self.problem.times, step, keys, int(halved), told)
 
     def step(self, tolerance: float) -> float:
         """The longest step: of second order, and shorter where learning rates are high."""
@@ -123,23 +124,39 @@ def follow_paths(
     step: float,
     keys: Key[Array, " spaces"],
     halvings: int = 0,
+    told: Told = untold,
 ) -> Iterator[Ensemble]:
     """The ensemble at each of the increasing `times`, from time 0, in steps of at most `step`.
 
-    `halvings` halves all steps so many times, on the same paths. Raises `Diverged`.
+    `halvings` halves all steps so many times, on the same paths; `told` hears of times reached.
+    Raises `Diverged`.
     """
     done, ensemble, dtype = 0, start, start.weights[0].dtype
     for spans in spans_to(times, system.dynamics, dtype):
         for span in spans:
-            count = math.ceil((float(span.stop) - float(span.start)) / step)
-            ensemble, finite = _advance(
-                system.equations, system.dynamics, system.batch, ensemble, keys,
-                span, jnp.asarray(done << halvings), jnp.asarray(count << halvings), halvings,
-            )  # fmt: skip
-            if not finite:
-                raise Diverged("the limit", float(span.start), CAUSE)
+            begin, length = float(span.start), float(span.stop) - float(span.start)
+            count = math.ceil(length / step)
+            for low in range(0, count, STRETCH):
+                high = min(low + STRETCH, count)
+                steps = _Steps(*(jnp.asarray(k << halvings) for k in (done, count, low, high)))
+                ensemble, finite = _advance(
+                    system.equations, system.dynamics, system.batch, ensemble, keys, span, steps,
+                    halvings,
+                )  # fmt: skip
+                told(begin + length * high / count)
+                if not finite:
+                    raise Diverged("the limit", begin + length * low / count, CAUSE)
             done += count
         yield ensemble
+
+
+class _Steps(NamedTuple):
+    """Steps `low` … `high` of the `whole` number of a span; its first is number `first` of all."""
+
+    first: Array
+    whole: Array
+    low: Array
+    high: Array
 
 
 @eqx.filter_jit
@@ -150,12 +167,11 @@ def _advance(
     ensemble: Ensemble,
     keys: Key[Array, " spaces"],
     span: Span,
-    first: Array,
-    count: Array,
+    steps: _Steps,
     halvings: int,
 ) -> tuple[Ensemble, Array]:
-    """`count` steps of Heun's method, and whether it ended in finite numbers."""
-    size = (span.stop - span.start) / count
+    """Some steps of Heun's method, and whether they ended in finite numbers."""
+    size = (span.stop - span.start) / steps.whole
 
     def moved(state: State, speed: State, length: Array, kicks: Parameters) -> State:
         theta = jax.tree.map(lambda own, v: own + length * v, state, speed)
@@ -166,7 +182,9 @@ def _advance(
         now, then = within(span, time), within(span, time + size)
         ends = [dynamics.rates_at(equations, t) for t in (now, then)]
         rates = jax.tree.map(lambda a, b: (a + b) / 2, *ends)
-        kicks = dynamics.kicks(rates, size, _label_normals(ensemble, keys, first + k, halvings))
+        kicks = dynamics.kicks(
+            rates, size, _label_normals(ensemble, keys, steps.first + k, halvings)
+        )
         here = dynamics.velocity(equations, ensemble.at(state), batch, now)
         ahead = ensemble.at(moved(state, here, size, kicks))
         there = dynamics.velocity(equations, ahead, batch, then)
@@ -174,7 +192,7 @@ def _advance(
         return moved(state, mean, size, kicks)
 
     start = jax.tree.map(jnp.asarray, ensemble.state)
-    end = jax.lax.fori_loop(0, count, move, start)
+    end = jax.lax.fori_loop(steps.low, steps.high, move, start)
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(end)]
     return ensemble.at(end), jnp.all(jnp.stack(finite))
 

@@ -35,11 +35,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
-from tqdm import tqdm
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.precision import in_precision
-from widelimit.basics.progress import progress_bar
+from widelimit.basics.progress import Progress
+from widelimit.basics.progress import progress as progress_of
 from widelimit.basics.statistics import offset, replicate_half_width
 from widelimit.basics.streams import Stream, key
 from widelimit.ensemble.neurons import Ensemble, coupled_networks, held_sizes, neuron_kinds
@@ -128,9 +128,9 @@ def _one_width(course: Course, pairs: int, progress: bool | None) -> xr.Dataset:
     problem, widths = course.problem, course.widths
     keys = network_keys(key(Stream.PAIRS, problem.seed), widths, pairs)
     groups = in_groups(keys, _bytes_of_pair(course))
-    shape, total = " × ".join(map(str, widths)), 2 * len(groups) * len(problem.times)
-    with progress_bar(f"bias: width {shape}", progress, total) as bar:
-        found = [_trained(course, group, bar) for group in groups]
+    shape = " × ".join(map(str, widths))
+    with progress_of(f"bias: width {shape}", progress, 2 * len(groups)) as told:
+        found = [_trained(course, group, told) for group in groups]
     columns = [np.concatenate(values)[:pairs] for values in zip(*found, strict=True)]
     first, second, whole = (
         network_dataset(problem, course.system, values, widths, {}) for values in columns
@@ -174,7 +174,7 @@ def _bytes_of_pair(course: Course) -> int:
 
 
 def _trained(
-    course: Course, keys: Key[Array, " pairs"], bar: tqdm
+    course: Course, keys: Key[Array, " pairs"], told: Progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outputs `(pair, time, point, channel)` of first halves, second halves and wide networks."""
     inputs, dtype = course.system.inputs, course.system.inputs.dtype
@@ -186,15 +186,16 @@ def _trained(
     )
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *halves)
     streams = jnp.concatenate([data_keys[:, 0], data_keys[:, 1]])
-    first, second = np.split(_outputs(course, both, streams[:, None], bar), 2)
-    return first, second, _outputs(replace(course, parts=2), whole, data_keys, bar)
+    first, second = np.split(_outputs(course, both, streams[:, None], told), 2)
+    return first, second, _outputs(replace(course, parts=2), whole, data_keys, told)
 
 
 def _outputs(
-    course: Course, initial: Ensemble, data_keys: Key[Array, "seeds parts"], bar: tqdm
+    course: Course, initial: Ensemble, data_keys: Key[Array, "seeds parts"], told: Progress
 ) -> np.ndarray:
     """Outputs `(seed, time, point, channel)` at the observed times."""
-    return np.stack([found for _, found in course.run(initial, data_keys, bar)], axis=1)
+    path = course.run(initial, data_keys, told.piece())
+    return np.stack([found for _, found in path], axis=1)
 
 
 _coupled = eqx.filter_jit(

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
-from tqdm import tqdm
 
 from widelimit.basics.errors import Diverged
+from widelimit.basics.progress import Piece
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.descent import descend
@@ -30,6 +30,9 @@ GROUP_BYTES = 2**26
 
 VALUES = 2**26
 """Most values of neurons, of all networks trained together, while outputs are computed."""
+
+FIRST_STEPS = 16
+"""Steps of the first block; the next ones are as long as all before, up to `BLOCK`."""
 
 FLOW_TOLERANCE = {"float64": 1e-8, "float32": 1e-4}
 """Step tolerance of `method = "flow"`: far below the spread between networks."""
@@ -82,6 +85,10 @@ class Course:
         """The step of SGD and gradient descent."""
         return self.settings.step_size(self.problem.network, self.widths) / self.parts
 
+    def steps_to(self, time: float) -> int:
+        """How many steps of SGD or gradient descent lead to an observed time."""
+        return self.parts * round(time / (self.parts * self.step))
+
     @property
     def settings(self) -> NetworkSettings:
         """The problem's `[networks]`."""
@@ -95,7 +102,7 @@ class Course:
         return f"a network of width {width}"
 
     def run(
-        self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], bar: tqdm
+        self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], piece: Piece
     ) -> Iterator[tuple[Ensemble, Float[np.ndarray, "seeds points channels"]]]:
         """The networks at every observed time, and their outputs at all inputs of the system.
 
@@ -106,37 +113,44 @@ class Course:
         initial = self.system.dynamics.started(initial)
         looked = self.system.in_pieces(max(1, VALUES // held))
         by_flow = self.settings.method == "flow"
-        path = self._flow(initial) if by_flow else self._descent(initial, data_keys, bar)
+        path = self._flow(initial, piece) if by_flow else self._descent(initial, data_keys, piece)
         for time, ensembles in zip(self.problem.times, path, strict=True):
             found = np.asarray(_many_outputs(looked, ensembles))
             if not np.isfinite(found).all():
                 raise Diverged(self.called, time, OVERSHOOT.format(step=self.step))
             yield ensembles, found
-            bar.update()
+        piece.at(1.0, f"t = {self.problem.times[-1]:.3g}")
 
-    def _flow(self, initial: Ensemble) -> Iterator[Ensemble]:
-        tolerance = FLOW_TOLERANCE[self.precision]
+    def _flow(self, initial: Ensemble, piece: Piece) -> Iterator[Ensemble]:
+        tolerance, times = FLOW_TOLERANCE[self.precision], self.problem.times
+
+        def told(now: float) -> None:
+            piece.at(now / times[-1] if times[-1] > 0 else 0.0, f"t = {now:.3g} of {times[-1]:.3g}")
+
         return follow(
-            advance_many, method_for(tolerance), self.system, initial, self.problem.times,
-            tolerance, self.called,
+            advance_many, method_for(tolerance), self.system, initial, times, tolerance,
+            self.called, told=told,
         )  # fmt: skip
 
     def _descent(
-        self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], bar: tqdm
+        self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], piece: Piece
     ) -> Iterator[Ensemble]:
-        system, draws = self.system, self._draws(data_keys)
+        system, draws, last = (
+            self.system,
+            self._draws(data_keys),
+            self.steps_to(self.problem.times[-1]),
+        )
         ensembles, done, step = initial, 0, jnp.asarray(self.step, system.inputs.dtype)
         for time in self.problem.times:
-            target = self.parts * round(time / (self.parts * self.step))
-            while done < target:
-                count = min(self.parts * BLOCK, target - done)
+            target = self.steps_to(time)
+            while done < target:  # the first steps tell soon how long the others take
+                count = min(self.parts * BLOCK, max(self.parts * FIRST_STEPS, done), target - done)
                 ensembles = descend(
                     system.equations, system.dynamics, draws.block(done // self.parts), ensembles,
                     jnp.asarray(count), step, jnp.asarray(done),
                 )  # fmt: skip
                 done += count
-                bar.set_postfix_str(f" step {done}", refresh=False)
-                bar.update(0)
+                piece.at(done / last, f"step {done:,} of {last:,}")
             yield ensembles
 
     def _draws(self, data_keys: Key[Array, "seeds parts"]) -> Draws:

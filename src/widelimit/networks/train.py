@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Array, Key
 
 from widelimit.basics.precision import in_precision
-from widelimit.basics.progress import progress_bar
+from widelimit.basics.progress import progress as progress_of
 from widelimit.ensemble.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
 from widelimit.ensemble.system import System, dims_of_functionals, look
 from widelimit.limit.advice import examine
@@ -129,10 +129,10 @@ def _one_width(
     groups = in_groups(keys, bytes_each)
     course = Course(problem, system, widths, settings.precision)
     given = [None if layer is None else layer.points for layer in finite]
-    shape, total = " × ".join(map(str, widths)), len(groups) * len(problem.times)
+    shape = " × ".join(map(str, widths))
     axes: dict[str, tuple[str, ...]] = {}
     found = []
-    with progress_bar(f"networks: width {shape}", progress, total) as bar:
+    with progress_of(f"networks: width {shape}", progress, len(groups)) as told:
         for group, chosen in enumerate(groups):
             initial_keys, data_keys = _split(chosen)
             start, marks = _sampled(
@@ -140,7 +140,7 @@ def _one_width(
             )
             axes = axes or _axes(system, start)
             kept = settings.states - group * len(chosen)
-            path = course.run(start, data_keys[:, None], bar)
+            path = course.run(start, data_keys[:, None], told.piece())
             found.append(_group(system, problem.times, path, marks, kept))
     values = np.concatenate([group.values for group in found])[: settings.seeds]
     seen = [group.seen for group in found]

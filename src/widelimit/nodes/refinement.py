@@ -31,7 +31,7 @@ class Level:
     """What one level of refinement has shown.
 
     `variances` holds each random layer's share of the replicate variance at sizes `counts`,
-    `seconds` the time of one solve there; `costs` are those of the network's layers.
+    `seconds` what a run there adds to the time of all; `costs` are those of the network's layers.
     """
 
     rules: tuple[Rule, ...]
@@ -101,7 +101,11 @@ class Level:
         """What the goal takes: the cheapest sizes, without bounds, and seconds in all."""
         plans = [(n, self.sizes_for(goal, n, _any_size)) for n in REPLICATES]
         count, sizes = min(plans, key=lambda plan: plan[0] * self.work(plan[1]))
-        return sizes, count * self.seconds * self.work(sizes) / self.work(self.counts)
+        return sizes, self.seconds_of(count, sizes)
+
+    def seconds_of(self, runs: int, counts: Sequence[int]) -> float:
+        """What so many runs at these sizes take."""
+        return runs * self.seconds * self.work(counts) / self.work(self.counts)
 
     def unreachable(self, goal: float, allowed: Callable[[Sequence[int]], bool]) -> str | None:
         """Why the goal cannot be reached within what is allowed, with what it would take."""

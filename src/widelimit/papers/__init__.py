@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Literal
 
 from widelimit.basics.errors import ProblemError
-from widelimit.basics.progress import progress_bar
+from widelimit.basics.progress import progress as progress_of
 from widelimit.papers.claims import Finding, checked
 
 Effort = Literal["smoke", "quick", "full"]
@@ -63,9 +63,10 @@ def reproduce(
     paper = import_module(f"widelimit.papers.{name.replace('-', '_')}.claims")
     claims = paper.claims(effort, **asked)
     findings = []
-    with progress_bar("claims", progress, len(claims)) as bar:
+    with progress_of("claims", progress, len(claims)) as told:
         for claim in claims:
-            bar.set_postfix_str(f" {claim.id}")
+            piece = told.piece()
+            piece.at(0.0, claim.id)
             findings.append(checked(claim))
-            bar.update()
+            piece.at(1.0, claim.id)
     return findings

@@ -48,7 +48,8 @@ class LimitSettings(BaseModel):
 
     `tolerance` bounds the largest, over observed times, RMS over observed inputs and outputs of
     `output_error`; `max_nodes` is the largest number of quadrature nodes in one layer, `memory`
-    the most memory in bytes (None: a quarter of the machine's). `rules` names the rule of each
+    the most memory in bytes (None: a quarter of the machine's). Refinement ends where its next
+    level would take longer than what is left of `max_seconds`. `rules` names the rule of each
     layer, `nodes` fixes their numbers.
     """
 
@@ -57,6 +58,7 @@ class LimitSettings(BaseModel):
     tolerance: Positive = 1e-2
     max_nodes: Count = 16_384
     memory: Annotated[int, BeforeValidator(_memory)] | None = None
+    max_seconds: Positive | None = None
     precision: Precision = "float64"
     rules: Annotated[tuple[RuleName, ...], BeforeValidator(_one_or_each)] | None = None
     nodes: Annotated[tuple[Count, ...], BeforeValidator(_one_or_each)] | None = None
