@@ -15,8 +15,8 @@ from itertools import pairwise
 
 from scipy.special import stdtrit
 
+from widelimit.around.factors import factors
 from widelimit.around.fluctuations import predict_fluctuations
-from widelimit.around.prediction import factors
 from widelimit.around.validity import has_collapsed, predict_validity
 from widelimit.basics.words import shape_name
 from widelimit.limit.solve import solve
