@@ -16,7 +16,7 @@ No network is trained here.
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -49,7 +49,7 @@ def predict_fluctuations(
     problem: Problem,
     widths: Sequence[int | Sequence[int]] | None = None,
     *,
-    what: Literal["all", "rms"] = "all",
+    what: str = "all",
     tolerance: float | None = None,
     covariance: bool = False,
     progress: bool | None = None,

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
+from widelimit.around.influence import FEW
 from widelimit.around.spread import Spread
-from widelimit.around.ways import SIGNS, Case, spreads
+from widelimit.around.ways import SIGNS, Case, seconds_to_pull, spreads
 from widelimit.basics.statistics import replicate_half_width, rms_over_outputs, step_error
 from widelimit.basics.words import duration, sizes_in_words
 from widelimit.motion.engine import Steps
@@ -29,6 +30,9 @@ RMS_REPLICATES = 8
 
 MOST_REPLICATES = 64
 """Random combinations get at most so many scrambles on the same nodes."""
+
+DIRECTIONS = 96
+"""A forecast takes many outputs to span so many directions."""
 
 MORE_HELP = 1.8
 """With errors up to so many times the tolerance twice the scrambles will do, without more nodes."""
@@ -46,7 +50,7 @@ class Found:
     runs: tuple[xr.Dataset, ...]
     finer: xr.Dataset
     seconds: float
-    """What one scramble takes."""
+    """What one scramble of several takes."""
 
     @property
     def dataset(self) -> xr.Dataset:
@@ -72,6 +76,12 @@ class Found:
 
 def refined(case: Case) -> Found:
     """Refine until the standard deviations are accurate enough, or sizes are used up."""
+    case.engine.progress.named("fluctuations")
+    if seconds := _forecast(case):
+        case.engine.progress.say(
+            f"{sizes_in_words(case.first.sizes)} nodes answer in about {duration(seconds)}; "
+            "whether they suffice is known then"
+        )
     found = _begun(case, case.first)
     while True:
         found = _with_more_scrambles(found)
@@ -86,6 +96,24 @@ def refined(case: Case) -> Found:
         nodes = sizes_in_words(design.sizes)
         _said(found, f"next: {nodes} nodes, about {duration(ahead)}")
         found = _begun(case, design)
+
+
+def _forecast(case: Case) -> float:
+    """Seconds that the answer takes on the first nodes, from what one pull-back takes."""
+    each, times = seconds_to_pull(case, case.first), len(case.engine.problem.times)
+    whole = each * times * (times - 1) / 2
+    count, outputs = _fewest(case, case.first), case.engine.system.observed_outputs
+    swept = 0.0
+    if not case.rms and outputs > FEW:
+        swept = each * times * min(outputs, DIRECTIONS) / (case.count + 1)
+    return (count + 2) * whole + count * swept
+
+
+def _fewest(case: Case, design: Design) -> int:
+    """The fewest scrambles that tell an error."""
+    if case.combines(design):
+        return RMS_REPLICATES
+    return 1 if case.exact else REPLICATES
 
 
 def _said(found: Found, then: str) -> None:
@@ -107,15 +135,14 @@ def _doubled(first: Design, doublings: int) -> Design:
 
 def _begun(case: Case, design: Design) -> Found:
     """The fewest scrambles that tell an error, the first of them with halved steps too."""
-    work, random = case.engine, not case.exact or case.combines(design)
-    count = (RMS_REPLICATES if case.combines(design) else REPLICATES) if random else 1
+    work, count = case.engine, _fewest(case, design)
     work.progress.named(f"fluctuations: {sizes_in_words(design.sizes)} nodes")
     work.progress.expect((count + 1) * len(work.problem.times))
     finer = _compared(case, spreads(case, design, halved=True))
-    started = time.perf_counter()
     first = _unit_variances(case, spreads(case, design))
-    seconds = time.perf_counter() - started
+    started = time.perf_counter()  # all is compiled
     rest = _scrambled(case, design, range(1, count))
+    seconds = (time.perf_counter() - started) / max(1, len(rest))
     return Found(case, design, (first, *rest), finer, seconds)
 
 
@@ -209,15 +236,14 @@ def _with_errors(found: list[xr.Dataset], finer: xr.Dataset, factor: xr.DataArra
     size = (first.compared**2).sum("combination") ** 0.5
     relative = change / size.where(size > 0, 1.0) + replicates.missed.max("replicate")
     bounds = {
-        "variance": ("output_std", relative * replicates.get("variance", 0.0)),
-        "rms_variance": ("rms_std", relative * replicates.rms_variance),
-        "risk_variance": ("risk_std", step_error(first.risk_variance, finer.risk_variance)),
+        "rms_variance": relative * replicates.rms_variance.mean("replicate"),
+        "risk_variance": step_error(first.risk_variance, finer.risk_variance),
     }
+    if "variance" in replicates:
+        bounds["variance"] = relative * replicates.variance.mean("replicate")
     made: dict[str, xr.DataArray] = {"factor": factor}
-    for name, (std, rest) in bounds.items():
-        if name in replicates:
-            bound = rest.mean("replicate") if "replicate" in rest.dims else rest
-            made |= _described(name, std, replicates[name], bound, factor)
+    for name, bound in bounds.items():
+        made |= _described(name, replicates[name], bound, factor)
     made["signal"] = replicates.signal.mean("replicate")
     made["overlap"] = replicates.overlap.mean("replicate")
     if "covariance" in replicates:
@@ -226,12 +252,13 @@ def _with_errors(found: list[xr.Dataset], finer: xr.Dataset, factor: xr.DataArra
 
 
 def _described(
-    name: str, std: str, values: xr.DataArray, bound: xr.DataArray, factor: xr.DataArray
+    name: str, values: xr.DataArray, bound: xr.DataArray, factor: xr.DataArray
 ) -> dict[str, xr.DataArray]:
     """A variance for unit noise, that of every width, and standard deviations, with errors.
 
     `bound` is the part of the error of the variance that scrambles do not tell.
     """
+    std = "output_std" if name == "variance" else name.replace("variance", "std")
     unit, unit_error = values.mean("replicate"), _half_width(values) + bound
     total = (factor * values).sum("source")
     size = total.mean("replicate") ** 0.5

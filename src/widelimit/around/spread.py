@@ -68,15 +68,16 @@ class Spread:
 
     @property
     def overlap(self) -> Float[np.ndarray, "source source"]:
-        """tr(C C') of the sources' covariances of outputs.
+        """The mean over pairs of outputs of C_ij C'_ij, for the covariances of two sources.
 
         Of random combinations Cov_σ(σᵀCσ, σᵀC'σ) = 2 (tr(C C') − Σ_i C_ii C'_ii), of which the
         second term is left out: it is small where outputs are many.
         """
+        pairs = len(self.along) ** 2
         if self.each:
             turned = self.matrices @ (self.along.T @ self.along)
-            return np.einsum("sde,ted->st", turned, turned)
-        return np.cov(self.combined) / 2
+            return np.einsum("sde,ted->st", turned, turned) / pairs
+        return np.atleast_2d(np.cov(self.combined)) / (2 * pairs)
 
     @property
     def variance(self) -> Float[np.ndarray, "source output"]:

@@ -5,6 +5,7 @@ and with fewer weights than outputs: one tangent for each weight, forward. Other
 what stands for them, are pulled back: reverse.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,11 @@ class Case:
         return not self.first.random
 
     @property
+    def count(self) -> int:
+        """How many random combinations of many outputs are pulled at a time."""
+        return SIGNS if self.rms else COMBINATIONS
+
+    @property
     def step_tolerance(self) -> float:
         """That of the path, and of all that is linearised about it."""
         return EXACT_STEP_TOLERANCE if self.exact else STEP_TOLERANCE
@@ -87,6 +93,25 @@ class Case:
         """Whether random combinations stand for the outputs."""
         many = self.engine.system.observed_outputs > FEW
         return self.rms and many and self.way(design.sizes) == "reverse"
+
+
+def seconds_to_pull(case: Case, design: Design) -> float:
+    """What it takes to pull random combinations, or few outputs, back through a piece of time.
+
+    It is measured when all is compiled. 0 where nothing is pulled.
+    """
+    work = case.engine
+    initial, times = work.placed(design), work.problem.times
+    if case.way(initial.sizes) != "reverse" or times[-1] == 0:
+        return 0.0
+    influence = Influence.of(work.system, initial, times, case.step_tolerance)
+    first = next(k for k, pieces in enumerate(influence.path.pieces) if pieces)
+    seconds = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        influence.of_combinations(first, case.count)
+        seconds = time.perf_counter() - started
+    return seconds / len(influence.path.pieces[first])
 
 
 def spreads(case: Case, design: Design, halved: bool = False) -> list[Spread]:
@@ -109,6 +134,5 @@ def spreads(case: Case, design: Design, halved: bool = False) -> list[Spread]:
     if way == "forward":
         return influence.forward("data" in case.used)
     if case.rms or halved:
-        count = SIGNS if case.rms else COMBINATIONS
-        return [influence.of_combinations(k, count) for k in range(len(times))]
+        return [influence.of_combinations(k, case.count) for k in range(len(times))]
     return influence.spreads(0.0 if case.exact else LEFT_OUT * case.tolerance)

@@ -59,6 +59,17 @@ class Fluctuations:
         """What the user should know, one sentence each."""
         return json.loads(self.dataset.attrs["warnings"])
 
+    @property
+    def effective_outputs(self) -> float:
+        """(Σ_i C_ii)² / Σ_ij C_ij² at the end for the first width, C the covariance of outputs.
+
+        An RMS over outputs scatters as over so many independent ones (Satterthwaite 1946).
+        """
+        d = self.dataset.isel(width=0, time=-1)
+        other = d.factor.rename(source="other_source")
+        square = float((d.factor * d.overlap * other).sum())
+        return float(d.rms_variance.sum()) ** 2 / square if square > 0 else 1.0
+
     def at_the_end(self) -> list[Scatter]:
         """How networks of every width scatter at the last time."""
         last = self.dataset.isel(time=-1)
