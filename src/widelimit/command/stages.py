@@ -15,6 +15,7 @@ from widelimit.report.words import (
     limit_scores,
     network_scores,
     plan_lines,
+    rival_line,
     shape_name,
     validity_lines,
 )
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from widelimit.problem.problem import Problem
     from widelimit.results.runfolder import RunFolder
     from widelimit.results.trajectory import Trajectory
+
+
+LONG = 10.0
+"""Predictions that take so many seconds are held against networks, which are timed for it."""
 
 
 def reproduce(
@@ -125,13 +130,16 @@ def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
 
 
 def fluctuations(
-    problem: "Problem", covariance: bool, paths: int, folder: "RunFolder", answer: Answer
-) -> None:
+    problem: "Problem", what: str, tolerance: float | None, covariance: bool,
+    paths: int, folder: "RunFolder", answer: Answer,
+) -> None:  # fmt: skip
     """Predict fluctuations; fluctuations.nc."""
     from widelimit.around.fluctuations import predict_fluctuations
 
+    if covariance and what == "rms":
+        raise _wrong(problem, "--covariance needs every output: leave out --rms")
     started = time.perf_counter()
-    found = predict_fluctuations(problem, covariance=covariance)
+    found = predict_fluctuations(problem, what=what, tolerance=tolerance, covariance=covariance)
     if paths:
         found.dataset["path"] = found.paths(paths)
     seconds = time.perf_counter() - started
@@ -152,6 +160,27 @@ def fluctuations(
             if scatter.std == scatter.std
             else f"          width {name:>5}: none after t = {scatter.until:.3g}"
         )
+    _rival(problem, seconds, found.effective_outputs, answer.error, answer)
+
+
+def _rival(
+    problem: "Problem", seconds: float, effective_outputs: float, error: float, answer: Answer
+) -> None:
+    """Say what networks would have told in the time of a prediction, if it took long."""
+    from widelimit.networks.price import rival
+
+    if seconds < LONG:
+        return
+    found = rival(problem, seconds, effective_outputs)
+    answer.own["networks_instead"] = found._asdict()
+    answer.lines.append(rival_line(found, error))
+
+
+def _wrong(problem: "Problem", sentence: str) -> Exception:
+    """What was asked of a problem cannot be."""
+    from widelimit.basics.errors import ProblemError
+
+    return ProblemError([sentence], problem.title)
 
 
 def bias(problem: "Problem", pairs: int, folder: "RunFolder", answer: Answer) -> None:
@@ -171,24 +200,30 @@ def bias(problem: "Problem", pairs: int, folder: "RunFolder", answer: Answer) ->
     answer.lines += bias_lines(lines, pairs)
 
 
-def width(problem: "Problem", rms: float, at: float | None, check: bool, answer: Answer) -> None:
+def width(
+    problem: "Problem", rms: float, at: float | None, tolerance: float | None, check: bool,
+    answer: Answer,
+) -> None:  # fmt: skip
     """Plan a width, and check it if asked to."""
     from dataclasses import asdict
 
     from widelimit.around.planner import check_plan, plan_width, why_refuted
     from widelimit.basics.errors import ProblemError
 
+    started = time.perf_counter()
     try:
-        plan = plan_width(problem, rms, at)
+        plan = plan_width(problem, rms, at, tolerance=tolerance)
     except ProblemError:
         raise
     except ValueError as error:
-        raise ProblemError([str(error)], problem.title) from None
+        raise _wrong(problem, str(error)) from None
+    seconds = time.perf_counter() - started
     answer.warn(list(plan.warnings))
     answer.met, answer.error = bool(plan.choices), plan.error
     answer.own |= {"time": plan.time, "sources": plan.sources}
     answer.own["choices"] = [asdict(choice) for choice in plan.choices]
     answer.lines += plan_lines(plan)
+    _rival(problem, seconds, plan.effective_outputs, plan.error / 2, answer)
     if check and plan.choices:
         found = check_plan(problem, plan)
         ((distance,),), ((error,),) = found.rms, found.rms_se

@@ -188,8 +188,7 @@ class _Networks:
 
     def samples(self) -> _Samples:
         """In each draw the limit, and for each width its labels, alone and with its weights."""
-        runs = DRAWS * (1 + 2 * len(self.shapes))
-        self.work.progress.expect(runs * len(self.work.problem.times))
+        self.work.progress.expect(DRAWS * (1 + 2 * len(self.shapes)))
         limits = [self.limit(draw) for draw in range(DRAWS)]
         base = np.stack([run.values for run in self.runs(limits)])
         found: list[tuple[np.ndarray, ...]] = []
