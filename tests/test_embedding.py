@@ -6,7 +6,8 @@ import pytest
 
 import reference
 from conftest import small_problem
-from widelimit import ProblemError, RunFolder, compare, solve, train
+from widelimit import ProblemError, RunFolder, compare, train
+from widelimit.limit.solve import solved
 from widelimit.problem.network.embedding import Features, Given, Kernel, RankOne
 
 READOUTS = [[0.5], [1.5], [-0.4]]
@@ -29,7 +30,7 @@ def _given():
 
 def test_a_function_of_atoms_is_a_finite_system():
     problem = _given()
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     assert limit.dataset.attrs["nodes"] == [2, 3]
     w, a = np.array(INPUTS), np.array(READOUTS)
     theta = [w, np.tanh(w @ [1.0, -0.5])[:, None] * a[:, 0], a]
@@ -84,7 +85,7 @@ def _features(**sections):
 
 
 def test_layers_do_not_collapse():
-    limit = solve(_features(), progress=False)
+    limit = solved(_features(), progress=False)
     assert min(limit.dataset.attrs["nodes"]) > 1
     assert not any("alike" in note for note in limit.warnings)
 
@@ -94,7 +95,7 @@ def test_networks_approach_the_limit():
     """Exponent −½ in the width, three hidden layers; five standard errors (false alarm 6e-7)."""
     settings = {"widths": [32, 64, 128, 256], "seeds": 300, "method": "flow"}
     problem = _features(networks=settings, limit={"tolerance": 2e-3})
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     assert limit.met
     fit = compare(limit, train(problem, progress=False)).exponent[-1]
     assert abs(fit["value"] + 0.5) < 5 * (fit["high"] - fit["low"]) / 4
@@ -107,7 +108,7 @@ def test_functions_stay_in_python(tmp_path):
     with pytest.raises(ProblemError, match=r"hidden\[0\].function: a function of one's own"):
         problem.to_toml()
     with pytest.raises(ProblemError, match="cannot be written"):
-        RunFolder(tmp_path / "run").save(solve(problem, progress=False), 1.0)
+        RunFolder(tmp_path / "run").save(solved(problem, progress=False), 1.0)
 
 
 @pytest.mark.parametrize(

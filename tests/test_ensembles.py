@@ -7,7 +7,8 @@ import pytest
 
 import reference
 from conftest import small_problem
-from widelimit import ProblemError, compare, solve, train
+from widelimit import ProblemError, compare, train
+from widelimit.limit.solve import solved
 
 INPUT = {"law": "atoms", "points": [[0.8, -0.4], [-1.1, 0.6]], "weights": [0.3, 0.7]}
 HIDDEN = {"law": "atoms", "points": [-0.5, 1.2], "weights": [0.4, 0.6]}
@@ -40,7 +41,7 @@ def _expected(problem, theta, p):
 def test_first_layer_in_the_limit_next_to_three_neurons():
     """A first-layer neuron is (w; u_1, u_2, u_3) (Sirignano & Spiliopoulos 2022, Lemma 2.2)."""
     problem = _problem(["limit", 3])
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     assert limit.dataset.attrs["rules"] == ["exact", "sampled"]
     assert limit.dataset.attrs["quadrature_error"] == 0
     kinds = [
@@ -56,7 +57,7 @@ def test_first_layer_in_the_limit_next_to_three_neurons():
 
 def test_a_middle_layer_next_to_a_finite_one_has_labels():
     problem = _problem(["limit", "limit", 2], depth=3)
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     assert limit.dataset.attrs["nodes"] == [2, 4, 2]
     # Atoms make few kinds: two of layer 1, four of layer 2, and weights differ between them.
     assert any("neurons of hidden layers 1 and 2 are alike" in note for note in limit.warnings)
@@ -76,7 +77,7 @@ def test_last_layer_in_the_limit_above_two_neurons():
     problem = _problem([2, "limit"])
     initial = {"input": {"law": "normal"}, "hidden": HIDDEN, "readout": readout}
     problem = problem.with_changes(network={"initial": initial})
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     kinds = [(u, [a], q / 2) for u, q in _vectors(2) for a in readout["points"]]
     theta = [
         limit.states["limit"]["input"].values[0], np.array([u for u, *_ in kinds]).T,
@@ -90,11 +91,11 @@ def test_two_finite_neighbours_are_an_ordinary_network():
     """With all layers finite the limit is the network, and all networks are the same one."""
     settings = {"widths": [[4, 3]], "seeds": 2, "method": "flow", "precision": "float64"}
     problem = _problem([4, 3], networks=settings)
-    limit, networks = solve(problem, progress=False), train(problem, progress=False)
+    limit, networks = solved(problem, progress=False), train(problem, progress=False)
     for seed in (0, 1):
         found = networks.dataset.output.values[0, seed]
         np.testing.assert_allclose(found, limit.dataset.output.values, atol=1e-6)
-    other = solve(problem.with_changes(seed=1), progress=False)
+    other = solved(problem.with_changes(seed=1), progress=False)
     assert abs(other.dataset.output - limit.dataset.output).max() > 0.01
 
 
@@ -103,7 +104,7 @@ def test_networks_share_the_finite_layer_and_keep_their_width():
     networks = train(problem, progress=False)
     assert networks.dataset["widths"].values.tolist() == [[8, 3], [16, 3]]
     assert networks.dataset["width"].values.tolist() == [8, 16]
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     for name in ("width_8_3", "width_16_3"):
         start = networks.states[name]["readout"].values[:, 0]
         shared = np.broadcast_to(limit.states["limit"]["readout"].values[0], start.shape)
@@ -146,6 +147,6 @@ def test_networks_approach_the_intermediate_limit():
         3, networks=settings, limit={"tolerance": 2e-3},
         network={"activations": ["tanh"] * 3, "ensembles": ["limit", "limit", 3], "initial": laws},
     )  # fmt: skip
-    fit = compare(solve(problem, progress=False), train(problem, progress=False)).exponent[-1]
+    fit = compare(solved(problem, progress=False), train(problem, progress=False)).exponent[-1]
     assert abs(fit["value"] + 0.5) < 5 * (fit["high"] - fit["low"]) / 4
     assert fit["high"] - fit["low"] < 0.15

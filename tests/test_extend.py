@@ -31,7 +31,7 @@ def test_the_page_runs_and_every_extension_is_short():
 
 
 def test_functions_do_what_names_do():
-    """Schedule, law and loss given as functions: the same limits as by name, 1e-8."""
+    """Schedule, law and loss given as functions: the limits by name, up to the error of steps."""
     laws = {"readout": {"law": "normal", "mean": 1.0, "std": 0.5}}
     own = {"readout": lambda z: 1 + 0.5 * z}
     rate = {"schedule": "power", "value": 2.0, "exponent": 0.5}
@@ -45,8 +45,10 @@ def test_functions_do_what_names_do():
         training={"horizon": 1.0, "loss": lambda f, y: 0.5 * jnp.sum((f - y) ** 2),
                   "learning_rates": {"input": lambda t: 2 / jnp.sqrt(1 + t)}},
     )  # fmt: skip
-    found = [solve(problem, progress=False).dataset.output for problem in (named, given)]
-    np.testing.assert_allclose(found[0], found[1], atol=1e-8)
+    first, second = (solve(problem, progress=False).dataset for problem in (named, given))
+    told = first.time_error + second.time_error
+    assert (np.abs(first.output - second.output) <= told).all()
+    assert told.max() < 1e-2 * np.abs(first.output).max()
 
 
 def test_moments_of_a_law_of_ones_own():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from conftest import small_problem
-from widelimit import Problem, ProblemError, compare, predict_fluctuations, solve, train
+from widelimit import Problem, ProblemError, compare, predict_fluctuations, train
 from widelimit.ensemble.meanfield import gradient, gradient_squares, output, tangent_kernel
 from widelimit.ensemble.neurons import sampled_network
 from widelimit.ensemble.system import System
+from widelimit.limit.solve import solved
 from widelimit.problem.network.layers import Convolution, Layer, Product, Radial
 
 CONV = {"map": "convolution", "kernel": 3}
@@ -159,7 +160,7 @@ def test_a_kernel_as_large_as_the_image_is_a_dense_layer():
     initial = {"input": ATOMS, "hidden": {"law": "atoms", "points": [0.7]}, "readout": ATOMS}
     whole = {"map": "convolution", "kernel": 2}
     found = [
-        solve(small_problem(
+        solved(small_problem(
             data=images(side=2), networks=None,
             network={"activations": ["tanh"] * 2, "initial": initial, **layers},
         ), progress=False).dataset.output
@@ -246,7 +247,7 @@ def test_a_skip_connection_alone_leaves_the_layer_below():
     one = small_problem(
         network={"activations": ["tanh"], "initial": {"neuron": {"law": "atoms", "points": atoms}}}
     )
-    found = [solve(problem, progress=False).dataset.output for problem in (two, one)]
+    found = [solved(problem, progress=False).dataset.output for problem in (two, one)]
     np.testing.assert_allclose(found[0], found[1], atol=1e-8)
 
 
@@ -294,7 +295,7 @@ def test_a_layer_of_ones_own_is_one_that_is_there():
         "activations": ["cos"], "biases": True, "initial": {
             "neuron": {"law": "atoms", "points": [[*w, 1.0] for w in atoms]}},
     })  # fmt: skip
-    found = [solve(problem, progress=False).dataset.output for problem in (own, known)]
+    found = [solved(problem, progress=False).dataset.output for problem in (own, known)]
     np.testing.assert_allclose(found[0], found[1], atol=1e-8)
     assert "Wave" in own.network.words()
     with pytest.raises(ProblemError, match=r"network.layers\[0\]: a function of one's own"):
@@ -362,7 +363,7 @@ def test_networks_come_to_the_limit(unit):
         data=images(), network=UNITS[unit], limit={"tolerance": 5e-3}, observe={"times": 2},
         networks={"widths": [32, 96, 288], "seeds": 60},
     )  # fmt: skip
-    fit = compare(solve(problem, progress=False), train(problem, progress=False)).exponent[-1]
+    fit = compare(solved(problem, progress=False), train(problem, progress=False)).exponent[-1]
     print(f"\n{unit}: {fit}", end="")
     assert fit is not None
     assert abs(fit["value"] + 0.5) < 0.1

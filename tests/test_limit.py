@@ -12,9 +12,10 @@ from scipy.integrate import solve_ivp
 
 import reference
 from conftest import small_problem, table
-from widelimit import Diverged, ProblemError, solve, train
+from widelimit import Diverged, ProblemError, train
 from widelimit.limit.advice import examine
 from widelimit.limit.search import seen_of_limit
+from widelimit.limit.solve import solved
 from widelimit.motion.engine import Steps, engine
 
 NARROW = {"law": "normal", "mean": 1.0, "std": 0.5}
@@ -88,7 +89,7 @@ def _reference_start(depth, biased, points, readouts, means, biases):
 @pytest.mark.parametrize("depth", [1, 2, 3, 5])
 def test_atomic_problems_match_a_plain_integration(depth, biased):
     problem, (theta, p), (x, y) = _atomic(depth, biased, np.random.default_rng(depth))
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     weights = [0.1, 0.3, 0.2, 0.25, 0.15]
     rates = {**RATES, "hidden": RATES["hidden"][: depth - 1]}
     end = reference.rk4(
@@ -117,7 +118,7 @@ def test_joint_law_of_a_neuron_equals_product_of_atoms():
     points = [[1.0, 0.5, 1.0], [1.0, 0.5, -0.5], [-0.3, 2.0, 1.0], [-0.3, 2.0, -0.5]]
     neuron = {"law": "atoms", "points": points, "weights": [0.15, 0.35, 0.15, 0.35]}
     joint = small_problem(network={"activations": ["tanh"], "initial": {"neuron": neuron}})
-    a, b = (solve(p, progress=False).dataset.output.values for p in (product, joint))
+    a, b = (solved(p, progress=False).dataset.output.values for p in (product, joint))
     np.testing.assert_allclose(a, b, atol=1e-12)
 
 
@@ -125,7 +126,7 @@ def test_variance_of_hidden_weights_does_not_matter():
     def end(std):
         hidden = {"law": "normal", "mean": 0.6, "std": std}
         network = {"activations": ["tanh"] * 2, "initial": {"hidden": hidden}}
-        return solve(small_problem(2, network=network), progress=False).dataset.output.values
+        return solved(small_problem(2, network=network), progress=False).dataset.output.values
 
     np.testing.assert_array_equal(end(0.0), end(3.0))
 
@@ -134,7 +135,7 @@ def test_splitting_an_atom_changes_nothing():
     def end(points, weights):
         neuron = {"law": "atoms", "points": points, "weights": weights}
         network = {"activations": ["tanh"], "initial": {"neuron": neuron}}
-        return solve(small_problem(network=network), progress=False).dataset.output.values
+        return solved(small_problem(network=network), progress=False).dataset.output.values
 
     a, b = [1.0, 0.5, 2.0], [-0.5, 1.0, 1.0]
     np.testing.assert_allclose(end([a, b], [0.4, 0.6]), end([a, b, b], [0.4, 0.3, 0.3]), atol=1e-12)
@@ -143,7 +144,7 @@ def test_splitting_an_atom_changes_nothing():
 def test_frozen_layers_do_not_move():
     rates = {"input": 0.0, "hidden": 1.0, "readout": 0.0}
     problem = small_problem(2, training={"horizon": 1.0, "learning_rates": rates})
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     states = limit.states["limit"].to_dataset()
     for name, moves in (("input", False), ("readout", False), ("hidden_2", True)):
         moved = np.abs(states[name].values[-1] - states[name].values[0]).max()
@@ -152,7 +153,7 @@ def test_frozen_layers_do_not_move():
 
 def test_collapsed_layers_are_one_neuron():
     problem = small_problem(5)
-    sizes = solve(problem, progress=False).dataset.attrs["nodes"]
+    sizes = solved(problem, progress=False).dataset.attrs["nodes"]
     assert sizes[1:-1] == [1, 1, 1]
     assert sizes[0] > 1
     assert sizes[-1] > 1
@@ -161,7 +162,7 @@ def test_collapsed_layers_are_one_neuron():
 def test_random_biases_uncollapse_middle_layers():
     bias = {"law": "atoms", "points": [-0.5, 0.0, 0.5]}
     network = {"activations": ["tanh"] * 3, "biases": True, "initial": {"bias": bias}}
-    limit = solve(small_problem(3, network=network), progress=False)
+    limit = solved(small_problem(3, network=network), progress=False)
     assert limit.dataset.attrs["nodes"][1] == 3
 
 
@@ -184,7 +185,7 @@ def test_linear_problem_has_the_closed_form():
     eigenvalues, vectors = np.linalg.eigh(kernel)
     start = phi @ (p * weights[:, 1])
     decay = vectors * np.exp(-4.0 * eigenvalues) @ vectors.T
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     np.testing.assert_allclose(
         limit.dataset.output.values[-1, :, 0], y + decay @ (start - y), atol=1e-7
     )
@@ -208,7 +209,7 @@ def test_readouts_over_two_layers_have_the_closed_form():
     start = a.mean() * h
     along = h @ (start - y) / (h @ h)
     expected = start + h * along * (np.exp(-4.0 * (h @ h) / 3) - 1)
-    found = solve(problem, progress=False).dataset.output.values[-1, :, 0]
+    found = solved(problem, progress=False).dataset.output.values[-1, :, 0]
     np.testing.assert_allclose(found, expected, atol=1e-7)
     assert np.abs(found - start).max() > 0.01
 
@@ -218,7 +219,7 @@ def test_odd_activations_make_odd_functions():
     inputs = [[0.5, 1.0], [-2.0, 0.3], [-0.5, -1.0], [2.0, -0.3]]
     observe = {"times": [0.0, 1.0], "inputs": inputs}
     problem = small_problem(2, observe=observe, networks={"widths": [8], "precision": "float64"})
-    for found in (solve(problem, progress=False), train(problem, progress=False)):
+    for found in (solved(problem, progress=False), train(problem, progress=False)):
         output = found.dataset.output
         there, back = output.isel(input=[0, 1]), output.isel(input=[2, 3])
         np.testing.assert_allclose(there, -back, atol=1e-12)
@@ -229,7 +230,7 @@ def test_readouts_of_a_symmetric_law_start_at_zero():
     """Law of the readout symmetric and independent of the rest: f_0 = 0, and risk E ½ y²."""
     laws = {"readout": {"law": "atoms", "points": [-1.5, 1.5]}}
     problem = small_problem(network={"activations": ["tanh"], "initial": laws})
-    start = solve(problem, progress=False).dataset.isel(time=0)
+    start = solved(problem, progress=False).dataset.isel(time=0)
     assert np.abs(start.output.values).max() < 1e-12
     assert float(start.risk) == pytest.approx((problem.dataset.targets**2).mean() / 2)
 
@@ -262,7 +263,7 @@ def test_lattice_matches_dense_quadrature(law):
     exact = problem.with_changes(
         network={"activations": ["tanh"] * 2, "initial": {"input": atoms, "readout": atoms}}
     )
-    limit, reference_ = (solve(p, progress=False).dataset for p in (problem, exact))
+    limit, reference_ = (solved(p, progress=False).dataset for p in (problem, exact))
     assert limit.attrs["rules"] == ["lattice", "lattice"]
     error = np.sqrt(((limit.output - reference_.output) ** 2).mean(("input", "channel"))).max()
     assert error < 1e-4
@@ -272,7 +273,7 @@ def test_mixed_atoms_and_normals():
     """Input weights normal, readout ±1: the atoms are exact, the rest is Sobol points."""
     readout = {"law": "atoms", "points": [-1.0, 2.0], "weights": [0.25, 0.75]}
     network = {"activations": ["tanh"], "initial": {"readout": readout}}
-    limit = solve(small_problem(network=network), progress=False)
+    limit = solved(small_problem(network=network), progress=False)
     states = limit.states["limit"].to_dataset()
     share = states.weight_1.values[states.readout.values[0, :, 0] == 2.0].sum()
     assert share == pytest.approx(0.75, abs=1e-12)
@@ -281,7 +282,7 @@ def test_mixed_atoms_and_normals():
 
 def test_tolerance_out_of_reach_is_kept_and_marked():
     problem = small_problem(limit={"tolerance": 1e-8, "max_nodes": 200})
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     assert not limit.met
     assert limit.states["limit"].sizes["neuron_1"] == 128  # Sobol points come in powers of two
     assert any("raise limit.max_nodes" in warning for warning in limit.warnings)
@@ -290,7 +291,7 @@ def test_tolerance_out_of_reach_is_kept_and_marked():
 
 def test_a_hopeless_tolerance_is_told_early():
     """Five inputs, and 1e-9: given up after the first level, with what it would take."""
-    limit = solve(small_problem(data=table(inputs=5), limit={"tolerance": 1e-9}), progress=False)
+    limit = solved(small_problem(data=table(inputs=5), limit={"tolerance": 1e-9}), progress=False)
     assert not limit.met
     assert list(np.atleast_1d(limit.dataset.attrs["nodes"])) == [256]  # no refinement was tried
     (told,) = [w for w in limit.warnings if "would be needed" in w]
@@ -310,12 +311,12 @@ def test_divergence_is_told_with_its_time():
     data = {"source": "table", "inputs": [[1e120, 1e120]], "targets": [1.0]}
     problem = small_problem(4, network=network, data=data)
     with pytest.raises(Diverged, match="the limit diverged at about t = "):
-        solve(problem, progress=False)
+        solved(problem, progress=False)
 
 
 def test_solves_in_single_precision():
-    limit = solve(small_problem(2, limit={"precision": "float32"}), progress=False)
-    double = solve(small_problem(2), progress=False)
+    limit = solved(small_problem(2, limit={"precision": "float32"}), progress=False)
+    double = solved(small_problem(2), progress=False)
     assert limit.states["limit"]["input"].dtype == np.float32
     np.testing.assert_allclose(limit.dataset.output, double.dataset.output, atol=1e-5)
 
@@ -357,7 +358,7 @@ def test_what_grows_from_rest_is_not_missed(size, horizon):
         training={"horizon": horizon}, limit={"tolerance": 1e-2},
         observe={"times": [0.0, horizon]},
     )  # fmt: skip
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     z, p = np.polynomial.legendre.leggauss(12)
 
     def field(_, state):
@@ -390,14 +391,14 @@ def test_pulses_compile_nothing(monkeypatch):
     rate = {"schedule": "piecewise", "times": times, "values": [0.0, 1.0, 0.5, 0.0]}
     law = {"law": "atoms", "points": [[0.5, 1.0, 0.3], [1.5, 0.2, -0.4]]}
     network = {"activations": ["tanh"], "initial": {"neuron": law}}
-    solve(small_problem(network=network, training={
+    solved(small_problem(network=network, training={
         "horizon": 1.0, "learning_rates": {"input": rate, "readout": rate}}), progress=False
     )  # fmt: skip
     assert len(traces) == 1
 
 
 def test_warnings_travel_with_the_result():
-    limit = solve(small_problem(3), progress=False)
+    limit = solved(small_problem(3), progress=False)
     assert any("hidden layer 2" in sentence for sentence in limit.warnings)
     assert json.loads(limit.dataset.attrs["warnings"]) == limit.warnings
 
@@ -414,12 +415,12 @@ def coverage(depths, seeds, problems):
                 observe={"times": 6},
                 limit={"tolerance": 1e-3, "max_nodes": 65536},
             )
-            fine = solve(
+            fine = solved(
                 problem.with_changes(seed=999, limit={"tolerance": 1e-4}), progress=False
             ).dataset
             for seed in range(seeds):
                 started = time.perf_counter()
-                d = solve(problem.with_changes(seed=seed), progress=False).dataset
+                d = solved(problem.with_changes(seed=seed), progress=False).dataset
                 seconds = time.perf_counter() - started
                 mean = ("input", "channel")
                 true = np.sqrt(((d.output - fine.output) ** 2).mean(mean))
@@ -458,7 +459,7 @@ def test_an_activation_of_ones_own():
         network={"activations": [_half_tanh], "initial": {"readout": doubled}},
         training={"horizon": 1.0, "learning_rates": {"readout": 4.0}},
     )
-    found, expected = (solve(p, progress=False) for p in (own, plain))
+    found, expected = (solved(p, progress=False) for p in (own, plain))
     np.testing.assert_allclose(found.dataset.output, expected.dataset.output, atol=1e-4)
     assert found.warnings == []  # it was tried out: bounded and smooth
     outside = small_problem(network={"activations": [jnp.abs]})

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from conftest import small_problem, table
-from widelimit import Diverged, compare, solve, train
+from widelimit import Diverged, compare, train
 from widelimit.ensemble.neurons import Ensemble, sampled_network
 from widelimit.ensemble.system import System
+from widelimit.limit.solve import solved
 from widelimit.motion.descent import descend
 from widelimit.motion.draws import BLOCK, Drawn, Sampling
 from widelimit.networks.course import network_keys
@@ -199,7 +200,7 @@ def test_atomic_networks_cost_their_atoms():
     expected = phi.var(axis=0) / 1e6
     # 400 draws: the variance's relative sd is √(2/400) = 0.071; five of them, false alarm < 1e-5
     np.testing.assert_allclose(start.var(axis=0, ddof=1), expected, rtol=5 * 0.071)
-    distance = compare(solve(problem, progress=False), networks).rms[-1][0]
+    distance = compare(solved(problem, progress=False), networks).rms[-1][0]
     assert distance < 5e-3
 
 
@@ -255,7 +256,7 @@ def exponent_at_the_end(depth, method, widths, tolerance=1e-3):
         networks={"widths": widths, "seeds": 100, "method": method},
         observe={"times": 2},
     )
-    return compare(solve(problem, progress=False), train(problem, progress=False)).exponent[-1]
+    return compare(solved(problem, progress=False), train(problem, progress=False)).exponent[-1]
 
 
 @pytest.mark.parametrize(("depth", "method"), [(1, "sgd"), (2, "flow"), (3, "sgd")])

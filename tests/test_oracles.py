@@ -13,7 +13,8 @@ from scipy.special import erf
 
 import reference
 from conftest import small_problem
-from widelimit import compare, solve, train
+from widelimit import compare, train
+from widelimit.limit.solve import solved
 
 
 def integrated(field, start, horizon):
@@ -52,7 +53,7 @@ def gaussian_table(points, inputs, target):
 
 def end_of(problem):
     """The last state of the limit, the last output of the first channel, and the last risk."""
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     assert limit.met
     last = limit.dataset.isel(time=-1)
     state = limit.states["limit"].to_dataset().isel(time=-1)
@@ -370,7 +371,7 @@ def test_networks_with_random_biases_come_to_the_limit():
     problem = biased_problem(networks={"widths": [32, 96, 288], "seeds": 60})
     networks = train(problem, progress=False)
     right, wrong = (
-        compare(solve(p, progress=False), networks).exponent[-1]["value"]
+        compare(solved(p, progress=False), networks).exponent[-1]["value"]
         for p in (problem, biased_problem(middle=COLLAPSED))
     )
     print(f"\nrandom biases: {right:.3f}; collapsed: {wrong:.3f}", end="")

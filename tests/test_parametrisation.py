@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from conftest import small_problem, table
-from widelimit import solve, train
+from widelimit import train
+from widelimit.limit.solve import solved
 from widelimit.problem.parametrisation import EXPONENTS, KINDS, factors, sections
 
 PAGE = Path(__file__).parents[1] / "docs" / "parametrisations.md"
@@ -134,5 +135,5 @@ def test_the_page_runs_and_three_layers_tell_mup_from_the_mean_field():
     networks, risk = space["networks"], space["risk"]
     one = [risk(networks(name, 64, 1)) for name in ("mup", "mean field")]
     assert one[0] == one[1]
-    one_limit = float(solve(networks("mup", 64, 1), progress=False).dataset.risk[-1])
+    one_limit = float(solved(networks("mup", 64, 1), progress=False).dataset.risk[-1])
     assert abs(one[0] - one_limit) < 0.01

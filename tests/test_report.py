@@ -11,6 +11,7 @@ import xarray as xr
 
 from conftest import HOSTILE_TITLE, quick_problem, small_problem
 from widelimit import RunFolder, render_report, solve
+from widelimit.limit.solve import solved
 from widelimit.report.pictures import draw_validity
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -96,7 +97,7 @@ def test_a_limit_alone_has_a_page_with_its_notes(tmp_path):
     problem = quick_problem(**COLLAPSING)
     folder = RunFolder(tmp_path)
     folder.prepare(problem, ("limit",), overwrite=False)
-    limit = solve(problem, progress=False)
+    limit = solved(problem, progress=False)
     folder.save(limit, 1.0)
     page = render_report(folder)
     (note,) = [w for w in limit.warnings if "are alike" in w]

@@ -317,14 +317,48 @@ def _several(value: Any) -> Any:
 Functionals = Annotated[tuple[AnyFunctional, ...], BeforeValidator(_several)]
 
 
-TAKEN = frozenset([
-    "accuracy", "band", "bias", "channel", "clt_until", "coordinate", "departure", "describes",
-    "describes_until", "entropy", "entry", "free_energy", "gain", "growth_rate", "hidden_variance",
-    "holdout_risk", "input", "interval_input", "interval_readout", "layer", "left", "other_channel",
-    "other_coordinate", "other_input", "output", "pair", "part", "quadrature_error",
-    "readout_entry", "ridge", "risk", "seed", "time", "validity_time", "weights_of", "width",
-    "widths",
-])  # fmt: skip
+TAKEN = frozenset(
+    [
+        "accuracy",
+        "band",
+        "bias",
+        "channel",
+        "clt_until",
+        "coordinate",
+        "departure",
+        "describes",
+        "describes_until",
+        "distance",
+        "entropy",
+        "entry",
+        "free_energy",
+        "gain",
+        "growth_rate",
+        "hidden_variance",
+        "holdout_risk",
+        "input",
+        "interval_input",
+        "interval_readout",
+        "layer",
+        "left",
+        "other_channel",
+        "other_coordinate",
+        "other_input",
+        "output",
+        "pair",
+        "part",
+        "quadrature_error",
+        "readout_entry",
+        "ridge",
+        "risk",
+        "seed",
+        "time",
+        "validity_time",
+        "weights_of",
+        "width",
+        "widths",
+    ]
+)
 """Variables and dimensions that results have anyway; results refuse what is missing here."""
 
 
