@@ -33,19 +33,21 @@ NETWORKS = {
 
 def problem(name: str) -> Problem:
     """Four points, gradient descent to t = 4."""
-    return Problem.from_dict({
-        "title": name,
-        "network": NETWORKS[name],
-        "data": {
-            "source": "table",
-            "inputs": [[1.0, 0.5], [-1.0, 0.3], [0.2, -1.0], [-0.5, -0.8]],
-            "targets": [1.0, -0.5, 0.3, 0.8],
-        },
-        "training": {"horizon": 4.0},
-        "limit": {"tolerance": 1e-2},
-        "networks": {"widths": [32, 128, 512], "seeds": 8, "method": "gd", "step": 0.05},
-        "observe": {"times": 3},
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "title": name,
+            "network": NETWORKS[name],
+            "data": {
+                "source": "table",
+                "inputs": [[1.0, 0.5], [-1.0, 0.3], [0.2, -1.0], [-0.5, -0.8]],
+                "targets": [1.0, -0.5, 0.3, 0.8],
+            },
+            "training": {"horizon": 4.0},
+            "limit": {"tolerance": 1e-2},
+            "networks": {"widths": [32, 128, 512], "seeds": 8, "method": "gd", "step": 0.05},
+            "observe": {"times": 3},
+        }
+    )
 
 
 def main(words: list[str]) -> None:

@@ -53,16 +53,18 @@ def small(depth: int) -> Problem:
     """Two inputs, 32 points, times up to 3."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(32, 2))
-    return Problem.from_dict({
-        "network": {"activations": ["tanh"] * depth},
-        "data": {
-            "source": "table",
-            "inputs": x.tolist(),
-            "targets": (np.sin(x[:, 0]) + 0.5 * np.cos(2 * x[:, 1])).tolist(),
-        },
-        "training": {"horizon": 3.0},
-        "observe": {"times": [0.0, 1.0, 3.0]},
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"] * depth},
+            "data": {
+                "source": "table",
+                "inputs": x.tolist(),
+                "targets": (np.sin(x[:, 0]) + 0.5 * np.cos(2 * x[:, 1])).tolist(),
+            },
+            "training": {"horizon": 3.0},
+            "observe": {"times": [0.0, 1.0, 3.0]},
+        }
+    )
 
 
 def digits() -> Problem:
@@ -146,8 +148,14 @@ class Contest:
 
         def path(times: np.ndarray) -> np.ndarray:
             steps = follow(
-                advance_many, method_for(tolerance), system, batch, times, tolerance, "a network",
-            )  # fmt: skip
+                advance_many,
+                method_for(tolerance),
+                system,
+                batch,
+                times,
+                tolerance,
+                "a network",
+            )
             observed = system.view("observed")
             return np.stack([np.asarray(read(system, e))[:, observed] for e in steps], axis=1)
 
@@ -170,10 +178,15 @@ class Contest:
                 variance = np.mean(np.var(values, axis=0, ddof=1), axis=(-2, -1))
                 offset = np.mean((values.mean(0) - self.reference) ** 2, axis=(-2, -1))
                 bias = np.maximum(0.0, offset - variance / count)
-                found.append({
-                    "width": width, "halves": halves, "seconds": seconds,
-                    "variance": variance, "bias2": bias,
-                })  # fmt: skip
+                found.append(
+                    {
+                        "width": width,
+                        "halves": halves,
+                        "seconds": seconds,
+                        "variance": variance,
+                        "bias2": bias,
+                    }
+                )
         return found
 
     def cheapest(self, error: float) -> tuple[float, str]:

@@ -21,13 +21,15 @@ def run() -> None:
     from widelimit.limit.search import seen_of_limit
     from widelimit.motion.engine import Steps, engine
 
-    problem = Problem.from_dict({
-        "network": {"activations": ["tanh"]},
-        "data": {"source": "digits"},
-        "training": {"horizon": HORIZON},
-        "limit": {"nodes": [NODES], "memory": "4 GB", "precision": "float32"},
-        "observe": {"times": 2},
-    })  # fmt: skip
+    problem = Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"]},
+            "data": {"source": "digits"},
+            "training": {"horizon": HORIZON},
+            "limit": {"nodes": [NODES], "memory": "4 GB", "precision": "float32"},
+            "observe": {"times": 2},
+        }
+    )
     started = time.perf_counter()
     with engine(problem, "one replicate", False) as work:
         work.run(work.first_design().with_counts([NODES]), Steps(1e-2), seen_of_limit)

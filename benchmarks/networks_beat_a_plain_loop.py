@@ -16,13 +16,15 @@ WIDTH, SEEDS, STEPS, TORCH_STEPS = 256, 20, 4096, 1500
 
 def ours() -> float:
     """Updates of one network per second: a whole `train`, without compiling."""
-    problem = Problem.from_dict({
-        "network": {"activations": ["tanh"] * 2},
-        "data": {"source": "digits", "holdout": 0.2},
-        "training": {"horizon": STEPS / WIDTH},
-        "networks": {"widths": [WIDTH], "seeds": SEEDS},
-        "observe": {"times": [0.0, STEPS / WIDTH]},
-    })  # fmt: skip
+    problem = Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"] * 2},
+            "data": {"source": "digits", "holdout": 0.2},
+            "training": {"horizon": STEPS / WIDTH},
+            "networks": {"widths": [WIDTH], "seeds": SEEDS},
+            "observe": {"times": [0.0, STEPS / WIDTH]},
+        }
+    )
     train(problem, progress=False)
     started = time.perf_counter()
     train(problem, progress=False)

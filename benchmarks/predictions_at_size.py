@@ -45,12 +45,14 @@ def rows_120() -> Problem:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 3))
     y = np.tanh(x[:, 0] - 0.5 * x[:, 1]) + 0.3 * np.sin(2 * x[:, 2])
-    return Problem.from_dict({
-        "network": {"activations": ["tanh"]},
-        "data": {"source": "table", "inputs": x.tolist(), "targets": y.tolist()},
-        "training": {"horizon": 10.0},
-        "networks": {"widths": [64, 256, 1024], "method": "sgd"},
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"]},
+            "data": {"source": "table", "inputs": x.tolist(), "targets": y.tolist()},
+            "training": {"horizon": 10.0},
+            "networks": {"widths": [64, 256, 1024], "method": "sgd"},
+        }
+    )
 
 
 def digits() -> Problem:
@@ -82,15 +84,18 @@ def held(problem: Problem, name: str, what: str, most: float) -> list[Row]:
     return [
         Row(f"{said}: forecast", f"≤ {MOST_FORECAST:g} s", f"{forecast:.1f} s", how),
         Row(
-            f"{said}, std to {found.dataset.attrs['tolerance']:g}", f"≤ {most:g} s",
-            f"{taken:.0f} s ({spent:.0f} s of processors), std to {error:.2g}", how,
+            f"{said}, std to {found.dataset.attrs['tolerance']:g}",
+            f"≤ {most:g} s",
+            f"{taken:.0f} s ({spent:.0f} s of processors), std to {error:.2g}",
+            how,
         ),
         Row(
-            f"{said}: networks that train as long", "their error told",
+            f"{said}: networks that train as long",
+            "their error told",
             f"{other.networks:.0f} of width {other.widths[0]}: std to {other.error:.2g}",
             "timed in the same run",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def measure() -> list[Row]:

@@ -29,13 +29,15 @@ def problem(depth: int, inputs: int, times: int) -> Problem:
     x = rng.normal(size=(20, 2))
     y = np.sin(x[:, 0]) + 0.5 * np.cos(2 * x[:, 1])
     at = np.linspace(HORIZON / times, HORIZON, times).tolist()
-    return Problem.from_dict({
-        "network": {"activations": ["tanh"] * depth},
-        "data": {"source": "table", "inputs": x.tolist(), "targets": y.tolist()},
-        "training": {"horizon": HORIZON},
-        "observe": {"times": at, "inputs": rng.normal(size=(inputs, 2)).tolist()},
-        "networks": {"widths": [WIDTH], "seeds": TRAINED, "method": "sgd"},
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"] * depth},
+            "data": {"source": "table", "inputs": x.tolist(), "targets": y.tolist()},
+            "training": {"horizon": HORIZON},
+            "observe": {"times": at, "inputs": rng.normal(size=(inputs, 2)).tolist()},
+            "networks": {"widths": [WIDTH], "seeds": TRAINED, "method": "sgd"},
+        }
+    )
 
 
 def in_solves(depth: int, inputs: int, times: int) -> float:
@@ -74,10 +76,11 @@ def measure() -> list[Row]:
             Row(f"… of 100 inputs × 10 times, {layers}", "≤ 200 solves", f"{many:.0f}", "SGD"),
             Row(
                 f"… of five outputs to 5 % against {ENSEMBLE} networks of width {WIDTH}, {layers}",
-                f"≥ {10 if depth == 1 else 50} ×", f"{against_an_ensemble(depth):.0f} × (x)",
+                f"≥ {10 if depth == 1 else 50} ×",
+                f"{against_an_ensemble(depth):.0f} × (x)",
                 f"{TRAINED} networks trained by SGD, times {ENSEMBLE // TRAINED}",
             ),
-        ]  # fmt: skip
+        ]
     return rows
 
 

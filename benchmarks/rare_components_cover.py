@@ -124,10 +124,15 @@ def at_start(raw: dict) -> np.ndarray:
     """f(x) = E a tanh(w·x), or E a · tanh(m E tanh(w·x)) at depth 2, with m the hidden mean."""
     initial, x = raw["network"]["initial"], np.array(raw["data"]["inputs"])
     parts, hidden = _parts(initial, x.shape[1]), initial.get("hidden")
-    inner = np.array([
-        [_mean_tanh(m[:-1] @ row, np.sqrt((s[:-1] * row) ** 2 @ np.ones(len(row)))) for row in x]
-        for _, m, s in parts
-    ])  # fmt: skip
+    inner = np.array(
+        [
+            [
+                _mean_tanh(m[:-1] @ row, np.sqrt((s[:-1] * row) ** 2 @ np.ones(len(row))))
+                for row in x
+            ]
+            for _, m, s in parts
+        ]
+    )
     p, a = np.array([own[0] for own in parts]), np.array([own[1][-1] for own in parts])
     return (p * a) @ inner if hidden is None else (p @ a) * np.tanh(hidden["mean"] * (p @ inner))
 
@@ -152,8 +157,14 @@ def trained(raw: dict, nodes: int) -> np.ndarray:
         return -np.concatenate([a * ((1 - phi**2) @ (off * x)), phi @ off])
 
     size = np.sqrt(weights @ start[count:] ** 2)
-    end = integrate.solve_ivp(velocity, (0, raw["training"]["horizon"]), start, method="DOP853",
-                              rtol=1e-7, atol=1e-7 * max(1.0, size)).y[:, -1]  # fmt: skip
+    end = integrate.solve_ivp(
+        velocity,
+        (0, raw["training"]["horizon"]),
+        start,
+        method="DOP853",
+        rtol=1e-7,
+        atol=1e-7 * max(1.0, size),
+    ).y[:, -1]
     return (weights * end[count:]) @ np.tanh(end[:count, None] * x)
 
 

@@ -17,16 +17,19 @@ def staircase(law: str, dimension: int | str, std: float, **sections: dict) -> P
     """The problem in so many dimensions."""
     normal = {"law": "normal", "mean": 0.0, "std": 1.0}
     initial = {"input": normal | {"std": std}, "bias": normal, "readout": normal}
-    return Problem.from_dict({
-        "network": {"activations": ["tanh"], "biases": True, "initial": initial},
-        "data": {
-            "source": "population", "inputs": {"law": law, "dimension": dimension},
-            "target": {"formula": "x1 + x1*x2 + x1*x2*x3"},
-        },
-        "training": {"horizon": TIMES[-1]},
-        "observe": {"times": TIMES},
-        **sections,
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"], "biases": True, "initial": initial},
+            "data": {
+                "source": "population",
+                "inputs": {"law": law, "dimension": dimension},
+                "target": {"formula": "x1 + x1*x2 + x1*x2*x3"},
+            },
+            "training": {"horizon": TIMES[-1]},
+            "observe": {"times": TIMES},
+            **sections,
+        }
+    )
 
 
 def measure() -> list[Row]:

@@ -56,10 +56,16 @@ def _end(method, equations, system, start, horizon, tolerance):
         return [v.astype(s.dtype) for v, s in zip(speeds, state, strict=True)]
 
     found = diffrax.diffeqsolve(
-        diffrax.ODETerm(field), method, 0.0, horizon, 1e-2, state,
+        diffrax.ODETerm(field),
+        method,
+        0.0,
+        horizon,
+        1e-2,
+        state,
         stepsize_controller=diffrax.PIDController(tolerance, tolerance, norm=by_kind),
-        max_steps=100_000, throw=False,
-    )  # fmt: skip
+        max_steps=100_000,
+        throw=False,
+    )
     assert found.ys is not None
     end = jax.tree.unflatten(layout, [leaf[-1] for leaf in found.ys])
     return outputs(system, Ensemble(weights, _cast(end, stage)))
@@ -78,9 +84,14 @@ def measure() -> list[Row]:
             for method in METHODS:
                 for tolerance in TOLERANCES:
                     call = partial(
-                        _end, method(), system.equations, system, _cast(start, held),
-                        jnp.asarray(horizon, held), jnp.asarray(tolerance, held),
-                    )  # fmt: skip
+                        _end,
+                        method(),
+                        system.equations,
+                        system,
+                        _cast(start, held),
+                        jnp.asarray(horizon, held),
+                        jnp.asarray(tolerance, held),
+                    )
                     off = np.asarray(call(), float) - np.asarray(finest)
                     error = float(np.sqrt(np.mean(off**2, axis=0)).max())
                     seconds = best(call, 5)

@@ -47,12 +47,11 @@ def schedule(rng: np.random.Generator, horizon: float) -> Any:
     return [
         value,
         {"schedule": "piecewise", "times": ends[:2].tolist(), "values": [0.0, value, 0.0]},
-        {"schedule": "piecewise", "times": ends.tolist(),
-         "values": rng.uniform(0, 2, 4).tolist()},
+        {"schedule": "piecewise", "times": ends.tolist(), "values": rng.uniform(0, 2, 4).tolist()},
         {"schedule": "power", "value": value, "exponent": float(rng.uniform(0, 2)), "time": time},
         {"schedule": "exponential", "value": value, "time": time},
         {"schedule": "cosine", "value": value, "time": time, "low": 0.1 * value},
-    ][rng.integers(6)]  # fmt: skip
+    ][rng.integers(6)]
 
 
 def rate(chosen: Any, t: float, span: tuple[float, float]) -> float:
@@ -83,12 +82,13 @@ def problem(number: int) -> tuple[dict, dict]:
     if loss in ("logistic", "softmax"):
         y = rng.dirichlet(np.ones(2), 5)[:, :channels]
     training = {
-        "horizon": horizon, "loss": loss,
+        "horizon": horizon,
+        "loss": loss,
         "learning_rates": {kind: schedule(rng, horizon) for kind in kinds},
         "weight_decay": decays[rng.integers(3)],
         "momentum": {"friction": 1.0} if rule == "heavy ball" else None,
         "adam": {"first": "none" if rule == "rmsprop" else 3.0, "delta": 0.1, "batch": "all"},
-    }  # fmt: skip
+    }
     if rule not in ("adam", "rmsprop"):
         del training["adam"]
     raw = {
@@ -106,8 +106,11 @@ def _initial(rng: np.random.Generator, depth: int, inputs: int, y: np.ndarray) -
     def atoms(entries: int) -> dict:
         count = int(rng.integers(2, 4))
         weights = rng.dirichlet(4 * np.ones(count)).tolist()
-        return {"law": "atoms", "points": rng.normal(size=(count, entries)).tolist(),
-                "weights": weights}  # fmt: skip
+        return {
+            "law": "atoms",
+            "points": rng.normal(size=(count, entries)).tolist(),
+            "weights": weights,
+        }
 
     if depth == 1:
         return {"neuron": atoms(inputs + y.shape[1])}
@@ -239,11 +242,13 @@ def draw(number: int) -> dict:
         rough, told = loose(asked)
     off = np.abs(limit.output.values - exact)
     return kind | {
-        "told": _rms(limit.time_error.values), "true": _rms(off),
+        "told": _rms(limit.time_error.values),
+        "true": _rms(off),
         "outputs": np.mean(off <= limit.time_error.values),
-        "told_loose": _rms(told), "true_loose": _rms(rough - exact),
+        "told_loose": _rms(told),
+        "true_loose": _rms(rough - exact),
         "outputs_loose": np.mean(np.abs(rough - exact) <= told),
-    }  # fmt: skip
+    }
 
 
 def measure(draws: int = 60) -> list[Row]:

@@ -25,15 +25,17 @@ DIMS = (64, 10)
 def seconds(nodes: int, points: int) -> float:
     """Time of one short integration in float32."""
     rng = np.random.default_rng(0)
-    problem = Problem.from_dict({
-        "network": {"activations": ["tanh"]},
-        "data": {
-            "source": "table",
-            "inputs": rng.normal(size=(points, DIMS[0])).tolist(),
-            "targets": rng.normal(size=(points, DIMS[1])).tolist(),
-        },
-        "training": {"horizon": 0.1},
-    })  # fmt: skip
+    problem = Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"]},
+            "data": {
+                "source": "table",
+                "inputs": rng.normal(size=(points, DIMS[0])).tolist(),
+                "targets": rng.normal(size=(points, DIMS[1])).tolist(),
+            },
+            "training": {"horizon": 0.1},
+        }
+    )
     placed = Nodes(rng.normal(size=(nodes, sum(DIMS))), np.full(nodes, 1 / nodes))
     start = limit_ensemble(problem.network, [placed], *DIMS, jnp.float32)
     memory = Memory(10**10, problem.network.costs(*DIMS), 4, points)

@@ -25,11 +25,13 @@ def share(precision: str) -> tuple[float, float]:
     """The share of the matrix rate that is reached, and that rate in operations per second."""
     with jax.enable_x64(precision == "float64"):
         dtype = jnp.dtype(precision)
-        problem = Problem.from_dict({
-            "network": {"activations": ["tanh"] * 2},
-            "data": {"source": "digits"},
-            "training": {"horizon": 1.0},
-        })  # fmt: skip
+        problem = Problem.from_dict(
+            {
+                "network": {"activations": ["tanh"] * 2},
+                "data": {"source": "digits"},
+                "training": {"horizon": 1.0},
+            }
+        )
         system = System.of(problem, dtype)
         points, rng = len(system.inputs), np.random.default_rng(0)
         memory = Memory(10**10, problem.network.costs(*DIMS), dtype.itemsize, points)

@@ -88,8 +88,11 @@ def command(*arguments, **options) -> subprocess.CompletedProcess:
     """`widelimit` with these arguments in a process of its own, compiled like the suite."""
     return subprocess.run(
         [sys.executable, "-c", WIDELIMIT, *map(str, arguments)],
-        capture_output=True, encoding="utf-8", timeout=300, **options,
-    )  # fmt: skip
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        **options,
+    )
 
 
 HOSTILE_TITLE = "<script>alert(1)</script>"

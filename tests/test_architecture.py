@@ -9,9 +9,19 @@ import pytest
 import widelimit
 
 ROOMS = [  # a room imports only rooms before it, whether at the top, in functions or for types
-    "basics", "problem", "nodes", "ensemble", "motion", "results", "limit", "networks", "around",
-    "papers", "report", "command",
-]  # fmt: skip
+    "basics",
+    "problem",
+    "nodes",
+    "ensemble",
+    "motion",
+    "results",
+    "limit",
+    "networks",
+    "around",
+    "papers",
+    "report",
+    "command",
+]
 
 FOLDER = Path(widelimit.__file__).parent
 
@@ -134,7 +144,7 @@ def test_tests_are_half_as_long_as_what_they_test():
         (r"SeedSequence\(|default_rng\(", {"basics.streams"}),
         (r"random\.key\(", {"networks.train"}),  # networks' keys are promised by the problem file
     ],
-)  # fmt: skip
+)
 def test_one_place_for(pattern, homes):
     """Papers' data sets and examples in docstrings are their own."""
     found = {

@@ -51,8 +51,9 @@ def plain_end(p):
     end = reference.rk4(
         [atoms[:, :2], atoms[:, 2:]],
         lambda now: reference.speeds(now, [p], x, y, np.full(3, 1 / 3), rates, False),
-        HORIZON, 24,
-    )  # fmt: skip
+        HORIZON,
+        24,
+    )
     f = reference.outputs(end, [p], x, False)
     return np.append(f[:, 0], 0.5 * ((f - y) ** 2).mean())
 
@@ -73,13 +74,15 @@ def second_order():
 def test_atoms_have_the_bias_of_their_second_derivatives():
     """Three atoms under flow; corrections of order 1/n² are below 1 % of the largest bias."""
     neuron = {"law": "atoms", "points": ATOMS, "weights": LAW.tolist()}
-    problem = Problem.from_dict({
-        "network": {"activations": ["tanh"], "initial": {"neuron": neuron}},
-        "data": {"source": "table", **POINTS},
-        "training": {"horizon": HORIZON},
-        "observe": {"times": [0.0, HORIZON]},
-        "networks": {"widths": [256], "method": "flow"},
-    })  # fmt: skip
+    problem = Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"], "initial": {"neuron": neuron}},
+            "data": {"source": "table", **POINTS},
+            "training": {"horizon": HORIZON},
+            "observe": {"times": [0.0, HORIZON]},
+            "networks": {"widths": [256], "method": "flow"},
+        }
+    )
     found = measure_bias(problem, pairs=1000, progress=False)
     assert "1000 pairs; width 256" in repr(found)
     start, end = found.dataset.isel(time=0), found.dataset.isel(time=1)
@@ -104,16 +107,22 @@ def test_random_hidden_weights_have_the_bias_of_a_curved_activation(width):
     Exact for every n, the estimator's mean being 2 (E f_n − E f_2n); as n grows that is
     ½ E[a] σ²h² tanh''(mh) / n.
     """
-    problem = Problem.from_dict({
-        "network": {"activations": ["tanh", "tanh"], "initial": {
-            "input": {"law": "atoms", "points": [[1.0]]},
-            "hidden": {"law": "normal", "mean": 0.8, "std": 1.5},
-            "readout": {"law": "atoms", "points": [2.0]}}},
-        "data": {"source": "table", "inputs": [1.0, -0.4], "targets": [0.5, 0.0]},
-        "training": {"horizon": 1.0},
-        "observe": {"times": [0.0]},
-        "networks": {"widths": [width], "method": "flow"},
-    })  # fmt: skip
+    problem = Problem.from_dict(
+        {
+            "network": {
+                "activations": ["tanh", "tanh"],
+                "initial": {
+                    "input": {"law": "atoms", "points": [[1.0]]},
+                    "hidden": {"law": "normal", "mean": 0.8, "std": 1.5},
+                    "readout": {"law": "atoms", "points": [2.0]},
+                },
+            },
+            "data": {"source": "table", "inputs": [1.0, -0.4], "targets": [0.5, 0.0]},
+            "training": {"horizon": 1.0},
+            "observe": {"times": [0.0]},
+            "networks": {"widths": [width], "method": "flow"},
+        }
+    )
     found = measure_bias(problem, pairs=4000, progress=False).dataset.isel(width=0, time=0)
     g, weights = hermegauss(60)
     h = np.tanh([1.0, -0.4])
@@ -189,13 +198,15 @@ STEP, COUNT, GAP = 0.05, 20, -1.5
 def linear(data, **networks):
     """Targets 2x and a(0) = 0.5: a − 2 is `GAP` and is multiplied by 1 − ε x² in every step."""
     neuron = {"law": "atoms", "points": [[1.0, 2.0 + GAP]]}
-    return Problem.from_dict({
-        "network": {"activations": ["identity"], "initial": {"neuron": neuron}},
-        "data": data,
-        "training": {"horizon": STEP * COUNT, "learning_rates": {"input": 0.0}},
-        "observe": {"times": [STEP * COUNT], "inputs": [[1.0]]},
-        "networks": {"widths": [8], "step": STEP, **networks},
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "network": {"activations": ["identity"], "initial": {"neuron": neuron}},
+            "data": data,
+            "training": {"horizon": STEP * COUNT, "learning_rates": {"input": 0.0}},
+            "observe": {"times": [STEP * COUNT], "inputs": [[1.0]]},
+            "networks": {"widths": [8], "step": STEP, **networks},
+        }
+    )
 
 
 def table_of(*x):
@@ -233,8 +244,11 @@ def test_noise_of_sgd_has_its_bias(data):
         problem, second, fourth = linear(table_of(0.5, 1.0)), SQUARES.mean(), (SQUARES**2).mean()
         measured = second
     else:
-        source = {"source": "population", "inputs": {"law": "gaussian", "dimension": 1},
-                  "target": {"formula": "2*x1"}}  # fmt: skip
+        source = {
+            "source": "population",
+            "inputs": {"law": "gaussian", "dimension": 1},
+            "target": {"formula": "2*x1"},
+        }
         problem, second, fourth = linear(source), 1.0, 3.0
         measured = (problem.dataset.inputs**2).mean()  # the risk is that of a sample
     found = measure_bias(problem, pairs=1000, progress=False).dataset
@@ -341,17 +355,19 @@ def test_many_networks_have_the_bias_that_is_measured(depth, std, method, seed):
     rows = {
         "risk": (networks.risk - limit.risk, found.risk_shift, found.risk_shift_error),
         "output": (
-            projected - float((limit.output * along).sum()), (found.bias * along).sum(),
+            projected - float((limit.output * along).sum()),
+            (found.bias * along).sum(),
             (found.bias_error * np.abs(along)).sum(),  # errors at inputs may add up
         ),
-    }  # fmt: skip
+    }
     for name, (ensemble, shift, error) in rows.items():
         truth, se = float(ensemble.mean()), float(ensemble.std(ddof=1)) / np.sqrt(count)
         both = np.hypot(se, float(error) / 1.96)
         print(
             f"\n{depth} layers, std {std}, {method}, data {seed}: {name} {truth:+.5f} ± {se:.5f}, "
-            f"measured {float(shift):+.5f} ± {float(error) / 1.96:.5f} (standard errors)", end="",
-        )  # fmt: skip
+            f"measured {float(shift):+.5f} ± {float(error) / 1.96:.5f} (standard errors)",
+            end="",
+        )
         if abs(truth) > 3 * se:
             assert np.sign(truth) == np.sign(float(shift))
         assert abs(float(shift) - truth) < max(0.2 * abs(truth), 4 * both)

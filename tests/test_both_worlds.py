@@ -85,9 +85,11 @@ def test_networks_come_to_the_limit(item):
     """Exponent −1/2 ± 0.1 with 60 seeds (the fit scatters by about 0.03; seeds are fixed)."""
     hidden = {"initial": {"hidden": {"law": "normal", "mean": 1.0, "std": 0.5}}}
     sections = {
-        "network": {"activations": ["tanh"] * 2}, "data": regression(),
-        "training": {"horizon": 1.0}, "networks": {},
-    } | ITEMS[item]  # fmt: skip
+        "network": {"activations": ["tanh"] * 2},
+        "data": regression(),
+        "training": {"horizon": 1.0},
+        "networks": {},
+    } | ITEMS[item]
     sections["network"] = sections["network"] | hidden
     sections["networks"] = {"widths": [32, 96, 288], "seeds": 60} | sections["networks"]
     problem = small_problem(**sections, limit={"tolerance": 2e-3}, observe={"times": 2})

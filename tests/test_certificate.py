@@ -19,9 +19,11 @@ def taught(loss="squared", **sections):
     targets = (y > 0).astype(float) if loss == "logistic" else y
     return small_problem(
         data={"source": "table", "inputs": x.tolist(), "targets": targets.tolist()},
-        training={"horizon": 20.0, "loss": loss}, observe={"times": [0.0, 5.0, 20.0]},
-        network={"activations": ["tanh"], "output_bias": True}, **sections,
-    )  # fmt: skip
+        training={"horizon": 20.0, "loss": loss},
+        observe={"times": [0.0, 5.0, 20.0]},
+        network={"activations": ["tanh"], "output_bias": True},
+        **sections,
+    )
 
 
 def test_the_risk_is_within_the_gap():
@@ -65,8 +67,11 @@ def test_a_stationary_limit_that_is_not_optimal_has_a_gap():
 def test_what_has_no_certificate_is_refused():
     with pytest.raises(ValueError, match="these are networks"):
         optimality_gap(train(small_problem(), progress=False))
-    deep = small_problem(2, observe={"times": 2, "inputs": [[0.0, 0.0]]}, training={
-        "horizon": 0.1, "loss": {"loss": "squared", "output_activation": "tanh"}})  # fmt: skip
+    deep = small_problem(
+        2,
+        observe={"times": 2, "inputs": [[0.0, 0.0]]},
+        training={"horizon": 0.1, "loss": {"loss": "squared", "output_activation": "tanh"}},
+    )
     with pytest.raises(ProblemError) as told:
         optimality_gap(solve(deep, progress=False))
     places = [mistake.partition(":")[0] for mistake in told.value.mistakes]

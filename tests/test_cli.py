@@ -395,9 +395,15 @@ def _two_claims(effort):
 
     def claim(name, value):
         return Claim(
-            name, "<b>words</b>", "Theorem 1", 1.0, 0.0, lambda: Measured(value, 0.01), "halved",
+            name,
+            "<b>words</b>",
+            "Theorem 1",
+            1.0,
+            0.0,
+            lambda: Measured(value, 0.01),
+            "halved",
             lambda: Measured(0.5, 0.01),
-        )  # fmt: skip
+        )
 
     return [claim("right", 1.0), claim("wrong", 1.5)]
 

@@ -15,11 +15,13 @@ EMBEDDING = {"law": "embedding", "family": "features", "mean": 1.0}
 
 
 def problem(depth, initial=None, inputs=2, outputs=1, training=None, **network):
-    return Problem.from_dict({
-        "network": {"activations": ["tanh"] * depth, "initial": initial or {}, **network},
-        "data": {"source": "table", "inputs": [[0.5] * inputs], "targets": [[0.3] * outputs]},
-        "training": {"horizon": 1.0, **(training or {})},
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"] * depth, "initial": initial or {}, **network},
+            "data": {"source": "table", "inputs": [[0.5] * inputs], "targets": [[0.3] * outputs]},
+            "training": {"horizon": 1.0, **(training or {})},
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,10 @@ def problem(depth, initial=None, inputs=2, outputs=1, training=None, **network):
         (problem(5, ensembles=["limit", "limit", "limit", "limit", 3]), (2, 3)),
         # Layers that share their neurons share their label.
         (problem(3, layers=["dense", "dense", {"map": "dense", "skip": 1}]), ()),
-        (problem(3, {"readout": TWO}, layers=["dense", "dense", {"map": "dense", "skip": 1}]),
-         (2, 3)),
+        (
+            problem(3, {"readout": TWO}, layers=["dense", "dense", {"map": "dense", "skip": 1}]),
+            (2, 3),
+        ),
         (problem(3, layers=["dense", {"map": "dense", "skip": 1}, "dense"]), ()),
         (problem(4, layers=["dense", "dense", {"map": "dense", "skip": 1}, "dense"]), (2, 3)),
         # What does not move is alike nevertheless: whether anything grows is another question.
@@ -74,7 +78,7 @@ def problem(depth, initial=None, inputs=2, outputs=1, training=None, **network):
         (problem(2, {"readout": CONSTANT}, training={"temperature": 0.01}), ()),
         (problem(3, training={"temperature": 0.01}), (2,)),
     ],
-)  # fmt: skip
+)
 def test_layers_with_neurons_that_are_alike(asked, layers):
     assert collapsed_layers(asked) == layers
 

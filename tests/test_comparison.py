@@ -110,10 +110,12 @@ def test_the_error_of_a_spread_is_the_jackknife():
     """Against leaving each seed out in turn, and computing the spread anew."""
     values = _noise(7, inputs=3)
     found = compare(*_made_up(values))
-    left_out = np.array([
-        [np.delete(row, s, axis=0).var(axis=0, ddof=1).mean(axis=-1) for s in range(7)]
-        for row in values
-    ])  # fmt: skip
+    left_out = np.array(
+        [
+            [np.delete(row, s, axis=0).var(axis=0, ddof=1).mean(axis=-1) for s in range(7)]
+            for row in values
+        ]
+    )
     squared = 6 / 7 * ((left_out - left_out.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
     expected = np.sqrt(squared) / (2 * np.array(found.spread).T)
     np.testing.assert_allclose(np.array(found.spread_se).T, expected, rtol=1e-9)

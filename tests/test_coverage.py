@@ -90,8 +90,9 @@ def test_kurtosis_is_that_of_scipy():
     known = max((0.9 + 0.1 * 16) / (0.9 + 0.1 * 4) ** 2, 0.1 * 1e4 / (0.1 * 100) ** 2)
     assert kurtosis(Block("input", atoms, 2)) == pytest.approx(known)
     law = Product(factors=(Uniform(low=-1.0, high=3.0), Own(function=jnp.exp)))
-    exp = [integrate.quad(lambda z, k=k: np.exp(k * z) * stats.norm.pdf(z), -20, 20)[0]
-           for k in (2, 4)]  # fmt: skip
+    exp = [
+        integrate.quad(lambda z, k=k: np.exp(k * z) * stats.norm.pdf(z), -20, 20)[0] for k in (2, 4)
+    ]
     assert kurtosis(Block("input", law, 2)) == pytest.approx(exp[1] / exp[0] ** 2, rel=1e-8)
     assert kurtosis(Block("input", Sphere(), 3)) == kurtosis(Block("input", Normal(), 3)) == 1.0
 
@@ -133,17 +134,22 @@ def test_a_limit_on_too_few_nodes_is_refused():
 def test_a_readout_whose_mean_comes_from_one_neuron_in_5000():
     """f(x) = 0.2 E tanh(w·x), w ~ N(0.5, I): one normal number w·x, by SciPy."""
     x = [
-        [0.0, 0.3, -0.27, -0.89], [-0.45, -0.99, 0.06, 1.34], [-0.49, -0.62, 0.49, 0.36],
-        [0.11, -0.93, -0.03, 0.7], [-1.34, -0.46, -1.9, -1.29], [-1.84, -0.24, -1.27, 0.27],
-    ]  # fmt: skip
+        [0.0, 0.3, -0.27, -0.89],
+        [-0.45, -0.99, 0.06, 1.34],
+        [-0.49, -0.62, 0.49, 0.36],
+        [0.11, -0.93, -0.03, 0.7],
+        [-1.34, -0.46, -1.9, -1.29],
+        [-1.84, -0.24, -1.27, 0.27],
+    ]
     components = [{"weight": 0.9998}, {"weight": 0.0002, "mean": 1000.0}]
     initial = {"input": {"law": "normal", "mean": 0.5}}
     initial["readout"] = {"law": "mixture", "components": components}
     problem = small_problem(
         network={"activations": ["tanh"], "initial": initial},
         data={"source": "table", "inputs": x, "targets": [0.0] * 6},
-        observe={"times": [0.0]}, limit={"tolerance": 1e-2},
-    )  # fmt: skip
+        observe={"times": [0.0]},
+        limit={"tolerance": 1e-2},
+    )
     limit = solve(problem, progress=False)
     exact = []
     for row in np.array(x):

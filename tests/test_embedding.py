@@ -22,9 +22,10 @@ def _own_labels(lower, upper):
 def _given():
     atoms = {"law": "atoms", "weights": None}
     initial = {
-        "input": {**atoms, "points": INPUTS}, "readout": {**atoms, "points": READOUTS},
+        "input": {**atoms, "points": INPUTS},
+        "readout": {**atoms, "points": READOUTS},
         "hidden": [Given(function=_own_labels, size=0)],
-    }  # fmt: skip
+    }
     return small_problem(2, network={"activations": ["tanh"] * 2, "initial": initial})
 
 
@@ -55,9 +56,10 @@ def test_a_function_of_atoms_is_a_finite_system():
 def test_networks_start_from_the_function_of_their_labels(law, formula):
     """One label a neuron, below and above: input weights in layer 1, normals in the others."""
     problem = small_problem(
-        3, network={"activations": ["tanh"] * 3, "initial": {"hidden": law.model_dump()}},
+        3,
+        network={"activations": ["tanh"] * 3, "initial": {"hidden": law.model_dump()}},
         networks={"widths": [[30, 20, 10]], "seeds": 1, "states": 1},
-    )  # fmt: skip
+    )
     neurons = train(problem, progress=False).states["width_30_20_10"]
     nu = [neurons[f"label_{layer}"].values[:, : law.size] for layer in (1, 2, 3)]
     np.testing.assert_array_equal(nu[0], neurons["input"].values[0, :, : law.size])
@@ -70,9 +72,10 @@ def test_labels_are_standard_normal():
     """1,600 coordinates: five standard errors (false alarm 6e-7 each)."""
     hidden = Features(size=2).model_dump()
     problem = small_problem(
-        2, network={"activations": ["tanh"] * 2, "initial": {"hidden": hidden}},
+        2,
+        network={"activations": ["tanh"] * 2, "initial": {"hidden": hidden}},
         networks={"widths": [800], "seeds": 1},
-    )  # fmt: skip
+    )
     label = train(problem, progress=False).states["width_800_800"]["label_2"].values[:, :2]
     assert abs(label.mean()) < 5 / np.sqrt(label.size)
     assert abs(label.var() - 1) < 5 * np.sqrt(2 / label.size)

@@ -17,9 +17,10 @@ HIDDEN = {"law": "atoms", "points": [-0.5, 1.2], "weights": [0.4, 0.6]}
 def _problem(ensembles, depth=2, **sections):
     """Atoms in the layers that are in the limit, readouts and biases with densities."""
     network = {
-        "activations": ["tanh"] * depth, "ensembles": ensembles,
+        "activations": ["tanh"] * depth,
+        "ensembles": ensembles,
         "initial": {"input": INPUT, "hidden": HIDDEN},
-    }  # fmt: skip
+    }
     return small_problem(depth, network=network, **sections)
 
 
@@ -64,9 +65,11 @@ def test_a_middle_layer_next_to_a_finite_one_has_labels():
     kinds = list(_vectors(2))
     mean = float(np.dot(HIDDEN["points"], HIDDEN["weights"]))
     theta = [
-        np.array(INPUT["points"]), np.full((2, 4), mean), np.array([u for u, _ in kinds]),
+        np.array(INPUT["points"]),
+        np.full((2, 4), mean),
+        np.array([u for u, _ in kinds]),
         limit.states["limit"]["readout"].values[0],
-    ]  # fmt: skip
+    ]
     p = [np.array(INPUT["weights"]), np.array([q for _, q in kinds]), np.full(2, 1 / 2)]
     expected = _expected(problem, theta, p)
     np.testing.assert_allclose(limit.dataset.output.values[-1], expected, atol=1e-7)
@@ -80,9 +83,10 @@ def test_last_layer_in_the_limit_above_two_neurons():
     limit = solved(problem, progress=False)
     kinds = [(u, [a], q / 2) for u, q in _vectors(2) for a in readout["points"]]
     theta = [
-        limit.states["limit"]["input"].values[0], np.array([u for u, *_ in kinds]).T,
+        limit.states["limit"]["input"].values[0],
+        np.array([u for u, *_ in kinds]).T,
         np.array([a for _, a, _ in kinds]),
-    ]  # fmt: skip
+    ]
     expected = _expected(problem, theta, [np.full(2, 0.5), np.array([q for *_, q in kinds])])
     np.testing.assert_allclose(limit.dataset.output.values[-1], expected, atol=1e-7)
 
@@ -144,9 +148,11 @@ def test_networks_approach_the_intermediate_limit():
     settings = {"widths": [32, 64, 128, 256], "seeds": 200, "method": "flow"}
     laws = {"hidden": {"law": "normal", "mean": 1.0, "std": 0.5}}
     problem = small_problem(
-        3, networks=settings, limit={"tolerance": 2e-3},
+        3,
+        networks=settings,
+        limit={"tolerance": 2e-3},
         network={"activations": ["tanh"] * 3, "ensembles": ["limit", "limit", 3], "initial": laws},
-    )  # fmt: skip
+    )
     fit = compare(solved(problem, progress=False), train(problem, progress=False)).exponent[-1]
     assert abs(fit["value"] + 0.5) < 5 * (fit["high"] - fit["low"]) / 4
     assert fit["high"] - fit["low"] < 0.15

@@ -37,14 +37,20 @@ def test_functions_do_what_names_do():
     rate = {"schedule": "power", "value": 2.0, "exponent": 0.5}
     named = small_problem(
         network={"activations": ["tanh"], "initial": laws},
-        training={"horizon": 1.0, "loss": {"loss": "huber", "width": 100.0},
-                  "learning_rates": {"input": rate}},
-    )  # fmt: skip
+        training={
+            "horizon": 1.0,
+            "loss": {"loss": "huber", "width": 100.0},
+            "learning_rates": {"input": rate},
+        },
+    )
     given = small_problem(
         network={"activations": ["tanh"], "initial": own},
-        training={"horizon": 1.0, "loss": lambda f, y: 0.5 * jnp.sum((f - y) ** 2),
-                  "learning_rates": {"input": lambda t: 2 / jnp.sqrt(1 + t)}},
-    )  # fmt: skip
+        training={
+            "horizon": 1.0,
+            "loss": lambda f, y: 0.5 * jnp.sum((f - y) ** 2),
+            "learning_rates": {"input": lambda t: 2 / jnp.sqrt(1 + t)},
+        },
+    )
     first, second = (solve(problem, progress=False).dataset for problem in (named, given))
     told = first.time_error + second.time_error
     assert (np.abs(first.output - second.output) <= told).all()
@@ -73,17 +79,24 @@ class Line(Source):
 def test_places_of_functions_are_named():
     """What a file cannot hold is told with its place; the problem can still be changed."""
     problem = small_problem(
-        data=Line(holdout=0.2), training={"horizon": 1.0, "loss": lambda f, y: jnp.sum(f - y) ** 2,
-                               "learning_rates": {"readout": lambda t: 1.0}},
+        data=Line(holdout=0.2),
+        training={
+            "horizon": 1.0,
+            "loss": lambda f, y: jnp.sum(f - y) ** 2,
+            "learning_rates": {"readout": lambda t: 1.0},
+        },
         network={"activations": [jnp.tanh], "initial": {"input": lambda z: z}},
-    )  # fmt: skip
+    )
     with pytest.raises(ProblemError) as told:
         problem.to_toml()
     places = [mistake.partition(":")[0] for mistake in told.value.mistakes]
     assert sorted(places) == [
-        "data", "network.activations[0]", "network.initial.input.function",
-        "training.learning_rates.readout.function", "training.loss.function",
-    ]  # fmt: skip
+        "data",
+        "network.activations[0]",
+        "network.initial.input.function",
+        "training.learning_rates.readout.function",
+        "training.loss.function",
+    ]
     again = problem.with_changes(seed=1)
     assert len(again.dataset.inputs) == 8
     assert again.data == problem.data

@@ -222,11 +222,13 @@ def population(formula, dimension=30, law="hypercube", **initial) -> Problem:
     initial = {"bias": bias, "readout": readout, **initial}
     inputs = {"law": law, "dimension": dimension}
     target = {"formula": formula}
-    return Problem.from_dict({
-        "network": {"activations": ["tanh"], "biases": True, "initial": initial},
-        "data": {"source": "population", "inputs": inputs, "target": target},
-        "training": {"horizon": 1.0},
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "network": {"activations": ["tanh"], "biases": True, "initial": initial},
+            "data": {"source": "population", "inputs": inputs, "target": target},
+            "training": {"horizon": 1.0},
+        }
+    )
 
 
 def test_large_dimensions_are_told_of_the_infinite_one():

@@ -16,17 +16,21 @@ POINTS = np.array([[1.0, 0.5, 2.0], [-0.7, 1.2, 0.4], [0.3, -0.8, -1.0]])
 SHARES = np.array([0.5, 0.3, 0.2])
 ATOMS = {"neuron": {"law": "atoms", "points": POINTS.tolist(), "weights": SHARES.tolist()}}
 ALL = [
-    "moments", "overlaps", "kernel", "dissipation",
+    "moments",
+    "overlaps",
+    "kernel",
+    "dissipation",
     {"functional": "coefficient", "formula": "x1*x2 - 1"},
     {"functional": "law", "of": "readout", "edges": [-2.0, 0.0, 2.0, 4.0]},
-]  # fmt: skip
+]
 
 
 def atomic(functionals, times=(0.0, 1.0), **sections) -> Problem:
     return small_problem(
         network={"activations": ["tanh"], "initial": ATOMS},
-        observe={"times": list(times), "functionals": functionals}, **sections,
-    )  # fmt: skip
+        observe={"times": list(times), "functionals": functionals},
+        **sections,
+    )
 
 
 def weights_at(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
@@ -52,12 +56,15 @@ def test_atoms_against_plain_sums():
     for k, (w, a) in enumerate([(POINTS[:, :2], POINTS[:, 2]), weights_at(problem)]):
         at, h = found.isel(time=k), np.tanh(x @ w.T)
         expected = {
-            "input_mean": p @ w, "input_square": p @ w**2, "readout_mean": [p @ a],
-            "readout_square": [p @ a**2], "overlap": (w.T * p) @ w,
+            "input_mean": p @ w,
+            "input_square": p @ w**2,
+            "readout_mean": [p @ a],
+            "readout_square": [p @ a**2],
+            "overlap": (w.T * p) @ w,
             "projection": ((w.T * p) @ a)[:, None],
             "coefficient": [np.sum(q * (x[:, 0] * x[:, 1] - 1) * (h @ (p * a)))],
             "law_readout": [p[(lo <= a) & (a < lo + 2)].sum() for lo in (-2.0, 0.0, 2.0)],
-        }  # fmt: skip
+        }
         r, slope = h @ (p * a) - y, (1 - h**2) * a
         g_w, g_a = (slope * (q * r)[:, None]).T @ x, h.T @ (q * r)
         expected["dissipation"] = [p @ (g_w**2).sum(axis=1), p @ g_a**2]
@@ -73,11 +80,17 @@ def test_dissipation_is_what_the_risk_loses():
     points = {"input": [1.0, -0.5], "hidden": [0.7], "readout": [1.0, 2.0]}
     initial = {name: {"law": "atoms", "points": own} for name, own in points.items()}
     problem = small_problem(
-        2, network={"activations": ["tanh"] * 2, "scale": 2.0, "biases": True, "output_bias": True,
-                    "initial": initial},
+        2,
+        network={
+            "activations": ["tanh"] * 2,
+            "scale": 2.0,
+            "biases": True,
+            "output_bias": True,
+            "initial": initial,
+        },
         training={"horizon": 1.0, "learning_rates": {"input": 0.5, "hidden": 2.0}},
         observe={"times": 65, "functionals": ["dissipation"]},
-    )  # fmt: skip
+    )
     found = solve(problem, progress=False).dataset
     rate = found.dissipation.sum("weights_of").values
     simpson = np.array([1, *[4, 2] * 31, 4, 1]) / (3 * 64)
@@ -93,10 +106,14 @@ def test_errors_hold_the_truth():
     entries of a kernel depend on each other; seeds are fixed.
     """
     rough, fine = (
-        solve(small_problem(1, observe={"times": [1.0], "functionals": ALL[:5]},
-                            limit={"tolerance": tolerance}), progress=False).dataset
+        solve(
+            small_problem(
+                1, observe={"times": [1.0], "functionals": ALL[:5]}, limit={"tolerance": tolerance}
+            ),
+            progress=False,
+        ).dataset
         for tolerance in (2e-2, 2e-4)
-    )  # fmt: skip
+    )
     for name in ("input_mean", "readout_square", "overlap", "dissipation", "coefficient", "kernel"):
         error = rough[f"{name}_error"]
         assert (error > 0).all()
@@ -132,13 +149,18 @@ def test_networks_have_the_same_functionals():
 
 def test_the_population_of_a_sample():
     """Linear units on 20 points of a plane: the risk over the population is ½|v − β|²."""
-    data = {"source": "population", "inputs": {"law": "gaussian", "dimension": 2},
-            "target": {"formula": "x1 - 2*x2"}, "samples": 20}  # fmt: skip
+    data = {
+        "source": "population",
+        "inputs": {"law": "gaussian", "dimension": 2},
+        "target": {"formula": "x1 - 2*x2"},
+        "samples": 20,
+    }
     problem = small_problem(
-        data=data, network={"activations": ["identity"], "initial": ATOMS},
+        data=data,
+        network={"activations": ["identity"], "initial": ATOMS},
         observe={"times": [0.0, 1.0], "functionals": ["population risk", "overlaps"]},
         networks={"widths": [50], "seeds": 2, "method": "flow"},
-    )  # fmt: skip
+    )
     for found in (solve(problem, progress=False).dataset, train(problem, progress=False).dataset):
         v = found.projection.isel(readout_entry=0).values
         risk = 0.5 * ((v - [1.0, -2.0]) ** 2).sum(axis=-1)
@@ -150,17 +172,32 @@ def test_the_population_of_a_sample():
 def test_coefficients_of_a_folded_population():
     """On the corners of a cube in infinitely many dimensions: sums over what is observed."""
     corners = np.array(np.meshgrid(*[[-1.0, 1.0]] * 2)).reshape(2, 4).T
-    problem = Problem.from_dict({
-        "network": {"activations": ["tanh"], "biases": True, "initial": {
-            "bias": {"law": "atoms", "points": [-0.5, 1.0]},
-            "readout": {"law": "atoms", "points": [1.0, -2.0]}}},
-        "data": {"source": "population", "inputs": {"law": "hypercube", "dimension": "inf"},
-                 "target": {"formula": "x1 + x1*x2"}},
-        "training": {"horizon": 3.0},
-        "observe": {"times": [3.0], "inputs": corners.tolist(), "functionals": [
-            {"functional": "coefficient", "formula": "x1", "name": "first"},
-            {"functional": "coefficient", "formula": "x1*x2", "name": "both"}]},
-    })  # fmt: skip
+    problem = Problem.from_dict(
+        {
+            "network": {
+                "activations": ["tanh"],
+                "biases": True,
+                "initial": {
+                    "bias": {"law": "atoms", "points": [-0.5, 1.0]},
+                    "readout": {"law": "atoms", "points": [1.0, -2.0]},
+                },
+            },
+            "data": {
+                "source": "population",
+                "inputs": {"law": "hypercube", "dimension": "inf"},
+                "target": {"formula": "x1 + x1*x2"},
+            },
+            "training": {"horizon": 3.0},
+            "observe": {
+                "times": [3.0],
+                "inputs": corners.tolist(),
+                "functionals": [
+                    {"functional": "coefficient", "formula": "x1", "name": "first"},
+                    {"functional": "coefficient", "formula": "x1*x2", "name": "both"},
+                ],
+            },
+        }
+    )
     found = solve(problem, progress=False).dataset.isel(time=0, channel=0)
     f = found.output.values
     np.testing.assert_allclose(found.first, np.mean(f * corners[:, 0]), atol=1e-9)
@@ -192,7 +229,7 @@ def test_functions_of_ones_own():
         (["population risk"], "[0]", ["no sample of a population", "data.samples"]),
         ([{"functional": "kernel", "name": "k"}], "[0].name", ["unknown key"]),
     ],
-)  # fmt: skip
+)
 def test_mistakes(functionals, place, said):
     raw = small_problem(data=table()).as_dict()
     raw["observe"]["functionals"] = functionals
@@ -222,9 +259,12 @@ def test_the_report_shows_where_the_risk_went(tmp_path):
 def test_every_variable_of_results_is_taken():
     """What a limit and networks write by themselves may not be a functional's name."""
     problem = small_problem(
-        3, data=table() | {"holdout": 0.25}, limit={"nodes": [16, 1, 4]},
-        networks={"widths": [4], "seeds": 2}, observe={"times": 2},
-    )  # fmt: skip
+        3,
+        data=table() | {"holdout": 0.25},
+        limit={"nodes": [16, 1, 4]},
+        networks={"widths": [4], "seeds": 2},
+        observe={"times": 2},
+    )
     limit = solve(problem, progress=False)
     marked = limit.with_validity(limit.validity(progress=False))
     for found in (marked.dataset, train(problem, progress=False).dataset):
@@ -236,9 +276,12 @@ def test_no_budget_where_the_identity_does_not_hold():
     """Noise, momentum and decay spend or store what the gradient alone does not tell."""
     for training in ({"temperature": 0.5}, {"momentum": {"friction": 1.0}}, {"weight_decay": 0.1}):
         problem = small_problem(
-            1, training={"horizon": 0.2} | training, limit={"nodes": [16]}, networks=None,
+            1,
+            training={"horizon": 0.2} | training,
+            limit={"nodes": [16]},
+            networks=None,
             observe={"times": 5, "functionals": ["dissipation"]},
-        )  # fmt: skip
+        )
         assert budget_rows(solve(problem, progress=False)) == []
 
 

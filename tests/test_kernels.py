@@ -27,11 +27,14 @@ def test_kernels_turn_slopes_into_velocities():
     law = {"law": "atoms", "points": [[0.5, -1.0, 1.0, 0.3], [1.5, 0.2, -0.4, 0.9]]}
     step = 1e-3
     problem = small_problem(
-        data=data, network={"activations": ["tanh"], "initial": {"neuron": law}},
+        data=data,
+        network={"activations": ["tanh"], "initial": {"neuron": law}},
         observe={"times": [0.6 - step, 0.6, 0.6 + step]},
-        training={"horizon": 1.0, "learning_rates": {"input": {"schedule": "exponential",
-                  "value": 2.0, "time": 0.5}}},
-    )  # fmt: skip
+        training={
+            "horizon": 1.0,
+            "learning_rates": {"input": {"schedule": "exponential", "value": 2.0, "time": 0.5}},
+        },
+    )
     limit = solve(problem, progress=False)
     f, kernel = limit.dataset.output.values, limit.kernel(progress=False).kernel.values[1]
     slope = (f[1] - problem.dataset.targets) / 5
@@ -73,15 +76,23 @@ def test_alignment_is_that_of_its_formula():
     rng = np.random.default_rng(0)
     x, share = rng.normal(size=(6, 3)), np.arange(1.0, 7.0) / 21
     y = x @ np.array([1.0, -2.0, 0.5])
-    points = [[*w, a] for w, a in zip(0.3 * rng.normal(size=(4, 3)), (0.3, 0.2, 0.4, 0.1),
-                                      strict=True)]  # fmt: skip
+    points = [
+        [*w, a] for w, a in zip(0.3 * rng.normal(size=(4, 3)), (0.3, 0.2, 0.4, 0.1), strict=True)
+    ]
     problem = small_problem(
-        data={"source": "table", "inputs": x.tolist(), "targets": y.tolist(),
-              "weights": share.tolist()},
-        network={"activations": ["identity"], "initial": {"neuron": {"law": "atoms",
-                 "points": points}}},
-        training={"horizon": 5.0}, observe={"times": [0.0, 5.0]},
-    )  # fmt: skip
+        data={
+            "source": "table",
+            "inputs": x.tolist(),
+            "targets": y.tolist(),
+            "weights": share.tolist(),
+        },
+        network={
+            "activations": ["identity"],
+            "initial": {"neuron": {"law": "atoms", "points": points}},
+        },
+        training={"horizon": 5.0},
+        observe={"times": [0.0, 5.0]},
+    )
     found = solve(problem, progress=False).kernel(progress=False)
     for t in range(2):
         kernel = found.kernel.values[t, :, 0, :, 0]

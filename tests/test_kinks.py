@@ -54,30 +54,41 @@ ON_A_KINK = {
     "relu": (two_layers(), (2, 1.0)),
     "leaky relu": (two_layers(["leaky relu"] * 2), (2, 1.0)),
     "the size of inputs does not matter": (
-        two_layers(data={**FOUR, "inputs": (1e4 * np.array(FOUR["inputs"])).tolist()}), (2, 1.0),
+        two_layers(data={**FOUR, "inputs": (1e4 * np.array(FOUR["inputs"])).tolist()}),
+        (2, 1.0),
     ),
     # E tanh(w·x) = 0 for centred w, whatever the mean of the weights above
     "an odd activation below": (two_layers(["tanh", "relu"], SHIFTED), (2, 1.0)),
     "equal weights above sampled neurons": (
-        two_layers(["tanh", "relu"], {"law": "atoms", "points": [0.5]}), (2, 1.0),
+        two_layers(["tanh", "relu"], {"law": "atoms", "points": [0.5]}),
+        (2, 1.0),
     ),
     # the slopes of one velocity cancel over these points, those of each point do not
     "an even target": (two_layers(["tanh", "relu"], data=PARITY), (2, 1.0)),
     "two of three atoms of a bias": (
-        biased({"law": "atoms", "points": [0.0, 0.0, 1.0]}), (2, 2 / 3),
+        biased({"law": "atoms", "points": [0.0, 0.0, 1.0]}),
+        (2, 2 / 3),
     ),
     "a function of one's own": (two_layers(["relu", jnp.abs]), (2, 1.0)),
     "a kink elsewhere": (
-        two_layers(["tanh", hard_tanh], biases=True,
-                   initial={"bias": {"law": "atoms", "points": [-1.0]}}), (2, 1.0),
+        two_layers(
+            ["tanh", hard_tanh], biases=True, initial={"bias": {"law": "atoms", "points": [-1.0]}}
+        ),
+        (2, 1.0),
     ),
     "a layer of finite width": (two_layers(ensembles=["limit", 4]), (2, 1.0)),
     "the third of three layers": (
-        small_problem(3, data=FOUR, network={
-            "activations": ["tanh", "tanh", "relu"], "initial": {"hidden": [CENTRED, SHIFTED]},
-        }), (3, 1.0),
+        small_problem(
+            3,
+            data=FOUR,
+            network={
+                "activations": ["tanh", "tanh", "relu"],
+                "initial": {"hidden": [CENTRED, SHIFTED]},
+            },
+        ),
+        (3, 1.0),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ON_A_KINK)
@@ -99,9 +110,7 @@ NOT_ON_A_KINK = {
     "an input that is zero": two_layers(
         hidden=SHIFTED, data={**FOUR, "inputs": [*FOUR["inputs"][:3], [0.0, 0.0]]}
     ),
-    "first weights that are zero": two_layers(
-        initial={"input": {"law": "atoms", "points": [0.0]}}
-    ),
+    "first weights that are zero": two_layers(initial={"input": {"law": "atoms", "points": [0.0]}}),
     "hidden weights that are zero": two_layers(hidden={"law": "atoms", "points": [0.0]}),
     # nothing that moves feels the slope: random features
     "the readout alone learns": two_layers(
@@ -118,7 +127,7 @@ NOT_ON_A_KINK = {
     # weights to and from a layer of finite width stay attached to labels: z_2 is continuous
     "above a layer of finite width": two_layers(ensembles=[4, "limit"]),
     "a skip connection": two_layers(layers=["dense", {"map": "dense", "skip": 1}]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NOT_ON_A_KINK)
@@ -130,8 +139,11 @@ def test_random_ordinary_problems_are_not_refused():
     """Of 10^4 continuous fields one is within 1e-10 of 0 with a probability of about 1e-6."""
     for seed, name in itertools.product(range(2), ("relu", "leaky relu")):
         rng = np.random.default_rng(seed)
-        data = {"source": "table", "inputs": rng.normal(size=(20, 3)).tolist(),
-                "targets": rng.normal(size=20).tolist()}  # fmt: skip
+        data = {
+            "source": "table",
+            "inputs": rng.normal(size=(20, 3)).tolist(),
+            "targets": rng.normal(size=20).tolist(),
+        }
         assert kinks(two_layers([name] * 2, hidden=SHIFTED, data=data)) == []
 
 
@@ -148,16 +160,26 @@ def test_random_ordinary_problems_are_not_refused():
 def test_what_needs_a_limit_is_refused(ask):
     with pytest.raises(ProblemError, match=r"network.activations\[1\]: found 'relu'") as refused:
         ask(two_layers(), progress=False)
-    for words in ("all neurons of layer 2", "4 of 4 data points", "a smooth activation", "non-zero",
-                  "random biases"):  # fmt: skip
+    for words in (
+        "all neurons of layer 2",
+        "4 of 4 data points",
+        "a smooth activation",
+        "non-zero",
+        "random biases",
+    ):
         assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("arguments", "writes"),
-    [(("solve",), True), (("run",), True), (("fluctuations",), True), (("bias",), True),
-     (("width", "--rms", 0.1), False)],
-)  # fmt: skip
+    [
+        (("solve",), True),
+        (("run",), True),
+        (("fluctuations",), True),
+        (("bias",), True),
+        (("width", "--rms", 0.1), False),
+    ],
+)
 def test_commands_refuse_and_write_nothing(tmp_path, capfd, arguments, writes):
     path, folder = tmp_path / "problem.toml", tmp_path / "run"
     path.write_text(two_layers(["leaky relu"] * 2).to_toml(), encoding="utf-8")

@@ -39,10 +39,12 @@ def test_without_gradients_labels_are_ornstein_uhlenbeck():
     Within 4 standard errors, √(2/N) of variances: false alarm of these eight below 6e-4.
     """
     problem = small_problem(
-        2, data=STILL, limit={"nodes": [512, 512], "tolerance": 1.0},
+        2,
+        data=STILL,
+        limit={"nodes": [512, 512], "tolerance": 1.0},
         network={"activations": ["tanh"] * 2, "scale": 2.0},
         training={"horizon": 2.0, "learning_rates": {"input": 6.0, "readout": 2.0}} | HEAT,
-    )  # fmt: skip
+    )
     limit = solve(problem, progress=False)
     states = limit.states["limit"].to_dataset()
     for name, rate, mean in (("input", 1.5, 0.0), ("readout", 0.5, 1.0)):
@@ -63,12 +65,16 @@ def test_hidden_variance_follows_schedules():
     rate = {"schedule": "power", "value": 2.0, "exponent": 0.5}
     decay = {"schedule": "cosine", "value": 1.0, "time": 1.0}
     problem = small_problem(
-        3, data=STILL, limit={"nodes": [8, 1, 8], "tolerance": 1.0},
+        3,
+        data=STILL,
+        limit={"nodes": [8, 1, 8], "tolerance": 1.0},
         training={
-            "horizon": 1.5, "temperature": 0.2, "learning_rates": {"hidden": [rate, 0.0]},
+            "horizon": 1.5,
+            "temperature": 0.2,
+            "learning_rates": {"hidden": [rate, 0.0]},
             "weight_decay": {"hidden": decay},
         },
-    )  # fmt: skip
+    )
 
     def field(t, v):
         level = 0.5 * (1 + np.cos(np.pi * min(t, 1.0)))
@@ -84,10 +90,12 @@ def test_hidden_variance_sees_a_pulse():
     """V = V_0 e^(−2λs) + (τ/λ)(1 − e^(−2λs)) with the clock s = ∫ξ: 0, half of it, and all."""
     rate = {"schedule": "piecewise", "times": [50.0, 50.2], "values": [0.0, 3.0, 0.0]}
     problem = small_problem(
-        2, data=STILL, limit={"nodes": [8, 8], "tolerance": 1.0},
+        2,
+        data=STILL,
+        limit={"nodes": [8, 8], "tolerance": 1.0},
         training={"horizon": 100.0, "learning_rates": {"hidden": rate, "input": 0.0}} | HEAT,
         observe={"times": [0.0, 50.0, 50.1, 100.0]},
-    )  # fmt: skip
+    )
     with jax.enable_x64(True):
         found = hidden_variance(problem)[:, 0]
     clock = np.array([0.0, 0.0, 0.3, 0.6])
@@ -101,9 +109,16 @@ def test_paths_of_labels_see_a_pulse():
     """
     rate = {"schedule": "piecewise", "times": [5.0, 5.02], "values": [0.0, 1.0, 0.0]}
     problem = small_problem(
-        1, data=STILL, training={"horizon": 9.0, "learning_rates": {"input": rate, "readout": rate},
-        "temperature": 1e-14, "weight_decay": 1.0}, observe={"times": [9.0]},
-    )  # fmt: skip
+        1,
+        data=STILL,
+        training={
+            "horizon": 9.0,
+            "learning_rates": {"input": rate, "readout": rate},
+            "temperature": 1e-14,
+            "weight_decay": 1.0,
+        },
+        observe={"times": [9.0]},
+    )
     with engine(problem, "test", False) as work:
         start = work.placed(work.first_design().with_counts([64]))
         for halvings in (0, 1):
@@ -211,12 +226,20 @@ def test_a_step_adds_normal_noise_to_every_parameter():
     """
     n, eps, kappa = 64, 0.1, 2.0
     problem = small_problem(
-        3, data=STILL, network={"activations": ["tanh"] * 3, "scale": kappa},
+        3,
+        data=STILL,
+        network={"activations": ["tanh"] * 3, "scale": kappa},
         training={"horizon": eps, "learning_rates": {"input": 2.0, "hidden": [0.5, 0.0]}} | HEAT,
-        networks={"widths": [n], "seeds": 3, "states": 3, "method": "gd", "step": eps,
-                  "precision": "float64"},
+        networks={
+            "widths": [n],
+            "seeds": 3,
+            "states": 3,
+            "method": "gd",
+            "step": eps,
+            "precision": "float64",
+        },
         observe={"times": [0.0, eps]},
-    )  # fmt: skip
+    )
     states = train(problem, progress=False).states["width_64_64_64"].to_dataset()
     for name, rate in (("input", 2.0), ("hidden_2", 0.5), ("hidden_3", 0.0), ("readout", 1.0)):
         before, after = np.moveaxis(states[name].values, 1, 0)
@@ -234,9 +257,13 @@ def test_hidden_weights_of_networks_have_the_variance_of_the_limit():
     """16,384 weights: within 4 standard errors (6e-5) of the steps' own variance, 1 % of V."""
     n, eps = 128, 1 / 64
     problem = small_problem(
-        2, data=STILL, training={"horizon": 1.0} | HEAT, limit={"nodes": [8, 8], "tolerance": 1.0},
-        networks={"widths": [n], "seeds": 1, "step": eps}, observe={"times": 2},
-    )  # fmt: skip
+        2,
+        data=STILL,
+        training={"horizon": 1.0} | HEAT,
+        limit={"nodes": [8, 8], "tolerance": 1.0},
+        networks={"widths": [n], "seeds": 1, "step": eps},
+        observe={"times": 2},
+    )
     end = train(problem, progress=False).states["width_128_128"]["hidden_2"].values[-1]
     steps = 1.0
     for _ in range(64):
@@ -251,9 +278,10 @@ def test_noisy_biases_tell_the_neurons_of_a_middle_layer_apart():
     one = {"law": "atoms", "points": [0.5]}
     laws = {"input": one, "hidden": one, "readout": one, "bias": one}
     problem = small_problem(
-        3, network={"activations": ["tanh"] * 3, "biases": True, "initial": laws},
+        3,
+        network={"activations": ["tanh"] * 3, "biases": True, "initial": laws},
         training={"horizon": 0.5, "temperature": 0.1},
-    )  # fmt: skip
+    )
     frozen = problem.with_changes(training={"learning_rates": {"bias": 0.0}})
     for asked, names in ((problem, ["paths"] * 3), (frozen, ["paths", "exact", "paths"])):
         with engine(asked, "test", False) as work:
@@ -275,8 +303,12 @@ def test_the_free_energy_of_normal_laws_is_known():
     variance, mean = decayed(1.0, 1.0, t), np.exp(-0.7 * t)
     ridge = 0.35 * (3 * variance + mean**2)
     entropy = 1.5 * np.log(2 * np.pi * np.e * variance)
-    for name, known in (("ridge", ridge), ("entropy", entropy), ("risk", np.zeros_like(t)),
-                        ("free_energy", ridge - 0.3 * entropy)):  # fmt: skip
+    for name, known in (
+        ("ridge", ridge),
+        ("entropy", entropy),
+        ("risk", np.zeros_like(t)),
+        ("free_energy", ridge - 0.3 * entropy),
+    ):
         assert (np.abs(found[name] - known) <= 2 * found[f"{name}_error"] + 1e-12).all(), name
     assert float(found.free_energy_error.max()) < 0.02
 
@@ -288,8 +320,9 @@ def test_the_free_energy_never_increases():
     problem = small_problem(
         network={"activations": ["tanh"], "initial": {"readout": law}},
         training={"horizon": 8.0, "temperature": 0.05, "weight_decay": 0.1},
-        limit={"tolerance": 0.05}, observe={"times": 17},
-    )  # fmt: skip
+        limit={"tolerance": 0.05},
+        observe={"times": 17},
+    )
     found = solve(problem, progress=False).free_energy(progress=False)
     energy, error = found.free_energy.values, found.free_energy_error.values
     assert energy[0] == np.inf
@@ -303,11 +336,14 @@ def test_networks_come_to_the_limit(depth):
     """Exponent −½ ± 0.1 (the fit scatters by about 0.03; seeds are fixed), means at the limit."""
     hidden = {"hidden": {"law": "normal", "mean": 1.0, "std": 0.5}} if depth > 1 else {}
     problem = small_problem(
-        depth, network={"activations": ["tanh"] * depth, "initial": hidden}, data=regression(),
+        depth,
+        network={"activations": ["tanh"] * depth, "initial": hidden},
+        data=regression(),
         training={"horizon": 1.0, "temperature": 0.1, "weight_decay": 0.2},
-        networks={"widths": [24, 72, 216], "seeds": 60}, limit={"tolerance": 5e-3},
+        networks={"widths": [24, 72, 216], "seeds": 60},
+        limit={"tolerance": 5e-3},
         observe={"times": 2},
-    )  # fmt: skip
+    )
     found = compare(solve(problem, progress=False), train(problem, progress=False))
     fit = found.exponent[-1]
     print(f"\ndepth {depth}: {fit}, offset {found.offset[-1]} of {found.rms[-1]}", end="")
@@ -330,23 +366,32 @@ def test_networks_come_to_the_limit(depth):
             "networks.method: found 'flow'; as ε → 0 the steps of training.temperature = 0.1",
         ),
         (
-            {"training": {"temperature": 0.1},
-             "network": {"activations": ["tanh"], "output_bias": True}},
+            {
+                "training": {"temperature": 0.1},
+                "network": {"activations": ["tanh"], "output_bias": True},
+            },
             "training.temperature: found 0.1; the output bias is a single number",
         ),
         (
-            {"training": {"temperature": 0.1},
-             "network": {"activations": ["tanh"] * 2, "ensembles": ["limit", 4]}},
+            {
+                "training": {"temperature": 0.1},
+                "network": {"activations": ["tanh"] * 2, "ensembles": ["limit", 4]},
+            },
             "training.temperature: found 0.1; the noise of a layer of finite width",
         ),
         (
-            {"training": {"temperature": 0.1},
-             "network": {"activations": ["tanh"] * 2, "layers": ["dense", {"map": "product"}],
-                         "initial": {"hidden": {"law": "atoms", "points": [0.5]}}}},
+            {
+                "training": {"temperature": 0.1},
+                "network": {
+                    "activations": ["tanh"] * 2,
+                    "layers": ["dense", {"map": "product"}],
+                    "initial": {"hidden": {"law": "atoms", "points": [0.5]}},
+                },
+            },
             "training.temperature: found 0.1; network.layers[1] is not linear in its weights",
         ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told(sections, said):
     """With place, finding, and what to do."""
     sections["training"] = {"horizon": 1.0} | sections["training"]
@@ -358,9 +403,10 @@ def test_mistakes_are_told(sections, said):
 def test_what_noise_is_not_derived_for_is_refused():
     """Each with the reason."""
     problem = small_problem(
-        training={"horizon": 0.1, "temperature": 0.1}, limit={"nodes": [16]},
+        training={"horizon": 0.1, "temperature": 0.1},
+        limit={"nodes": [16]},
         networks={"widths": [8], "seeds": 1},
-    )  # fmt: skip
+    )
     limit, networks = solve(problem, progress=False), train(problem, progress=False)
     for asked in (
         lambda: predict_fluctuations(problem, progress=False),
@@ -385,12 +431,11 @@ def test_what_noise_is_not_derived_for_is_refused():
             "training.weight_decay: the free energy needs one number",
         ),
         (
-            {"training": {"horizon": 0.1, "temperature": 0.1,
-                          "learning_rates": {"readout": 0.0}}},
+            {"training": {"horizon": 0.1, "temperature": 0.1, "learning_rates": {"readout": 0.0}}},
             "training.learning_rates: readout is frozen and differs between neurons",
         ),
     ],
-)  # fmt: skip
+)
 def test_free_energies_are_refused_with_the_reason(changes, said):
     """Where it is not known to decrease, or its entropy cannot be estimated."""
     sections = {"training": {"horizon": 0.1, "temperature": 0.1}} | changes
@@ -404,10 +449,11 @@ def test_free_energies_are_refused_with_the_reason(changes, said):
 def test_a_run_tells_the_free_energy(tmp_path, capfd):
     """By command, on the page; with two layers the reason why there is none."""
     sections = {
-        "training": {"horizon": 1.0} | HEAT, "limit": {"tolerance": 0.05},
+        "training": {"horizon": 1.0} | HEAT,
+        "limit": {"tolerance": 0.05},
         "networks": {"widths": [8, 16], "seeds": 2, "method": "gd", "step": 0.1},
         "data": {"source": "table", "inputs": [-1.0, 0.5, 1.0], "targets": [0.5, 0.0, -0.5]},
-    }  # fmt: skip
+    }
     for depth in (1, 2):
         file, run = tmp_path / f"{depth}.toml", tmp_path / f"run{depth}"
         file.write_text(small_problem(depth, **sections).to_toml(), encoding="utf-8")

@@ -28,10 +28,11 @@ def mixed_cdf(x):
 
 SINGLE = {
     "truncated": (
-        TruncatedNormal(mean=1.0, std=0.5, cut=1.5), stats.truncnorm(-1.5, 1.5, 1.0, 0.5)
+        TruncatedNormal(mean=1.0, std=0.5, cut=1.5),
+        stats.truncnorm(-1.5, 1.5, 1.0, 0.5),
     ),
     "uniform": (Uniform(low=-1.0, high=2.0), stats.uniform(-1.0, 3.0)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -79,15 +80,29 @@ def test_laws_of_vectors():
 
 PLACES = {
     "sphere": {"input": {"law": "sphere", "radius": 2.0}},
-    "mixture of vectors": {"input": {"law": "mixture", "components": [
-        {"mean": [1.5, 0.0], "std": 0.3}, {"mean": [-0.5, 1.0], "std": 0.5}]}},
-    "product": {"input": {"law": "product", "factors": [
-        {"law": "uniform", "low": 0.0, "high": 2.0}, {"law": "normal", "std": 0.5}]}},
-    "mixture of numbers": {"readout": {"law": "mixture", "components": [
-        {"mean": -0.5, "std": 0.2}, {"mean": 2.0, "std": 0.4}]}},
-    "truncated": {"input": {"law": "truncated normal"}, "readout": {
-        "law": "truncated normal", "mean": 1.0, "cut": 1.0}},
-}  # fmt: skip
+    "mixture of vectors": {
+        "input": {
+            "law": "mixture",
+            "components": [{"mean": [1.5, 0.0], "std": 0.3}, {"mean": [-0.5, 1.0], "std": 0.5}],
+        }
+    },
+    "product": {
+        "input": {
+            "law": "product",
+            "factors": [{"law": "uniform", "low": 0.0, "high": 2.0}, {"law": "normal", "std": 0.5}],
+        }
+    },
+    "mixture of numbers": {
+        "readout": {
+            "law": "mixture",
+            "components": [{"mean": -0.5, "std": 0.2}, {"mean": 2.0, "std": 0.4}],
+        }
+    },
+    "truncated": {
+        "input": {"law": "truncated normal"},
+        "readout": {"law": "truncated normal", "mean": 1.0, "cut": 1.0},
+    },
+}
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -135,9 +150,11 @@ def test_an_array_is_an_empirical_law():
 def test_networks_come_to_the_limit(name):
     """Exponent −1/2 ± 0.1 with 60 seeds (the fit scatters by about 0.03; seeds are fixed)."""
     problem = small_problem(
-        1, network={"activations": ["tanh"], "initial": PLACES[name]},
-        networks={"widths": [32, 128, 512], "seeds": 60}, limit={"tolerance": 2e-3},
-    )  # fmt: skip
+        1,
+        network={"activations": ["tanh"], "initial": PLACES[name]},
+        networks={"widths": [32, 128, 512], "seeds": 60},
+        limit={"tolerance": 2e-3},
+    )
     fit = compare(solve(problem, progress=False), train(problem, progress=False)).exponent[-1]
     print(f"\n{name}: {fit}", end="")
     assert abs(fit["value"] + 0.5) < 0.1
@@ -147,16 +164,22 @@ def test_networks_come_to_the_limit(name):
     ("initial", "said"),
     [
         ({"hidden": {"law": "sphere"}}, "network.initial.hidden"),
-        ({"input": {"law": "product", "factors": [{"law": "normal"}]}},
-         "with 1 entries; the layers and the data"),
-        ({"input": {"law": "mixture", "components": [{"mean": 1.0}, {"mean": [1.0, 2.0]}]}},
-         "network.initial.input.components: their means must all be numbers"),
-        ({"input": {"law": "mixture", "components": [{"weight": 0.2}, {"weight": 0.2}]}},
-         "network.initial.input.components: found weights that sum to 0.4"),
+        (
+            {"input": {"law": "product", "factors": [{"law": "normal"}]}},
+            "with 1 entries; the layers and the data",
+        ),
+        (
+            {"input": {"law": "mixture", "components": [{"mean": 1.0}, {"mean": [1.0, 2.0]}]}},
+            "network.initial.input.components: their means must all be numbers",
+        ),
+        (
+            {"input": {"law": "mixture", "components": [{"weight": 0.2}, {"weight": 0.2}]}},
+            "network.initial.input.components: found weights that sum to 0.4",
+        ),
         ({"input": {"law": "truncated normal", "cut": 0.0}}, "network.initial.input.cut: found 0"),
         ({"input": {"law": "sphere", "radius": -1.0}}, "network.initial.input.radius: found -1"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told(initial, said):
     """With place and finding."""
     with pytest.raises(ProblemError) as told:

@@ -30,13 +30,15 @@ def images(points=12, side=5, colours=1):
 def convolutional(**sections):
     """Two convolutions: 5 × 5 images, 5 × 5 positions pooled to 2 × 2, then 2 × 2 positions."""
     network = {
-        "activations": ["tanh"] * 2, "image": [5, 5], "biases": True,
+        "activations": ["tanh"] * 2,
+        "image": [5, 5],
+        "biases": True,
         "layers": [
-            {**CONV, "padding": 1, "pool": 2}, {"map": "convolution", "kernel": 2, "padding": 1,
-                                                "stride": 2},
+            {**CONV, "padding": 1, "pool": 2},
+            {"map": "convolution", "kernel": 2, "padding": 1, "stride": 2},
         ],
         "initial": {"hidden": {"law": "normal", "mean": 0.5, "std": 1.0}},
-    }  # fmt: skip
+    }
     raw = {"network": network, "data": images(), "networks": {"widths": [8]}}
     return small_problem(**(raw | sections))
 
@@ -60,9 +62,12 @@ def by_lax(parameters, x):
 
     def moved(h, w, stride, padding):
         return jax.lax.conv_general_dilated(
-            h, w, (stride, stride), [(padding, padding)] * 2,
+            h,
+            w,
+            (stride, stride),
+            [(padding, padding)] * 2,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )  # fmt: skip
+        )
 
     first = parameters["w1"].reshape(n1, 3, 3, 1).transpose(1, 2, 3, 0)
     h = jnp.tanh(moved(x.reshape(-1, 5, 5, 1), first, 1, 1) + parameters["b1"])
@@ -76,9 +81,12 @@ def by_lax(parameters, x):
 def written_out(parameters):
     """Parameters by the names that `by_lax` uses."""
     return {
-        "w1": parameters.input, "w2": parameters.hidden[0], "a": parameters.readout,
-        "b1": parameters.biases[0], "b2": parameters.biases[1],
-    }  # fmt: skip
+        "w1": parameters.input,
+        "w2": parameters.hidden[0],
+        "a": parameters.readout,
+        "b1": parameters.biases[0],
+        "b2": parameters.biases[1],
+    }
 
 
 def test_convolutions_are_those_of_jax(x64):
@@ -86,11 +94,14 @@ def test_convolutions_are_those_of_jax(x64):
     system, ensemble = a_network(convolutional(), (6, 4))
     batch, theta = system.batch, written_out(ensemble.parameters)
     theta |= {name: theta[name] + 0.1 * (1 + k) for k, name in enumerate(["b1", "b2"])}
-    ensemble = ensemble.at((
-        ensemble.parameters.__class__(
-            theta["w1"], (theta["w2"],), theta["a"], (theta["b1"], theta["b2"]), None
-        ), (),
-    ))  # fmt: skip
+    ensemble = ensemble.at(
+        (
+            ensemble.parameters.__class__(
+                theta["w1"], (theta["w2"],), theta["a"], (theta["b1"], theta["b2"]), None
+            ),
+            (),
+        )
+    )
     found = output(system.equations, ensemble, batch.inputs)
     np.testing.assert_allclose(found, by_lax(theta, batch.inputs), rtol=1e-12)
 
@@ -101,9 +112,9 @@ def test_convolutions_are_those_of_jax(x64):
     times = {"w1": 6, "w2": 24, "a": 4, "b1": 6, "b2": 4}
     ours = written_out(gradient(system.equations, ensemble, batch))
     squares = written_out(gradient_squares(system.equations, ensemble, batch))
-    each = jax.jit(jax.vmap(
-        lambda x, y: jax.grad(loss)(theta, x[None], y[None], jnp.ones(1))
-    ))(batch.inputs, batch.targets)  # fmt: skip
+    each = jax.jit(jax.vmap(lambda x, y: jax.grad(loss)(theta, x[None], y[None], jnp.ones(1))))(
+        batch.inputs, batch.targets
+    )
     for name, factor in times.items():
         np.testing.assert_allclose(ours[name], factor * plain[name], rtol=1e-10, atol=1e-13)
         mean = jnp.tensordot(batch.weights, (factor * each[name]) ** 2, 1)
@@ -145,8 +156,9 @@ def test_tangent_kernel_of_a_convolution(x64):
     speed = system.dynamics.velocity(system.equations, ensemble, batch)
     f, moved = jax.jvp(
         lambda *state: output(system.equations, ensemble.at(state), batch.inputs),
-        ensemble.state, speed,
-    )  # fmt: skip
+        ensemble.state,
+        speed,
+    )
     kernel = tangent_kernel(system.equations, system.dynamics.rates, ensemble, batch.inputs)
     residual = (f - batch.targets) * batch.weights[:, None]
     np.testing.assert_allclose(moved, -jnp.einsum("xcyk,yk->xc", kernel, residual), rtol=1e-10)
@@ -160,28 +172,41 @@ def test_a_kernel_as_large_as_the_image_is_a_dense_layer():
     initial = {"input": ATOMS, "hidden": {"law": "atoms", "points": [0.7]}, "readout": ATOMS}
     whole = {"map": "convolution", "kernel": 2}
     found = [
-        solved(small_problem(
-            data=images(side=2), networks=None,
-            network={"activations": ["tanh"] * 2, "initial": initial, **layers},
-        ), progress=False).dataset.output
+        solved(
+            small_problem(
+                data=images(side=2),
+                networks=None,
+                network={"activations": ["tanh"] * 2, "initial": initial, **layers},
+            ),
+            progress=False,
+        ).dataset.output
         for layers in (
-            {}, {"image": [2, 2], "layers": [{**whole, "pool": "all"}, "dense"]},
+            {},
+            {"image": [2, 2], "layers": [{**whole, "pool": "all"}, "dense"]},
             {"image": [2, 2, 1], "layers": [whole, {"map": "convolution", "kernel": 1}]},
         )
-    ]  # fmt: skip
+    ]
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], atol=1e-8)
 
 
 def test_predictions_of_a_convolution_agree(monkeypatch):
     """Tangents forward and cotangents back give the same variances: 1e-5."""
-    initial = {"input": {"law": "atoms", "points": [[0.1] * 9, [-0.3, 0.5, 1.0] * 3]},
-               "readout": {"law": "atoms", "points": [[0.5] * 2, [1.0, -1.0]]}}  # fmt: skip
+    initial = {
+        "input": {"law": "atoms", "points": [[0.1] * 9, [-0.3, 0.5, 1.0] * 3]},
+        "readout": {"law": "atoms", "points": [[0.5] * 2, [1.0, -1.0]]},
+    }
     problem = small_problem(
-        data=images(4), networks={"widths": [8], "method": "flow"}, observe={"times": [0.5]},
-        network={"activations": ["tanh"], "image": [5, 5], "layers": [CONV | {"pool": "all"}],
-                 "initial": initial},
-    )  # fmt: skip
+        data=images(4),
+        networks={"widths": [8], "method": "flow"},
+        observe={"times": [0.5]},
+        network={
+            "activations": ["tanh"],
+            "image": [5, 5],
+            "layers": [CONV | {"pool": "all"}],
+            "initial": initial,
+        },
+    )
     found = []
     for way in ("forward", "reverse", "lyapunov"):
         monkeypatch.setattr("widelimit.around.ways.Case.way", lambda self, sizes, way=way: way)
@@ -194,11 +219,14 @@ def test_predictions_of_a_convolution_agree(monkeypatch):
 def residual(depth=3, **sections):
     """Layers 2 and 3 add what the same neurons had in the layer below."""
     network = {
-        "activations": ["tanh"] * depth, "biases": True, "layers": ["dense", *[{"map": "dense",
-        "skip": 1}] * (depth - 1)],
-        "initial": {"bias": {"law": "normal", "std": 0.5}, "hidden": {"law": "normal", "std": 0.5,
-        "mean": 0.5}},
-    }  # fmt: skip
+        "activations": ["tanh"] * depth,
+        "biases": True,
+        "layers": ["dense", *[{"map": "dense", "skip": 1}] * (depth - 1)],
+        "initial": {
+            "bias": {"law": "normal", "std": 0.5},
+            "hidden": {"law": "normal", "std": 0.5, "mean": 0.5},
+        },
+    }
     return small_problem(1, **({"network": network} | sections))
 
 
@@ -227,9 +255,11 @@ def test_skip_connections_by_autograd(x64):
     ours = gradient(system.equations, ensemble, batch)
     assert ours.biases is not None
     pairs = zip(
-        (ours.input, *ours.hidden, ours.readout, jnp.stack(ours.biases)), slopes,
-        (6, 36, 36, 6, 6), strict=True,
-    )  # fmt: skip
+        (ours.input, *ours.hidden, ours.readout, jnp.stack(ours.biases)),
+        slopes,
+        (6, 36, 36, 6, 6),
+        strict=True,
+    )
     for own, expected, factor in pairs:
         np.testing.assert_allclose(own, factor * expected, rtol=1e-10, atol=1e-14)
 
@@ -238,11 +268,13 @@ def test_a_skip_connection_alone_leaves_the_layer_below():
     """With hidden weights 0 that do not learn, two layers are one: the same limit, 1e-8."""
     law = {"input": {"law": "atoms", "points": [[0.5, -1.0], [1.5, 0.2]]}, "readout": ATOMS}
     two = small_problem(
-        network={"activations": ["identity", "tanh"], "layers": ["dense", {"map": "dense",
-                 "skip": 1}],
-                 "initial": law | {"hidden": {"law": "atoms", "points": [0.0]}}},
+        network={
+            "activations": ["identity", "tanh"],
+            "layers": ["dense", {"map": "dense", "skip": 1}],
+            "initial": law | {"hidden": {"law": "atoms", "points": [0.0]}},
+        },
         training={"horizon": 1.0, "learning_rates": {"hidden": 0.0}},
-    )  # fmt: skip
+    )
     atoms = [[*w, a] for w in law["input"]["points"] for a in ATOMS["points"]]
     one = small_problem(
         network={"activations": ["tanh"], "initial": {"neuron": {"law": "atoms", "points": atoms}}}
@@ -253,8 +285,12 @@ def test_a_skip_connection_alone_leaves_the_layer_below():
 
 def test_neurons_that_layers_share_are_one_source():
     """Fluctuations of a residual network: three ways, 1e-5; the label is that of layer 1."""
-    initial = {"input": {"law": "atoms", "points": [[0.5, -1.0], [1.5, 0.2]]}, "readout": ATOMS,
-               "bias": ATOMS, "hidden": {"law": "atoms", "points": [0.7]}}  # fmt: skip
+    initial = {
+        "input": {"law": "atoms", "points": [[0.5, -1.0], [1.5, 0.2]]},
+        "readout": ATOMS,
+        "bias": ATOMS,
+        "hidden": {"law": "atoms", "points": [0.7]},
+    }
     problem = residual(2, networks={"widths": [8], "method": "flow"}, observe={"times": [0.5]})
     problem = problem.with_changes(network=problem.as_dict()["network"] | {"initial": initial})
     found = []
@@ -287,14 +323,20 @@ class Wave(Layer):
 def test_a_layer_of_ones_own_is_one_that_is_there():
     """cos(w·x + v) by a layer, and by a dense one with a bias and the activation cos."""
     atoms = [[0.5, -1.0, 0.3], [1.5, 0.2, -0.7]]
-    own = small_problem(network={
-        "activations": ["identity"], "layers": [Wave()], "initial": {
-            "neuron": {"law": "atoms", "points": [[*w, 1.0] for w in atoms]}},
-    })  # fmt: skip
-    known = small_problem(network={
-        "activations": ["cos"], "biases": True, "initial": {
-            "neuron": {"law": "atoms", "points": [[*w, 1.0] for w in atoms]}},
-    })  # fmt: skip
+    own = small_problem(
+        network={
+            "activations": ["identity"],
+            "layers": [Wave()],
+            "initial": {"neuron": {"law": "atoms", "points": [[*w, 1.0] for w in atoms]}},
+        }
+    )
+    known = small_problem(
+        network={
+            "activations": ["cos"],
+            "biases": True,
+            "initial": {"neuron": {"law": "atoms", "points": [[*w, 1.0] for w in atoms]}},
+        }
+    )
     found = [solved(problem, progress=False).dataset.output for problem in (own, known)]
     np.testing.assert_allclose(found[0], found[1], atol=1e-8)
     assert "Wave" in own.network.words()
@@ -310,17 +352,23 @@ def test_a_layer_of_ones_own_is_one_that_is_there():
         ({"layers": [CONV], "image": [5, 6]}, r"network.image: found \[5, 6\], 30 numbers; .* 25"),
         ({"layers": [CONV | {"kernel": 6}], "image": [5, 5]}, "kernel 6 does not fit into 5 × 5"),
         ({"layers": [CONV | {"pool": 4}], "image": [5, 5]}, "pool 4 does not fit into 3 × 3"),
-        ({"layers": ["dense", CONV], "image": [5, 5], "activations": ["tanh"] * 2},
-         r"network.layers\[1\]: a convolution moves over images; below it are single numbers"),
-        ({"layers": ["dense", "radial"], "activations": ["tanh"] * 2},
-         r"network.layers\[1\]: is not linear in its weights"),
-        ({"layers": [{"map": "dense", "skip": 1}]},
-         r"layers\[0\].skip: found 1; layer 1 has 0 hidden layers below"),
+        (
+            {"layers": ["dense", CONV], "image": [5, 5], "activations": ["tanh"] * 2},
+            r"network.layers\[1\]: a convolution moves over images; below it are single numbers",
+        ),
+        (
+            {"layers": ["dense", "radial"], "activations": ["tanh"] * 2},
+            r"network.layers\[1\]: is not linear in its weights",
+        ),
+        (
+            {"layers": [{"map": "dense", "skip": 1}]},
+            r"layers\[0\].skip: found 1; layer 1 has 0 hidden layers below",
+        ),
         ({"layers": ["dense"] * 3}, "layers: found 3 entries; give one for each of 1 layers"),
         ({"layers": [{"map": "convolutoin"}]}, r"network.layers\[0\].*convolutoin"),
         ({"layers": [CONV | {"kernal": 3}]}, "kernal: unknown key; did you mean 'kernel'"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told(network, told):
     with pytest.raises(ProblemError, match=told):
         small_problem(data=images(), network={"activations": ["tanh"], **network})
@@ -344,15 +392,22 @@ def test_files_hold_layers(tmp_path):
 
 UNITS = {
     "convolution": {
-        "activations": ["tanh"] * 2, "image": [5, 5],
+        "activations": ["tanh"] * 2,
+        "image": [5, 5],
         "layers": [{**CONV, "pool": 2, "padding": 1}, {"map": "convolution", "kernel": 2}],
     },
     "skip connections": residual(2).as_dict()["network"],
-    "product": {"activations": ["tanh"], "layers": ["product"], "initial": {
-        "input": {"law": "normal", "std": 0.5}}},
-    "radial": {"activations": ["cos"], "layers": ["radial"], "initial": {
-        "input": {"law": "normal", "std": 0.5}}},
-}  # fmt: skip
+    "product": {
+        "activations": ["tanh"],
+        "layers": ["product"],
+        "initial": {"input": {"law": "normal", "std": 0.5}},
+    },
+    "radial": {
+        "activations": ["cos"],
+        "layers": ["radial"],
+        "initial": {"input": {"law": "normal", "std": 0.5}},
+    },
+}
 
 
 @pytest.mark.slow
@@ -360,9 +415,12 @@ UNITS = {
 def test_networks_come_to_the_limit(unit):
     """Exponent −1/2 ± 0.1 with 60 seeds (the fit scatters by about 0.03; seeds are fixed)."""
     problem = small_problem(
-        data=images(), network=UNITS[unit], limit={"tolerance": 5e-3}, observe={"times": 2},
+        data=images(),
+        network=UNITS[unit],
+        limit={"tolerance": 5e-3},
+        observe={"times": 2},
         networks={"widths": [32, 96, 288], "seeds": 60},
-    )  # fmt: skip
+    )
     fit = compare(solved(problem, progress=False), train(problem, progress=False)).exponent[-1]
     print(f"\n{unit}: {fit}", end="")
     assert fit is not None

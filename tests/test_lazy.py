@@ -26,12 +26,15 @@ def at_scale(scale):
     """Input weights N(0, 1) in the plane, readouts ±1: the output starts at zero."""
     return small_problem(
         network={
-            "activations": ["erf"], "scale": scale,
+            "activations": ["erf"],
+            "scale": scale,
             "initial": {"readout": {"law": "atoms", "points": [-1.0, 1.0]}},
         },
-        data=table(points=POINTS), training={"horizon": 3.0}, limit={"tolerance": 1e-6},
+        data=table(points=POINTS),
+        training={"horizon": 3.0},
+        limit={"tolerance": 1e-6},
         observe={"times": [1.0, 3.0]},
-    )  # fmt: skip
+    )
 
 
 def test_error_of_kernel_regression_falls_like_the_square_of_the_scale():
@@ -57,11 +60,12 @@ def test_a_scale_moves_outputs_and_readouts_as_its_formula_says():
         solve(
             small_problem(
                 network={"activations": ["tanh"], "scale": k, "initial": law}, training=frozen
-            ), progress=False,
+            ),
+            progress=False,
         ).dataset.output.values
         for k, law in [
             (3.0, initial),
             (1.0, {"neuron": {"law": "atoms", "points": [[1.0, 0.5, 6.0], [-0.7, 1.2, 1.2]]}}),
         ]
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(scaled, plain, atol=1e-8)

@@ -48,11 +48,13 @@ def _atomic(depth, biased, rng):
         depth,
         network={"activations": ["tanh"] * depth, "biases": biased, "initial": initial},
         data={
-            "source": "table", "inputs": x.tolist(), "targets": y.tolist(),
+            "source": "table",
+            "inputs": x.tolist(),
+            "targets": y.tolist(),
             "weights": [0.1, 0.3, 0.2, 0.25, 0.15],
         },
         training={"horizon": 2.0, "learning_rates": rates},
-    )  # fmt: skip
+    )
     return problem, _reference_start(depth, biased, points, readouts, means, biases), (x, y)
 
 
@@ -201,10 +203,11 @@ def test_readouts_over_two_layers_have_the_closed_form():
     }
     x, y = np.array([0.5, -1.0, 2.0]), np.array([1.0, 0.0, -1.0])
     problem = small_problem(
-        2, network={"activations": ["tanh", "tanh"], "initial": laws},
+        2,
+        network={"activations": ["tanh", "tanh"], "initial": laws},
         data={"source": "table", "inputs": x.tolist(), "targets": y.tolist()},
         training={"horizon": 4.0, "learning_rates": {"input": 0.0, "hidden": 0.0}},
-    )  # fmt: skip
+    )
     h = np.tanh(m * np.tanh(np.outer(x, w)).mean(axis=1))
     start = a.mean() * h
     along = h @ (start - y) / (h @ h)
@@ -355,9 +358,10 @@ def test_what_grows_from_rest_is_not_missed(size, horizon):
     problem = small_problem(
         network={"activations": ["tanh"], "initial": initial},
         data={"source": "table", "inputs": [1.0], "targets": [2.0]},
-        training={"horizon": horizon}, limit={"tolerance": 1e-2},
+        training={"horizon": horizon},
+        limit={"tolerance": 1e-2},
         observe={"times": [0.0, horizon]},
-    )  # fmt: skip
+    )
     limit = solved(problem, progress=False)
     z, p = np.polynomial.legendre.leggauss(12)
 
@@ -391,9 +395,13 @@ def test_pulses_compile_nothing(monkeypatch):
     rate = {"schedule": "piecewise", "times": times, "values": [0.0, 1.0, 0.5, 0.0]}
     law = {"law": "atoms", "points": [[0.5, 1.0, 0.3], [1.5, 0.2, -0.4]]}
     network = {"activations": ["tanh"], "initial": {"neuron": law}}
-    solved(small_problem(network=network, training={
-        "horizon": 1.0, "learning_rates": {"input": rate, "readout": rate}}), progress=False
-    )  # fmt: skip
+    solved(
+        small_problem(
+            network=network,
+            training={"horizon": 1.0, "learning_rates": {"input": rate, "readout": rate}},
+        ),
+        progress=False,
+    )
     assert len(traces) == 1
 
 

@@ -34,25 +34,29 @@ def with_loss(loss, **more):
     x = rng.normal(size=(9, 2))
     y = np.eye(3)[np.arange(9) % 3] if loss != "logistic" else (x[:, :1] > 0).astype(float)
     return small_problem(
-        2, data={"source": "table", "inputs": x.tolist(), "targets": y.tolist()},
-        training={"horizon": 1.0, "loss": loss}, **more,
-    )  # fmt: skip
+        2,
+        data={"source": "table", "inputs": x.tolist(), "targets": y.tolist()},
+        training={"horizon": 1.0, "loss": loss},
+        **more,
+    )
 
 
 LOSSES = [
-    {"loss": "huber", "width": 0.3}, {"loss": "squared", "output_activation": "sigmoid"},
-    "logistic", "softmax",
-]  # fmt: skip
+    {"loss": "huber", "width": 0.3},
+    {"loss": "squared", "output_activation": "sigmoid"},
+    "logistic",
+    "softmax",
+]
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_one_step_is_the_gradient_of_a_plain_network(loss):
     """n · ∂R/∂A of (1/n) Σ A φ, written with jax.grad for the whole network, moves the readout."""
     problem = with_loss(
-        loss, networks={"widths": [8], "seeds": 1, "method": "gd", "step": 1.0,
-                        "precision": "float64"},
+        loss,
+        networks={"widths": [8], "seeds": 1, "method": "gd", "step": 1.0, "precision": "float64"},
         observe={"times": [0.0, 1.0]},
-    )  # fmt: skip
+    )
     state = train(problem, progress=False).states["width_8_8"].to_dataset()
     start, end = state.isel(time=0), state.isel(time=1)
     data, function = problem.dataset, problem.training.loss
@@ -132,7 +136,7 @@ def test_class_labels_become_one_hot(tmp_path):
         ({}, {"loss": "squared", "output_activation": "tan"}, "'tan'; the known activations"),
         ({}, 3, "training.loss: found 3; must be the name of a loss"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told(data, loss, said):
     """With place, finding, and what is allowed."""
     with pytest.raises(ProblemError) as told:

@@ -93,15 +93,16 @@ def test_tracers_follow_without_being_felt(biased):
     tracing = Ensemble(
         (jnp.append(ensemble.weights[0], 0.0), *ensemble.weights[1:]),
         Parameters(
-            twin.input[order], (twin.hidden[0][order], *twin.hidden[1:]), twin.readout,
-            (twin.biases[0][order], *twin.biases[1:]), twin.output_bias,
+            twin.input[order],
+            (twin.hidden[0][order], *twin.hidden[1:]),
+            twin.readout,
+            (twin.biases[0][order], *twin.biases[1:]),
+            twin.output_bias,
         ),
-    )  # fmt: skip
+    )
     ends = []
     for start in (ensemble, tracing):
-        path = follow(
-            advance_one, method_for(1e-9), system, start, np.array([1.0]), 1e-9, "test"
-        )  # fmt: skip
+        path = follow(advance_one, method_for(1e-9), system, start, np.array([1.0]), 1e-9, "test")
         ends.append(next(path))
     np.testing.assert_allclose(
         output(system.equations, ends[0], system.inputs),
@@ -116,8 +117,9 @@ def test_tracers_follow_without_being_felt(biased):
 def test_differentiable_by_neuron_weights(biased):
     """Fluctuations are derivatives by the weights: finite differences agree."""
     system, ensemble = biased
-    direction = tuple(jnp.asarray(np.random.default_rng(1).normal(size=w.shape)) for w in
-                      ensemble.weights)  # fmt: skip
+    direction = tuple(
+        jnp.asarray(np.random.default_rng(1).normal(size=w.shape)) for w in ensemble.weights
+    )
 
     def speed_sum(step):
         weights = tuple(w + step * d for w, d in zip(ensemble.weights, direction, strict=True))
@@ -139,7 +141,7 @@ def test_time_stepping_converges_at_its_order(x64):
     def end(tolerance):
         path = follow(
             advance_one, method_for(tolerance), system, start, np.array([20.0]), tolerance, "test"
-        )  # fmt: skip
+        )
         return np.asarray(output(system.equations, next(path), system.inputs))
 
     fine = end(1e-12)

@@ -19,9 +19,15 @@ ONE_LAYER = Costs(entries=(64, 10), fields=(1,), products=(64, 10), spaces=(0,))
 
 
 def _pieces(depth: int, points: int) -> tuple[System, Ensemble]:
-    problem = small_problem(depth, data=table(points=23), network={
-        "activations": ["tanh"] * depth, "biases": True, "output_bias": True,
-    })  # fmt: skip
+    problem = small_problem(
+        depth,
+        data=table(points=23),
+        network={
+            "activations": ["tanh"] * depth,
+            "biases": True,
+            "output_bias": True,
+        },
+    )
     system = System.of(problem, jnp.float64)
     marks = problem.network.marks(2, 1)
     rng = np.random.default_rng(0)

@@ -96,9 +96,13 @@ def test_sgd_is_the_plain_loop():
             plain["A"] = plain["A"] - step * 6 * g["A"]
         many = jax.tree.map(lambda leaf: leaf[None], start)
         end = descend(
-            system.equations, system.dynamics, Drawn(system.batch, rows[None]), many,
-            jnp.asarray(200), jnp.asarray(step),
-        ).parameters  # fmt: skip
+            system.equations,
+            system.dynamics,
+            Drawn(system.batch, rows[None]),
+            many,
+            jnp.asarray(200),
+            jnp.asarray(step),
+        ).parameters
         np.testing.assert_allclose(end.hidden[0][0], plain["W"][1], rtol=1e-9)
         np.testing.assert_allclose(end.readout[0], plain["A"], rtol=1e-9)
 
@@ -118,11 +122,15 @@ def test_replicating_and_permuting_neurons_changes_nothing():
         rows = Sampling("independent", 1, True).rows(jax.random.key(5), system.batch.weights, 0)
         ends = [
             descend(
-                system.equations, system.dynamics, Drawn(system.batch, rows[None]),
-                jax.tree.map(lambda leaf: leaf[None], e), jnp.asarray(50), jnp.asarray(0.1),
+                system.equations,
+                system.dynamics,
+                Drawn(system.batch, rows[None]),
+                jax.tree.map(lambda leaf: leaf[None], e),
+                jnp.asarray(50),
+                jnp.asarray(0.1),
             )
             for e in (base, copied)
-        ]  # fmt: skip
+        ]
         np.testing.assert_allclose(
             ends[1].parameters.input[0], ends[0].parameters.input[0][order], atol=1e-12
         )
@@ -221,9 +229,10 @@ def test_widths_may_differ_by_layer():
 
 def test_divergence_is_told_with_its_cause():
     problem = small_problem(
-        network={"activations": ["relu"]}, networks={"widths": [16], "step": 50.0},
+        network={"activations": ["relu"]},
+        networks={"widths": [16], "step": 50.0},
         training={"horizon": 10000.0},
-    )  # fmt: skip
+    )
     with pytest.raises(Diverged, match=r"a network of width 16 diverged.*networks.step"):
         train(problem, progress=False)
 

@@ -29,9 +29,13 @@ def integrated(field, start, horizon):
         return np.concatenate([np.ravel(part) for part in parts])
 
     path = solve_ivp(
-        lambda t, y: flat(field(*arrays(y))), (0.0, horizon), flat(start),
-        method="DOP853", rtol=1e-12, atol=1e-13,
-    )  # fmt: skip
+        lambda t, y: flat(field(*arrays(y))),
+        (0.0, horizon),
+        flat(start),
+        method="DOP853",
+        rtol=1e-12,
+        atol=1e-13,
+    )
     assert path.success
     return arrays(path.y[:, -1])
 
@@ -46,9 +50,11 @@ def gaussian_table(points, inputs, target):
     share = np.prod(np.meshgrid(*[weights / weights.sum()] * inputs), 0).ravel()
     x, share = x[share > 1e-15], share[share > 1e-15]
     return {
-        "source": "table", "inputs": x.tolist(), "targets": target(x).tolist(),
+        "source": "table",
+        "inputs": x.tolist(),
+        "targets": target(x).tolist(),
         "weights": share.tolist(),
-    }  # fmt: skip
+    }
 
 
 def end_of(problem):
@@ -99,8 +105,10 @@ def square_problem(inputs, law, curvature, constant, slope):
     readout = {"law": "atoms", "points": READOUTS, "weights": SHARES}
     return small_problem(
         network={"activations": ["square"], "initial": {"input": law, "readout": readout}},
-        data=gaussian_table(4, inputs, target), training=FROZEN, limit={"tolerance": 1e-6},
-    )  # fmt: skip
+        data=gaussian_table(4, inputs, target),
+        training=FROZEN,
+        limit={"tolerance": 1e-6},
+    )
 
 
 def hermite_atoms(inputs, mean, std):
@@ -178,10 +186,13 @@ def test_one_linear_layer_has_closed_moments():
     start = moments(p, w, a)
     beta, s, M = integrated(field, start, 2.0)
     law = {"neuron": {"law": "atoms", "points": atoms.tolist(), "weights": p.tolist()}}
-    state, output, _ = end_of(small_problem(
-        network={"activations": ["identity"], "initial": law}, data=data,
-        training={"horizon": 2.0, "learning_rates": {"input": first, "readout": last}},
-    ))  # fmt: skip
+    state, output, _ = end_of(
+        small_problem(
+            network={"activations": ["identity"], "initial": law},
+            data=data,
+            training={"horizon": 2.0, "learning_rates": {"input": first, "readout": last}},
+        )
+    )
     np.testing.assert_allclose(output, x @ beta, atol=1e-8)
     found = moments(state.weight_1.values, state.input.values, state.readout.values[:, 0])
     for own, expected in zip(found, [beta, s, M], strict=True):
@@ -221,14 +232,20 @@ def test_two_linear_layers_have_closed_moments(law):
 
     start = [np.vstack([np.zeros(2), np.eye(2)]), np.diag([0.6, 0.0, 0.0])[:2], np.array([0.0, 1])]
     P, Q, r = integrated(field, start, 2.0)
-    state, output, _ = end_of(small_problem(
-        network={"activations": ["identity"] * 2, "initial": {
-            "input": {"law": "atoms", "points": w.tolist(), "weights": p.tolist()},
-            "hidden": {"law": "normal", "mean": 0.6, "std": 2.0},
-            "readout": {"law": "atoms", "points": a.tolist(), "weights": shares.tolist()},
-        }},
-        data=data, training={"horizon": 2.0, "learning_rates": rates},
-    ))  # fmt: skip
+    state, output, _ = end_of(
+        small_problem(
+            network={
+                "activations": ["identity"] * 2,
+                "initial": {
+                    "input": {"law": "atoms", "points": w.tolist(), "weights": p.tolist()},
+                    "hidden": {"law": "normal", "mean": 0.6, "std": 2.0},
+                    "readout": {"law": "atoms", "points": a.tolist(), "weights": shares.tolist()},
+                },
+            },
+            data=data,
+            training={"horizon": 2.0, "learning_rates": rates},
+        )
+    )
     np.testing.assert_allclose(output, x @ (r @ G2 @ Q @ G1 @ P), atol=1e-8)
     p1, p2 = state.weight_1.values, state.weight_2.values
     w2, a2 = state.hidden_2.values, state.readout.values[:, 0]
@@ -302,11 +319,13 @@ def test_erf_units_have_the_order_parameters_of_saad_and_solla(inputs, rate):
     root = np.sqrt(2)
     Q, R, readouts, risk = order_parameters(p, root * B, amounts, rate, (root * w, a), 3.0)
     law = {"law": "atoms", "points": np.column_stack([w, a]).tolist(), "weights": p.tolist()}
-    state, _, found = end_of(small_problem(
-        network={"activations": ["erf"], "initial": {"neuron": law}},
-        data=gaussian_table(20, inputs, lambda x: erf(x @ B.T) @ amounts),
-        training={"horizon": 3.0, "learning_rates": {"readout": rate}},
-    ))  # fmt: skip
+    state, _, found = end_of(
+        small_problem(
+            network={"activations": ["erf"], "initial": {"neuron": law}},
+            data=gaussian_table(20, inputs, lambda x: erf(x @ B.T) @ amounts),
+            training={"horizon": 3.0, "learning_rates": {"readout": rate}},
+        )
+    )
     J = root * state.input.values
     np.testing.assert_allclose(J @ J.T, Q, atol=1e-8)
     np.testing.assert_allclose(J @ (root * B).T, R, atol=1e-8)
@@ -327,10 +346,11 @@ def biased_problem(middle=(BIASES[1], BIAS_SHARES[1]), **sections):
     """Three layers, atoms everywhere; the biases of the middle layer are its only label."""
     laws = [(BIASES[0], BIAS_SHARES[0]), middle, (BIASES[2], BIAS_SHARES[2])]
     initial = {
-        "input": {"law": "atoms", "points": FIRST}, "readout": {"law": "atoms", "points": LAST},
+        "input": {"law": "atoms", "points": FIRST},
+        "readout": {"law": "atoms", "points": LAST},
         "hidden": [{"law": "normal", "mean": mean, "std": 0.5} for mean in MEANS],
         "bias": [{"law": "atoms", "points": list(b), "weights": list(p)} for b, p in laws],
-    }  # fmt: skip
+    }
     network = {"activations": ["tanh"] * 3, "biases": True, "initial": initial}
     return small_problem(3, network=network, training={"horizon": 3.0}, **sections)
 
@@ -348,9 +368,12 @@ def test_random_biases_keep_middle_neurons_apart():
     p = [np.array([share for share, *_ in layer]) for layer in kinds]
     p[1] *= 2
     theta = [
-        np.array([v for _, v, _ in kinds[0]]), np.full((4, 3), MEANS[0]), np.full((3, 4), MEANS[1]),
-        np.array([[v] for _, v, _ in kinds[2]]), *[np.array([b for *_, b in k]) for k in kinds],
-    ]  # fmt: skip
+        np.array([v for _, v, _ in kinds[0]]),
+        np.full((4, 3), MEANS[0]),
+        np.full((3, 4), MEANS[1]),
+        np.array([[v] for _, v, _ in kinds[2]]),
+        *[np.array([b for *_, b in k]) for k in kinds],
+    ]
     x, y = problem.dataset.inputs, problem.dataset.targets
     rates = {"input": 1.0, "hidden": [1.0, 1.0], "readout": 1.0}
     share = np.full(len(x), 1 / len(x))

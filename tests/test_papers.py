@@ -55,9 +55,15 @@ def test_exponents_are_free_of_the_first_correction(slope):
 
 def test_a_finding_tells_both_measurements():
     claim = Claim(
-        "id", "words", "Theorem 1", 1.0, 0.0, lambda: Measured(1.01, 0.01), "halved",
+        "id",
+        "words",
+        "Theorem 1",
+        1.0,
+        0.0,
+        lambda: Measured(1.01, 0.01),
+        "halved",
         lambda: Measured(0.5, 0.01),
-    )  # fmt: skip
+    )
     found = checked(claim)
     assert found.verdict == "holds"
     assert found.control_failed

@@ -66,15 +66,19 @@ def test_sections_describe_that_network(name):
     """A network drawn by the library, taken over into `name`, is trained alike by a plain loop."""
     found = sections(name, WIDTH, 2, rate=RATE)
     problem = small_problem(
-        2, network={"activations": ["tanh"] * 2, "initial": found["initial"]},
+        2,
+        network={"activations": ["tanh"] * 2, "initial": found["initial"]},
         training={"horizon": STEPS / WIDTH, "learning_rates": found["learning_rates"]},
         networks=found["networks"] | {"seeds": 1, "method": "gd", "precision": "float64"},
         observe={"times": STEPS + 1},
-    )  # fmt: skip
+    )
     networks = train(problem, progress=False)
     state = networks.states[f"width_{WIDTH}_{WIDTH}"].to_dataset().isel(time=0)
-    ours = {"input": state.input.values.T, "hidden": state.hidden_2.values,
-            "readout": state.readout.values[:, 0]}  # fmt: skip
+    ours = {
+        "input": state.input.values.T,
+        "hidden": state.hidden_2.values,
+        "readout": state.readout.values[:, 0],
+    }
     change = factors("mean field", name, WIDTH)
     exponents = EXPONENTS[name]
     rates = {k: RATE * WIDTH ** -exponents[k].rate for k in KINDS}
@@ -101,9 +105,11 @@ def test_mup_is_the_mean_field_with_one_hidden_layer_alone():
     def spread(name, width):
         found = sections(name, width, 2)
         problem = small_problem(
-            2, network={"activations": ["tanh"] * 2, "initial": found["initial"]},
-            networks={"widths": [width], "seeds": 1}, observe={"times": [0.0]},
-        )  # fmt: skip
+            2,
+            network={"activations": ["tanh"] * 2, "initial": found["initial"]},
+            networks={"widths": [width], "seeds": 1},
+            observe={"times": [0.0]},
+        )
         state = (
             train(problem, progress=False)
             .states[f"width_{width}_{width}"]

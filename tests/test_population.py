@@ -75,8 +75,9 @@ def test_points_lie_on_their_sphere_and_cube():
     on_sphere = sample({"law": "sphere", "dimension": 5}, samples=50).inputs
     np.testing.assert_allclose((on_sphere**2).sum(axis=1), 5.0, rtol=1e-12)
     assert set(np.unique(sample({"law": "hypercube", "dimension": 5}, samples=50).inputs)) == {
-        -1.0, 1.0
-    }  # fmt: skip
+        -1.0,
+        1.0,
+    }
 
 
 def test_mixtures_have_their_components():
@@ -146,9 +147,7 @@ def test_samples_are_drawn_by_the_seed_and_are_all_the_data():
 def test_a_sample_is_solved_and_trained_like_the_table_of_its_points():
     problem = population(data={"samples": 12})
     data = problem.dataset
-    rows = {
-        "source": "table", "inputs": data.inputs.tolist(), "targets": data.targets.tolist()
-    }  # fmt: skip
+    rows = {"source": "table", "inputs": data.inputs.tolist(), "targets": data.targets.tolist()}
     table = Problem.from_dict(problem.as_dict() | {"data": rows})
     for compute in (solve, train):
         found, expected = (compute(p, progress=False).dataset for p in (problem, table))
@@ -209,9 +208,12 @@ def plain_sgd(networks: Trajectory, seed: int) -> np.ndarray:
 def networks() -> Trajectory:
     """Two networks after 600 steps, more than one block."""
     problem = population(
-        TWO_CLASSES, None, training={"horizon": 37.5}, observe={"times": [0.0, 3.3, 37.5]},
+        TWO_CLASSES,
+        None,
+        training={"horizon": 37.5},
+        observe={"times": [0.0, 3.3, 37.5]},
         networks={"widths": [16], "seeds": 2, "states": 2, "batch": 3},
-    )  # fmt: skip
+    )
     return train(problem, progress=False)
 
 
@@ -255,13 +257,16 @@ def test_frozen_features_follow_their_closed_form():
     a_k = c + (1 − ε h²)^k (a_0 − c) with c = 2/h.
     """
     problem = population(
-        {"law": "hypercube", "dimension": 1}, "2*x1",
-        network={"activations": ["tanh"], "initial": {
-            "neuron": {"law": "atoms", "points": [[1.0, 0.5]]}}},
+        {"law": "hypercube", "dimension": 1},
+        "2*x1",
+        network={
+            "activations": ["tanh"],
+            "initial": {"neuron": {"law": "atoms", "points": [[1.0, 0.5]]}},
+        },
         training={"horizon": 2.0, "learning_rates": {"input": 0.0}},
         networks={"widths": [64], "seeds": 2, "precision": "float64"},
         observe={"inputs": [[1.0]], "times": [0.0, 2.0]},
-    )  # fmt: skip
+    )
     h = np.tanh(1.0)
     a = 2 / h + (1 - h**2 / 64) ** 128 * (0.5 - 2 / h)
     found = train(problem, progress=False).dataset
@@ -285,14 +290,18 @@ def test_fresh_points_lead_to_the_limit_over_the_population():
         "observe": {"times": [0.0, 1.0], "inputs": [[-1.0], [0.5], [2.0]]},
     }
     rows = {
-        "source": "table", "inputs": x.tolist(), "targets": (np.sin(x) + 1).tolist(),
+        "source": "table",
+        "inputs": x.tolist(),
+        "targets": (np.sin(x) + 1).tolist(),
         "weights": (p / p.sum()).tolist(),
-    }  # fmt: skip
+    }
     limit = solve(Problem.from_dict({"data": rows, **common}), progress=False)
     problem = population(
-        {"law": "gaussian", "dimension": 1}, "sin(x1) + 1",
-        networks={"widths": [16, 256], "seeds": 100}, **common,
-    )  # fmt: skip
+        {"law": "gaussian", "dimension": 1},
+        "sin(x1) + 1",
+        networks={"widths": [16, 256], "seeds": 100},
+        **common,
+    )
     networks = train(problem, progress=False)
     difference = (networks.dataset.output - limit.dataset.output).isel(time=-1)
     narrow, wide = np.sqrt((difference**2).mean(["seed", "input", "channel"]).values)
@@ -406,15 +415,17 @@ def test_formulas_that_are_refused(formula, said):
         ({"components": [{"target": 1}, {}]}, "data.inputs.components[1].target", ["is missing"]),
         (
             {"components": [{"weight": 1, "target": 1}, {"target": 1}]},
-            "data.inputs.components[1].weight", ["is missing"],
+            "data.inputs.components[1].weight",
+            ["is missing"],
         ),
         (
             {"components": [{"weight": 0.5, "target": 1}, {"weight": 0.4, "target": 1}]},
-            "data.inputs.components", ["sum to 0.9"],
+            "data.inputs.components",
+            ["sum to 0.9"],
         ),
         ({"components": [{}]}, "data.target", ["is missing", "formula", "every component"]),
     ],
-)  # fmt: skip
+)
 def test_mixtures_that_are_refused(change, place, said):
     raw = population(TWO_CLASSES, None).as_dict()
     raw["data"]["inputs"] |= change

@@ -312,8 +312,14 @@ NOT_FINITE = [
 ]
 
 ALL_MISTAKES = [
-    *MISSPELT, *WRONG_TYPE, *UNKNOWN_NAME, *OUT_OF_RANGE, *ATOM_LAWS, *LENGTHS, *NOT_FINITE
-]  # fmt: skip
+    *MISSPELT,
+    *WRONG_TYPE,
+    *UNKNOWN_NAME,
+    *OUT_OF_RANGE,
+    *ATOM_LAWS,
+    *LENGTHS,
+    *NOT_FINITE,
+]
 
 
 def _name(value):
@@ -323,9 +329,11 @@ def _name(value):
 
 @pytest.mark.parametrize(("place", "value", "said"), ALL_MISTAKES, ids=_name)
 def test_mistake_is_told_with_place_finding_and_hint(place, value, said):
-    raw = changed((place, value)) if place != "network.initial.input.law" else changed(
-        ("network.initial.input", {"law": value})
-    )  # fmt: skip
+    raw = (
+        changed((place, value))
+        if place != "network.initial.input.law"
+        else changed(("network.initial.input", {"law": value}))
+    )
     sentence = only_mistake(raw)
     assert sentence.startswith(place)
     assert sentence.removeprefix(place)[0] in ":.["
@@ -386,9 +394,14 @@ def test_all_mistakes_are_told_at_once():
     )
     places = {sentence.split(":")[0] for sentence in found}
     assert places >= {
-        "sead", "network.activations[1]", "data.weights", "training.horizon", "limit.tolerance",
-        "networks.seed", "observe.times",
-    }  # fmt: skip
+        "sead",
+        "network.activations[1]",
+        "data.weights",
+        "training.horizon",
+        "limit.tolerance",
+        "networks.seed",
+        "observe.times",
+    }
     assert len(found) == len(set(found))
 
 
@@ -407,8 +420,10 @@ def test_sections_are_held_against_each_other_although_another_is_wrong():
 def test_what_is_required():
     found = mistakes({})
     assert [sentence.split(";")[0] for sentence in found] == [
-        "network: is missing", "data: is missing", "training: is missing"
-    ]  # fmt: skip
+        "network: is missing",
+        "data: is missing",
+        "training: is missing",
+    ]
     raw = changed(("network", {}), ("training", {}), ("networks", {}))
     places = [sentence.split(":")[0] for sentence in mistakes(raw)]
     assert places == ["network.activations", "training.horizon", "networks.widths"]
@@ -605,8 +620,12 @@ def test_openml_scales_pixels_and_writes_labels_as_one_hot(monkeypatch):
     assert data.targets.tolist() == [[0, 1], [1, 0], [0, 1]]
     assert data.channels == ("1", "7")
     assert problem.as_dict()["data"] == {
-        "source": "openml", "name": "mnist_784", "version": 1, "holdout": 0.0, "classes": False
-    }  # fmt: skip
+        "source": "openml",
+        "name": "mnist_784",
+        "version": 1,
+        "holdout": 0.0,
+        "classes": False,
+    }
 
 
 def test_openml_leaves_numeric_targets_as_they_are(monkeypatch):

@@ -36,8 +36,11 @@ def test_activations_are_averaged_over_directions(dimension, knots, z):
     bends = [b for b in t / z if 0 < b < most]
     expected, _ = quad(
         lambda g: np.interp(z * g, t, value) * first_coordinate(g, dimension),
-        -most, most, points=[0.0, *bends], epsabs=1e-11,
-    )  # fmt: skip
+        -most,
+        most,
+        points=[0.0, *bends],
+        epsabs=1e-11,
+    )
     found = smoothed(np.array([z]), knots, dimension, NUMPY)[0]
     assert abs(found - expected) < 10 * CUSP**2 + 1e-8
 

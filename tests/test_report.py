@@ -165,10 +165,14 @@ def test_log_axes_end_where_levels_stop_to_count():
     """A departure from 1e-281 to 1e13 of networks that have left at 0.1."""
     departure = xr.DataArray([[1e-281, 1e-3, 1e13]], dims=("width", "validity_time"))
     limit = xr.Dataset(
-        {"departure": departure, "band": 0 * departure + 0.01, "left": ("width", [0.1]),
-         "widths": (("width", "layer"), [[8, 8, 8]])},
+        {
+            "departure": departure,
+            "band": 0 * departure + 0.01,
+            "left": ("width", [0.1]),
+            "widths": (("width", "layer"), [[8, 8, 8]]),
+        },
         {"validity_time": [0.0, 1.0, 2.0]},
-    )  # fmt: skip
+    )
     low, high = draw_validity(limit).get_ylim()
     assert low == pytest.approx(1e-7)
     assert high == pytest.approx(1e5)
@@ -229,8 +233,9 @@ def test_cards_show_the_numbers_of_the_files(opened, limit, comparison):
         assert cards.nth(k).is_visible()
         card = cards.nth(k)
         shown[card.locator(".name").inner_text()] = (
-            card.locator(".value").inner_text(), card.locator(".note").inner_text()
-        )  # fmt: skip
+            card.locator(".value").inner_text(),
+            card.locator(".note").inner_text(),
+        )
     end = limit.isel(time=-1)
     value, note = shown["error of the limit"]
     assert float(value) == pytest.approx(limit.attrs["error"], rel=0.05)

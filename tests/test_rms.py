@@ -63,9 +63,14 @@ def test_its_error_covers(monkeypatch):
 
     With 95 % coverage nine misses have probability 0.3 %; errors half as large miss twenty times.
     """
-    asked = atomic(observe={"times": [HORIZON], "inputs": SIXTY}, networks={
-        "widths": [[50, 20]], "method": "sgd", "step": 0.01,
-    })  # fmt: skip
+    asked = atomic(
+        observe={"times": [HORIZON], "inputs": SIXTY},
+        networks={
+            "widths": [[50, 20]],
+            "method": "sgd",
+            "step": 0.01,
+        },
+    )
     exact = predict_fluctuations(asked, progress=False).dataset
     assert exact.attrs["way"] == "lyapunov"
     monkeypatch.setattr("widelimit.around.ways.MOST_PARAMETERS", 0)

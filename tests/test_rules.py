@@ -46,9 +46,11 @@ def test_decay_without_data_is_an_exponential():
 def test_decay_of_all_parameters_shrinks_the_mean_of_hidden_weights():
     """One number decays everything; the mean of hidden-to-hidden weights too."""
     problem = small_problem(
-        2, data={"source": "table", "inputs": [[0.0, 0.0]], "targets": [0.0]},
-        training={"horizon": 1.0, "weight_decay": 0.5}, limit={"tolerance": 1e-6},
-    )  # fmt: skip
+        2,
+        data={"source": "table", "inputs": [[0.0, 0.0]], "targets": [0.0]},
+        training={"horizon": 1.0, "weight_decay": 0.5},
+        limit={"tolerance": 1e-6},
+    )
     hidden = solve(problem, progress=False).states["limit"]["hidden_2"].values
     np.testing.assert_allclose(hidden[-1], 0.5 * np.exp(-0.5), rtol=1e-7)
 
@@ -69,9 +71,7 @@ def test_heavy_ball_with_frozen_features_is_a_damped_oscillator():
         np.testing.assert_allclose(limit.output.values[k, :, 0], f, atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("first", "batch"), [(5.0, 1), (5.0, 4), (5.0, "all"), ("none", 1)]
-)  # fmt: skip
+@pytest.mark.parametrize(("first", "batch"), [(5.0, 1), (5.0, 4), (5.0, "all"), ("none", 1)])
 def test_slow_moments_against_scipy(first, batch):
     """dm = κ₁(G − m), dq = κ₂(G² + Var(G_z)/b − q), dθ = −m/(√q + δ), written out for atoms."""
     adam = {"first": first, "second": 2.0, "delta": 0.1, "batch": batch}
@@ -121,8 +121,11 @@ def test_steps_are_those_of_a_plain_loop(name):
     n, eps = 6, 0.1
     settings = {"widths": [n], "seeds": 1, "method": "gd", "step": eps, "precision": "float64"}
     problem = small_problem(
-        2, networks=settings, training={"horizon": 0.3} | RULES[name], observe={"times": 4},
-    )  # fmt: skip
+        2,
+        networks=settings,
+        training={"horizon": 0.3} | RULES[name],
+        observe={"times": 4},
+    )
     states = train(problem, progress=False).states["width_6_6"].to_dataset()
     names, multipliers = ("input", "hidden_2", "readout"), (n, n * n, n)
 
@@ -164,7 +167,7 @@ def test_label_noise_leaves_the_mean_and_adds_scatter():
         data={"source": "table", "inputs": [[0.5, 1.0]], "targets": [0.4]},
         observe={"times": [eps]},
         networks={"widths": [64], "seeds": 400, "step": eps, "precision": "float64", "states": 400},
-    )  # fmt: skip
+    )
     found = train(problem, progress=False)
     weights = found.states["width_64"]["weight_1"].values
     h = np.tanh(np.array(ATOMS)[:, :2] @ [0.5, 1.0])
@@ -217,12 +220,13 @@ def test_label_noise_scatters_like_its_closed_form():
         ({"label_noise": 0.1}, {"method": "gd"}, "networks.method: found 'gd'"),
         ({"label_noise": 0.1, "loss": "huber"}, {}, "training.label_noise: the limit stays"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told(training, networks, said):
     """With place, finding, and what to do."""
     with pytest.raises(ProblemError) as told:
         small_problem(
-            data=table(), training={"horizon": 1.0} | training,
+            data=table(),
+            training={"horizon": 1.0} | training,
             networks={"widths": [8], "seeds": 1} | networks,
-        )  # fmt: skip
+        )
     assert said in str(told.value)

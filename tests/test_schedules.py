@@ -34,7 +34,7 @@ FAMILIES = [
         Piecewise(times=(0.5, 1.2), values=(1.0, 2.5, 0.0)),
         lambda t: 1.0 if t < 0.5 else 2.5 if t < 1.2 else 0.0,
     ),
-]  # fmt: skip
+]
 
 NAMES = [type(schedule).__name__ for schedule, _ in FAMILIES]
 
@@ -60,7 +60,7 @@ def _scheduled(schedule, times, horizon=2.0, **networks):
         training={"horizon": horizon, "learning_rates": rates},
         observe={"times": times},
         networks={"widths": [16], "seeds": 2, **networks},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(("schedule", "formula"), FAMILIES, ids=NAMES)
@@ -126,15 +126,24 @@ X, Y = np.array([[-1.0], [1.0], [0.4]]), np.array([[0.5], [-0.5], [0.2]])
 
 def pulsed(horizon, times=None, **rates):
     """One hidden layer of two atoms at three points of the line, with these learning rates."""
-    return Problem.from_dict({
-        "network": {"activations": ["tanh"], "initial": {
-            "neuron": {"law": "atoms", "points": NEURONS.tolist()}}},
-        "data": {"source": "table", "inputs": X.tolist(), "targets": Y.tolist()},
-        "training": {"horizon": horizon, "learning_rates": rates},
-        "observe": {"times": [0.0, horizon] if times is None else times},
-        "networks": {"widths": [8], "seeds": 2, "states": 2, "method": "flow",
-                     "precision": "float64"},
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "network": {
+                "activations": ["tanh"],
+                "initial": {"neuron": {"law": "atoms", "points": NEURONS.tolist()}},
+            },
+            "data": {"source": "table", "inputs": X.tolist(), "targets": Y.tolist()},
+            "training": {"horizon": horizon, "learning_rates": rates},
+            "observe": {"times": [0.0, horizon] if times is None else times},
+            "networks": {
+                "widths": [8],
+                "seeds": 2,
+                "states": 2,
+                "method": "flow",
+                "precision": "float64",
+            },
+        }
+    )
 
 
 def pulse(start, stop, value):

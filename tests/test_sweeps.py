@@ -33,9 +33,11 @@ def test_members_are_the_problems_one_by_one():
 def test_defaults_follow_from_what_is_swept():
     """Depths: the laws that were not written are those of each depth."""
     raw = {
-        "network": {"activations": ["tanh"]}, "data": table(), "training": {"horizon": 1.0},
+        "network": {"activations": ["tanh"]},
+        "data": table(),
+        "training": {"horizon": 1.0},
         "sweep": {"network": {"activations": [["tanh"], ["tanh", "erf"]]}, "seed": [3]},
-    }  # fmt: skip
+    }
     one, two = members(Problem.from_dict(raw))
     assert one.problem.network.depth == 1
     assert len(two.problem.network.initial.hidden) == 1
@@ -85,11 +87,17 @@ def test_mistakes_of_members_are_told_with_their_values():
 def test_members_with_inputs_of_their_own_are_looked_at_in_common_places():
     """Samples of several sizes: outputs are joined where they are all known."""
     swept = {
-        "data": {"source": "population", "inputs": {"law": "gaussian", "dimension": 2},
-                 "target": {"formula": "x1"}, "samples": 10},
-        "network": {"activations": ["tanh"]}, "training": {"horizon": 0.5},
-        "sweep": {"data.samples": [10, 20]}, "limit": {"tolerance": 0.1},
-    }  # fmt: skip
+        "data": {
+            "source": "population",
+            "inputs": {"law": "gaussian", "dimension": 2},
+            "target": {"formula": "x1"},
+            "samples": 10,
+        },
+        "network": {"activations": ["tanh"]},
+        "training": {"horizon": 0.5},
+        "sweep": {"data.samples": [10, 20]},
+        "limit": {"tolerance": 0.1},
+    }
     with pytest.raises(ProblemError, match=r"observe.inputs: is missing; training inputs differ"):
         members(Problem.from_dict(swept))
     seen = {"inputs": [[0.0, 1.0]], "times": [0.5], "functionals": ["population risk"]}

@@ -101,11 +101,18 @@ def test_linear_neurons_follow_their_moments():
     beta = np.array([1.0, -0.5, 0, 0, 0, 0])
     x = np.random.default_rng(0).normal(size=(5, 6))
     problem = population(
-        gaussian(6), "x1 - 0.5*x2",
-        network={"activations": ["identity"], "initial": {
-            "input": {"law": "normal", "std": 0.6}, "readout": {"law": "normal", "mean": 1.0}}},
-        limit={"tolerance": 2e-3}, observe={"times": [0.5, 1.0], "inputs": x.tolist()},
-    )  # fmt: skip
+        gaussian(6),
+        "x1 - 0.5*x2",
+        network={
+            "activations": ["identity"],
+            "initial": {
+                "input": {"law": "normal", "std": 0.6},
+                "readout": {"law": "normal", "mean": 1.0},
+            },
+        },
+        limit={"tolerance": 2e-3},
+        observe={"times": [0.5, 1.0], "inputs": x.tolist()},
+    )
 
     def moved(_, state):
         v, a2, c = state[:6], state[6], state[7:].reshape(6, 6)
@@ -132,12 +139,14 @@ def test_folded_and_unfolded_limits_agree(inputs):
     product = {"law": "product", "factors": [normal] * 3}
     problems = [
         population(
-            inputs, "tanh(2*x1)", limit={"tolerance": 4e-3},
+            inputs,
+            "tanh(2*x1)",
+            limit={"tolerance": 4e-3},
             network={"activations": ["tanh"], "initial": {"input": law}},
             observe={"times": [1.0], "inputs": [[0.5, 1.0, -1.0], [-1.0, 0.2, 0.3]]},
         )
         for law in (normal, product)
-    ]  # fmt: skip
+    ]
     assert [reduced(p).network.layers[0].named() for p in problems] == ["Folded", "dense"]
     folded, plain = (solve(problem, progress=False) for problem in problems)
     assert folded.met
@@ -172,10 +181,14 @@ def test_the_average_over_directions_has_an_error(std, met, monkeypatch):
 def test_a_leap_of_three_stays_at_its_saddle():
     """x1 x2 x3 on the hypercube of infinite dimension: u never moves, the risk stays ½."""
     limit = solve(
-        population({"law": "hypercube", "dimension": "inf"}, "x1*x2*x3",
-                   training={"horizon": 20.0}, observe={"times": 5}),
+        population(
+            {"law": "hypercube", "dimension": "inf"},
+            "x1*x2*x3",
+            training={"horizon": 20.0},
+            observe={"times": 5},
+        ),
         progress=False,
-    )  # fmt: skip
+    )
     assert np.abs(limit.states["limit"]["input"].values[..., :3]).max() < 1e-12
     values = limit.dataset.output.values
     assert np.abs(values - values[:, :1]).max() < 1e-12  # the same for all inputs
@@ -186,11 +199,15 @@ def test_a_staircase_is_climbed():
     """The same monomial is learned where others lead to it: each that is not costs a risk of ½."""
     corners = list(itertools.product([1.0, -1.0], repeat=3))
     limit = solve(
-        population({"law": "hypercube", "dimension": "inf"}, STAIRCASE,
-                   training={"horizon": 20.0}, limit={"tolerance": 0.05},
-                   observe={"times": 2, "inputs": corners}),
+        population(
+            {"law": "hypercube", "dimension": "inf"},
+            STAIRCASE,
+            training={"horizon": 20.0},
+            limit={"tolerance": 0.05},
+            observe={"times": 2, "inputs": corners},
+        ),
         progress=False,
-    )  # fmt: skip
+    )
     assert limit.dataset.risk[0] > 1.4
     assert limit.dataset.risk[-1] < 0.25
     last = np.prod(corners, axis=1) @ limit.dataset.output.values[-1, :, 0] / len(corners)
@@ -201,14 +218,19 @@ def test_networks_in_a_hundred_dimensions_are_near_infinitely_many():
     """n = 1,000, d = 100: O(n^(-1/2)) + O(1/d) apart; outputs are of size 1."""
     inputs = np.sign(np.random.default_rng(1).normal(size=(8, 100)))
     infinite = population(
-        {"law": "hypercube", "dimension": "inf"}, STAIRCASE,
-        training={"horizon": 4.0}, observe={"times": [4.0], "inputs": inputs[:, :3].tolist()},
-    )  # fmt: skip
+        {"law": "hypercube", "dimension": "inf"},
+        STAIRCASE,
+        training={"horizon": 4.0},
+        observe={"times": [4.0], "inputs": inputs[:, :3].tolist()},
+    )
     finite = population(
-        {"law": "hypercube", "dimension": 100}, STAIRCASE, std=0.1,
-        training={"horizon": 4.0}, observe={"times": [4.0], "inputs": inputs.tolist()},
+        {"law": "hypercube", "dimension": 100},
+        STAIRCASE,
+        std=0.1,
+        training={"horizon": 4.0},
+        observe={"times": [4.0], "inputs": inputs.tolist()},
         networks={"widths": [1000], "seeds": 2, "batch": 10},
-    )  # fmt: skip
+    )
     limit = solve(infinite, progress=False).dataset.output.values
     networks = train(finite, progress=False).dataset.output.values[0]
     assert np.sqrt(np.mean(limit**2)) > 0.7
@@ -223,9 +245,12 @@ def test_networks_in_a_hundred_dimensions_are_near_infinitely_many():
 def test_networks_come_to_the_limit_over_a_population(inputs):
     """Exponent −1/2 ± 0.1 with 60 seeds (the fit scatters by about 0.03; seeds are fixed)."""
     problem = population(
-        inputs, "x1 + x1*x2", std=0.4, limit={"tolerance": 4e-3},
+        inputs,
+        "x1 + x1*x2",
+        std=0.4,
+        limit={"tolerance": 4e-3},
         networks={"widths": [32, 96, 288], "seeds": 60, "batch": 4},
-    )  # fmt: skip
+    )
     fit = compare(solve(problem, progress=False), train(problem, progress=False)).exponent[-1]
     print(f"\n{inputs}: {fit}", end="")
     assert abs(fit["value"] + 0.5) < 0.1
@@ -238,11 +263,19 @@ def test_large_dimensions_come_to_infinity():
 
     def outputs(dimension, std, inputs):
         problem = population(
-            gaussian(dimension), "x1", std, limit={"tolerance": 2e-4, "max_nodes": 65536},
-            network={"activations": ["tanh"], "initial": {
-                "input": {"law": "normal", "std": std}, "readout": {"law": "normal", "mean": 1.0}}},
+            gaussian(dimension),
+            "x1",
+            std,
+            limit={"tolerance": 2e-4, "max_nodes": 65536},
+            network={
+                "activations": ["tanh"],
+                "initial": {
+                    "input": {"law": "normal", "std": std},
+                    "readout": {"law": "normal", "mean": 1.0},
+                },
+            },
             observe={"times": [1.0], "inputs": inputs.tolist()},
-        )  # fmt: skip
+        )
         limit = solve(problem, progress=False)
         print(f"\nd = {dimension}: {limit.dataset.attrs['error']:.1e}", end="")
         return limit.dataset.output.values[0, :, 0]
@@ -267,12 +300,17 @@ def test_large_dimensions_come_to_infinity():
         ({"training": {"horizon": 1.0, "adam": {}}}, ["not known", "Adam"]),
         ({"network": {"activations": ["tanh"]}}, []),
         (
-            {"network": {"activations": ["tanh"], "initial": {
-                "input": {"law": "normal", "mean": 0.5}}}}, ["not known", "give it mean 0"],
+            {
+                "network": {
+                    "activations": ["tanh"],
+                    "initial": {"input": {"law": "normal", "mean": 0.5}},
+                }
+            },
+            ["not known", "give it mean 0"],
         ),
         ({"network": {"activations": ["tanh"], "layers": ["product"]}}, ["fully connected"]),
     ],
-)  # fmt: skip
+)
 def test_what_infinitely_many_dimensions_do_not_allow(change, said):
     raw = population({"law": "hypercube", "dimension": "inf"}).as_dict() | change
     if not said:

@@ -48,10 +48,14 @@ def linear_speed(_, s):
         (u * w + one[1]) * a,
         v * u * w + two[1] * w + v * one[1],
     ]
-    return np.concatenate([
-        -e * np.array(means),
-        pair(-e * v * a, one), pair(-e * w * a, two), pair(-e * u * w, three),
-    ])  # fmt: skip
+    return np.concatenate(
+        [
+            -e * np.array(means),
+            pair(-e * v * a, one),
+            pair(-e * w * a, two),
+            pair(-e * u * w, three),
+        ]
+    )
 
 
 def linear_output(s):
@@ -141,14 +145,16 @@ def test_the_closed_form_is_the_bias_of_networks():
 
 RESTLESS = LINEAR | {
     "title": "restless",
-    "network": LINEAR["network"] | {
-        "initial": LINEAR["network"]["initial"] | {
+    "network": LINEAR["network"]
+    | {
+        "initial": LINEAR["network"]["initial"]
+        | {
             "hidden": {"law": "normal", "mean": 0.5, "std": 3.0},
             "readout": {"law": "atoms", "points": [0.6, 1.2]},
         }
     },
     "networks": {"widths": [4, 256], "seeds": 2, "method": "gd", "step": 0.02},
-}  # fmt: skip
+}
 
 
 def test_commands_tell_until_when(tmp_path, capfd):
@@ -286,19 +292,23 @@ def test_networks_leave_digits_when_predicted():
     networks is taken. (equations.md §6: laws N(0, 1), N(0.5, 1), N(1, 1), gradient flow.)
     """
     normal = {"law": "normal", "std": 1.0}
-    problem = Problem.from_dict({
-        "network": {
-            "activations": ["tanh"] * 3,
-            "initial": {
-                "input": normal, "hidden": normal | {"mean": 0.5}, "readout": normal | {"mean": 1},
+    problem = Problem.from_dict(
+        {
+            "network": {
+                "activations": ["tanh"] * 3,
+                "initial": {
+                    "input": normal,
+                    "hidden": normal | {"mean": 0.5},
+                    "readout": normal | {"mean": 1},
+                },
             },
-        },
-        "data": {"source": "digits"},
-        "training": {"horizon": 80.0},
-        "observe": {"times": list(np.arange(0.0, 80.5, 2.5))},
-        "limit": {"precision": "float32"},
-        "networks": {"widths": [64, 256, 1024], "method": "flow", "precision": "float32"},
-    })  # fmt: skip
+            "data": {"source": "digits"},
+            "training": {"horizon": 80.0},
+            "observe": {"times": list(np.arange(0.0, 80.5, 2.5))},
+            "limit": {"precision": "float32"},
+            "networks": {"widths": [64, 256, 1024], "method": "flow", "precision": "float32"},
+        }
+    )
     found = predict_validity(problem, progress=False).dataset
     limit = solve(problem, progress=False).dataset
     for width, seeds in [(64, 8), (256, 4), (1024, 2)]:

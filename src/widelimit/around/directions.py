@@ -134,9 +134,13 @@ def directions(
 
 
 def _joined(
-    ensemble: Ensemble, later: Cotangents | None, own: Cotangents, known: list[Known], new: Known,
+    ensemble: Ensemble,
+    later: Cotangents | None,
+    own: Cotangents,
+    known: list[Known],
+    new: Known,
     missed: float,
-) -> tuple[Cotangents, list[Known]]:  # fmt: skip
+) -> tuple[Cotangents, list[Known]]:
     """Directions of later outputs and of those of now together, and all outputs along them.
 
     Those are kept that hold most of the outputs' squared cotangents, a time counting as much as

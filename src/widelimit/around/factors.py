@@ -35,10 +35,11 @@ def factors(problem: Problem) -> tuple[xr.DataArray, list[str]]:
     if problem.data.samples is not None:
         columns["data"] = [1 / problem.data.samples] * len(shapes)
     factor = xr.DataArray(
-        np.array(list(columns.values())).T, dims=("width", "source"),
+        np.array(list(columns.values())).T,
+        dims=("width", "source"),
         coords={
             "source": list(columns),
             "width": [network.growing_width(w) for w in shapes],
         },
-    )  # fmt: skip
+    )
     return factor, notes

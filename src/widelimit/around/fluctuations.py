@@ -102,9 +102,10 @@ def sample_paths(found: Fluctuations, count: int, seed: int) -> xr.DataArray:
     """See `Fluctuations.paths`."""
     d, problem = found.dataset, found.problem
     if problem.training.label_noise:
-        raise ProblemError([
-            "training.label_noise: sample paths are not built for it; its variances are"
-        ], problem.title)  # fmt: skip
+        raise ProblemError(
+            ["training.label_noise: sample paths are not built for it; its variances are"],
+            problem.title,
+        )
     with engine(problem, "sample paths", False, d.attrs["precision"]) as work:
         units = _paths(work, d, count, seed)
     return (d.factor**0.5 * units).sum("source").transpose("width", "sample", ...)
@@ -130,10 +131,13 @@ def _refuse_unknown(problem: Problem) -> None:
     refuse_kinks(problem)
     problem.require_noiseless("Brownian paths are one more source of scatter, not derived yet")
     if not problem.training.rule.linear:
-        raise ProblemError([
-            "training.adam: √q starts at zero, where it has no derivative, and with SGD noise is "
-            "squared and divided by: fluctuations are not derived; measure them with networks"
-        ], problem.title)  # fmt: skip
+        raise ProblemError(
+            [
+                "training.adam: √q starts at zero, where it has no derivative, and with SGD noise is "
+                "squared and divided by: fluctuations are not derived; measure them with networks"
+            ],
+            problem.title,
+        )
 
 
 def _precision(problem: Problem, tolerance: float) -> str:

@@ -211,9 +211,14 @@ def _travelled(
 
     times = jnp.linspace(start, stop, knots + 1)
     at, steps, completed = integrate(
-        slope, method, span, jnp.minimum(1e-2, (stop - start) / 8), state,
-        Control.of(accuracy), times,
-    )  # fmt: skip
+        slope,
+        method,
+        span,
+        jnp.minimum(1e-2, (stop - start) / 8),
+        state,
+        Control.of(accuracy),
+        times,
+    )
     slopes = jax.lax.map(lambda now: slope(*now), (within(span, times), at))
     curve = diffrax.CubicInterpolation(ts=times, coeffs=_cubics(times, at, slopes))
     weights = tuple(jnp.asarray(p) for p in ensemble.weights)
@@ -258,10 +263,13 @@ def _carried(
         return [v / u for v, u in zip(speed, units, strict=True)], jax.tree.leaves(gathered)
 
     (led, others), _, completed = integrate(
-        in_units, piece.method, span, length / 8,
+        in_units,
+        piece.method,
+        span,
+        length / 8,
         ([y / u for y, u in zip(led, units, strict=True)], others),
         diffrax.PIDController(piece.tolerance, piece.tolerance, norm=_of_led),
-    )  # fmt: skip
+    )
     found = [jnp.where(completed, y * u, jnp.nan) for y, u in zip(led, units, strict=True)]
     others = [jnp.where(completed, other, jnp.nan) for other in others]
     return found, jax.tree.unflatten(layout, others)

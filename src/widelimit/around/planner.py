@@ -106,11 +106,15 @@ def _leaving(problem: Problem, choices: Sequence[Choice], time: float) -> list[s
         return []
     found = predict_validity(problem, [choices[0].widths], progress=False)
     until = found.dataset.clt_until.item()
-    return [] if until >= time else [
-        f"width {shape_name(choices[0].widths)} does not suffice: from t = {until:.3g} on "
-        "differences between neurons that are alike in the limit count for more than what is "
-        "planned with; limit.validity(widths) tells until when wider ones are described"
-    ]  # fmt: skip
+    return (
+        []
+        if until >= time
+        else [
+            f"width {shape_name(choices[0].widths)} does not suffice: from t = {until:.3g} on "
+            "differences between neurons that are alike in the limit count for more than what is "
+            "planned with; limit.validity(widths) tells until when wider ones are described"
+        ]
+    )
 
 
 def check_plan(problem: Problem, plan: Plan, *, progress: bool | None = None) -> Comparison:
@@ -133,20 +137,26 @@ def why_refuted(plan: Plan, found: Comparison) -> str | None:
         return found.closes_reason
     ((distance,),), ((error,),) = found.rms, found.rms_se
     least = distance - stdtrit(found.seeds - 1, 1 - REFUTED) * error
-    return None if least <= plan.rms * (1 + plan.error) else (
-        f"networks of that width are not within {plan.rms:g}: {distance:.3g} ± {error:.1g} "
-        "(standard error) is measured; the limit and its derivative do not describe them at this "
-        "width, so no width is known: train networks of several widths and compare them"
-    )  # fmt: skip
+    return (
+        None
+        if least <= plan.rms * (1 + plan.error)
+        else (
+            f"networks of that width are not within {plan.rms:g}: {distance:.3g} ± {error:.1g} "
+            "(standard error) is measured; the limit and its derivative do not describe them at this "
+            "width, so no width is known: train networks of several widths and compare them"
+        )
+    )
 
 
 def _batches(settings: NetworkSettings, rows: int) -> list[int]:
     """The problem's own batch, and powers of two times it that SGD could take."""
     most = min(LARGEST_BATCH, rows if settings.draw == "distinct" else LARGEST_BATCH)
     own = settings.batch
-    return [own] if settings.method != "sgd" else [
-        own, *(b for b in (own * 2**k for k in range(1, 11)) if b <= most)
-    ]  # fmt: skip
+    return (
+        [own]
+        if settings.method != "sgd"
+        else [own, *(b for b in (own * 2**k for k in range(1, 11)) if b <= most)]
+    )
 
 
 def _chosen(

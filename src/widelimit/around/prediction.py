@@ -209,9 +209,11 @@ def _unit_variances(case: Case, found: Sequence[Spread]) -> xr.Dataset:
         dims = ("source", "time", *outputs, "other_input", "other_channel")
         variables["covariance"] = (dims, both)
     coordinates = {
-        "source": case.sources, "other_source": case.sources,
-        "time": case.engine.problem.times, "channel": case.channels,
-    }  # fmt: skip
+        "source": case.sources,
+        "other_source": case.sources,
+        "time": case.engine.problem.times,
+        "channel": case.channels,
+    }
     labelled = xr.Dataset(variables, coordinates).sel(source=case.used, other_source=case.used)
     return labelled.assign(_compared(case, found))
 

@@ -133,9 +133,14 @@ def spreads(case: Case, design: Design, halved: bool = False) -> list[Spread]:
         done(len(times) - 1)
         return found
     influence = Influence.of(
-        system, initial, times, tolerance, halved,
-        (work.problem.seed, *design.scrambles[:1]), done,
-    )  # fmt: skip
+        system,
+        initial,
+        times,
+        tolerance,
+        halved,
+        (work.problem.seed, *design.scrambles[:1]),
+        done,
+    )
     if way == "forward":
         return influence.forward("data" in case.used)
     if case.rms or halved:

@@ -130,9 +130,14 @@ def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
 
 
 def fluctuations(
-    problem: "Problem", what: str, tolerance: float | None, covariance: bool,
-    paths: int, folder: "RunFolder", answer: Answer,
-) -> None:  # fmt: skip
+    problem: "Problem",
+    what: str,
+    tolerance: float | None,
+    covariance: bool,
+    paths: int,
+    folder: "RunFolder",
+    answer: Answer,
+) -> None:
     """Predict fluctuations; fluctuations.nc."""
     from widelimit.around.fluctuations import predict_fluctuations
 
@@ -201,9 +206,13 @@ def bias(problem: "Problem", pairs: int, folder: "RunFolder", answer: Answer) ->
 
 
 def width(
-    problem: "Problem", rms: float, at: float | None, tolerance: float | None, check: bool,
+    problem: "Problem",
+    rms: float,
+    at: float | None,
+    tolerance: float | None,
+    check: bool,
     answer: Answer,
-) -> None:  # fmt: skip
+) -> None:
     """Plan a width, and check it if asked to."""
     from dataclasses import asdict
 

@@ -83,8 +83,12 @@ class Dynamics(eqx.Module):
         squares = jax.tree.map(jnp.square, slope) if self.rule.needs_squares else None
         moved, memory = self._by_array(
             lambda theta, push, memory: self.rule.step(size, theta, push, memory),
-            equations, ensemble, slope, squares, time,
-        )  # fmt: skip
+            equations,
+            ensemble,
+            slope,
+            squares,
+            time,
+        )
         if key is None:
             return moved, memory
         theta, layout = jax.tree.flatten(moved)
@@ -96,9 +100,14 @@ class Dynamics(eqx.Module):
         return jax.tree.map(jnp.add, moved, kicks), memory
 
     def _by_array(
-        self, move: Any, equations: Equations, ensemble: Ensemble, slope: Parameters,
-        squares: Any, time: ArrayLike,
-    ) -> State:  # fmt: skip
+        self,
+        move: Any,
+        equations: Equations,
+        ensemble: Ensemble,
+        slope: Parameters,
+        squares: Any,
+        time: ArrayLike,
+    ) -> State:
         """A rule put to every array of parameters and to what is remembered of it."""
         theta, layout = jax.tree.flatten(ensemble.parameters)
         gradients = layout.flatten_up_to(slope)

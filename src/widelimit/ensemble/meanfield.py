@@ -250,8 +250,10 @@ def tangent_kernel(
             slope.reshape(*slope.shape[:2], -1),
             ([2], [2]),
         ),
-        rows, now, masses,
-    )  # fmt: skip
+        rows,
+        now,
+        masses,
+    )
     return jnp.asarray(sum(jax.tree.leaves(kernel)))
 
 

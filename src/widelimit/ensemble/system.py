@@ -151,12 +151,17 @@ def _sight(system: System, ensemble: Ensemble, time: Array) -> Sight:
     observed = system.inputs[system.view("observed")]
     scale = equations.scale**2
     return Sight(
-        x, batch.targets, batch.weights, output(equations, ensemble, batch.inputs),
-        ensemble.by_layer(ensemble.weights), ensemble.parameters,
-        jax.tree.map(lambda rate: rate / scale, rates.at(time)), ensemble.masses(),
+        x,
+        batch.targets,
+        batch.weights,
+        output(equations, ensemble, batch.inputs),
+        ensemble.by_layer(ensemble.weights),
+        ensemble.parameters,
+        jax.tree.map(lambda rate: rate / scale, rates.at(time)),
+        ensemble.masses(),
         lambda: gradient(equations, ensemble, batch),
         lambda: tangent_kernel(equations, rates, ensemble, observed, time),
-    )  # fmt: skip
+    )
 
 
 @eqx.filter_jit

@@ -153,9 +153,12 @@ def _collapse(problem: Problem) -> list[str]:
         "are few or none); networks differ from this by width^(-1/2), the difference can grow "
         "exponentially, and then they leave the limit after a time that grows only like the "
         "logarithm of their width: "
-        + (f"when, is not known {reason}" if reason else
-           "see describes_until in limit.nc, or limit.validity(widths)")
-    ]  # fmt: skip
+        + (
+            f"when, is not known {reason}"
+            if reason
+            else "see describes_until in limit.nc, or limit.validity(widths)"
+        )
+    ]
 
 
 def _paths(problem: Problem) -> list[str]:

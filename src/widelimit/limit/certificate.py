@@ -145,10 +145,13 @@ def _largest(
         value, slope = uphill(unit)
         return -float(value) / size, -np.asarray(slope) / size
 
-    ends = np.array([
-        -minimize(downhill, start, jac=True, method="L-BFGS-B",
-                  bounds=[(-box, box)] * len(start)).fun
-        for start in np.clip(np.concatenate([own, anywhere]), -box, box)
-    ])  # fmt: skip
+    ends = np.array(
+        [
+            -minimize(
+                downhill, start, jac=True, method="L-BFGS-B", bounds=[(-box, box)] * len(start)
+            ).fun
+            for start in np.clip(np.concatenate([own, anywhere]), -box, box)
+        ]
+    )
     norms = np.sqrt(2 * size * np.maximum(ends, 0))
     return float(norms.max()), float(np.mean(norms >= (1 - SAME) * norms.max()))

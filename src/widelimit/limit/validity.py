@@ -315,10 +315,12 @@ class _Logarithm:
         """At a place between two scales, in a straight line."""
         low = int(at)
         high, share = min(low + 1, len(self.value) - 1), at - low
-        return _Logarithm(*(
-            (1 - share) * each[..., low, :] + share * each[..., high, :]
-            for each in (self.value, self.without)
-        ))  # fmt: skip
+        return _Logarithm(
+            *(
+                (1 - share) * each[..., low, :] + share * each[..., high, :]
+                for each in (self.value, self.without)
+            )
+        )
 
     def first(self) -> "_Logarithm":
         """That at time zero."""

@@ -56,17 +56,31 @@ class Control(diffrax.AbstractAdaptiveStepSizeController):
         return Control(self.inner.wrap(direction))
 
     def init(
-        self, terms: Any, t0: Any, t1: Any, y0: Any, dt0: Any, args: Any, func: Any,
+        self,
+        terms: Any,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        dt0: Any,
+        args: Any,
+        func: Any,
         error_order: Any,
-    ) -> tuple[Any, _Known]:  # fmt: skip
+    ) -> tuple[Any, _Known]:
         """The end of the first step, and what is known then."""
         end, inner = self.inner.init(terms, t0, t1, y0, dt0, args, func, error_order)
         return end, _Known(inner, self.norm(func(terms, t0, y0, args)))
 
     def adapt_step_size(
-        self, t0: Any, t1: Any, y0: Any, y1_candidate: Any, args: Any, y_error: Any,
-        error_order: Any, controller_state: _Known,
-    ) -> tuple[Any, Any, Any, Any, _Known, Any]:  # fmt: skip
+        self,
+        t0: Any,
+        t1: Any,
+        y0: Any,
+        y1_candidate: Any,
+        args: Any,
+        y_error: Any,
+        error_order: Any,
+        controller_state: _Known,
+    ) -> tuple[Any, Any, Any, Any, _Known, Any]:
         """Whether the step is taken, and when the next one ends."""
         moved = self.norm(jax.tree.map(jnp.subtract, y1_candidate, y0))
         speed = moved / (t1 - t0)
@@ -83,8 +97,10 @@ class Control(diffrax.AbstractAdaptiveStepSizeController):
         """By how much the error is above the share of the movement that it may be, or 1."""
         scaled = jax.tree.map(
             lambda e, a, b: e / (self.atol + self.rtol * jnp.maximum(jnp.abs(a), jnp.abs(b))),
-            error, y0, y1,
-        )  # fmt: skip
+            error,
+            y0,
+            y1,
+        )
         rounding = ROUNDING * jnp.finfo(moved.dtype).eps * self.norm(y0)
         unseen = self.norm(error) / (self.rtol * moved / SMALL + rounding)
         told = self.norm(scaled)

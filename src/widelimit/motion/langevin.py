@@ -140,9 +140,15 @@ def follow_paths(
                 high = min(low + STRETCH, count)
                 steps = _Steps(*(jnp.asarray(k << halvings) for k in (done, count, low, high)))
                 ensemble, finite = _advance(
-                    system.equations, system.dynamics, system.batch, ensemble, keys, span, steps,
+                    system.equations,
+                    system.dynamics,
+                    system.batch,
+                    ensemble,
+                    keys,
+                    span,
+                    steps,
                     halvings,
-                )  # fmt: skip
+                )
                 told(begin + length * high / count)
                 if not finite:
                     raise Diverged("the limit", begin + length * low / count, CAUSE)

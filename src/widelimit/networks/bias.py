@@ -116,11 +116,14 @@ def measure_bias(
 def check_halves(problem: Problem) -> None:
     """Raise `ProblemError` if networks cannot be divided into two independent halves."""
     if any(problem.network.finite_widths):
-        raise ProblemError([
-            "network.ensembles: gives a layer a finite width, and its neurons are the same ones in "
-            "all networks; the bias is measured with halves that have neurons of their own in "
-            "every layer: leave network.ensembles out"
-        ], problem.title)  # fmt: skip
+        raise ProblemError(
+            [
+                "network.ensembles: gives a layer a finite width, and its neurons are the same ones in "
+                "all networks; the bias is measured with halves that have neurons of their own in "
+                "every layer: leave network.ensembles out"
+            ],
+            problem.title,
+        )
 
 
 def _one_width(course: Course, pairs: int, progress: bool | None) -> xr.Dataset:

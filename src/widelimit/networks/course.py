@@ -128,9 +128,15 @@ class Course:
             piece.at(now / times[-1] if times[-1] > 0 else 0.0, f"t = {now:.3g} of {times[-1]:.3g}")
 
         return follow(
-            advance_many, method_for(tolerance), self.system, initial, times, tolerance,
-            self.called, told=told,
-        )  # fmt: skip
+            advance_many,
+            method_for(tolerance),
+            self.system,
+            initial,
+            times,
+            tolerance,
+            self.called,
+            told=told,
+        )
 
     def _descent(
         self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], piece: Piece
@@ -146,9 +152,14 @@ class Course:
             while done < target:  # the first steps tell soon how long the others take
                 count = min(self.parts * BLOCK, max(self.parts * FIRST_STEPS, done), target - done)
                 ensembles = descend(
-                    system.equations, system.dynamics, draws.block(done // self.parts), ensembles,
-                    jnp.asarray(count), step, jnp.asarray(done),
-                )  # fmt: skip
+                    system.equations,
+                    system.dynamics,
+                    draws.block(done // self.parts),
+                    ensembles,
+                    jnp.asarray(count),
+                    step,
+                    jnp.asarray(done),
+                )
                 done += count
                 piece.at(done / last, f"step {done:,} of {last:,}")
             yield ensembles

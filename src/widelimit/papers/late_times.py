@@ -19,9 +19,10 @@ def until_late(asked: Problem, nodes: list[int], times: list[float] = CHECKPOINT
     of its time steps counts.
     """
     late = asked.with_changes(
-        training={"horizon": times[-1]}, observe={"times": [0.0, *times]},
+        training={"horizon": times[-1]},
+        observe={"times": [0.0, *times]},
         limit={"nodes": nodes},
-    )  # fmt: skip
+    )
     return solved(late, progress=False)
 
 

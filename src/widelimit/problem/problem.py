@@ -111,10 +111,13 @@ class Problem(Tables):
     def require_single(self) -> None:
         """Raise `ProblemError` if this is a family of problems."""
         if self.sweep is not None:
-            raise ProblemError([
-                "sweep: makes this a family of problems; use widelimit sweep PROBLEM -o RUN, or "
-                "widelimit.sweep(problem, widelimit.solve)"
-            ], self.title)  # fmt: skip
+            raise ProblemError(
+                [
+                    "sweep: makes this a family of problems; use widelimit sweep PROBLEM -o RUN, or "
+                    "widelimit.sweep(problem, widelimit.solve)"
+                ],
+                self.title,
+            )
 
     def with_widths(self, widths: Sequence[int | Sequence[int]] | None) -> "Problem":
         """The problem with networks of these widths; None leaves those that it has.
@@ -181,10 +184,13 @@ class Problem(Tables):
     def require_noiseless(self, what: str) -> None:
         """Raise `ProblemError` if parameters are under noise, which `what` does not cover."""
         if self.training.rule.noisy:
-            raise ProblemError([
-                f"training.temperature: found {self.training.temperature}; {what}: leave it out, "
-                "or measure with networks"
-            ], self.title)  # fmt: skip
+            raise ProblemError(
+                [
+                    f"training.temperature: found {self.training.temperature}; {what}: leave it out, "
+                    "or measure with networks"
+                ],
+                self.title,
+            )
 
     def digest(self, *sections: str) -> str:
         """SHA-256 of some sections (of the data: their numbers), to tell results apart."""

@@ -104,8 +104,10 @@ def draw_functional(
             colours = [LIMIT_COLOUR] if limit and count == 1 else width_colours(count)
             rows = zip(
                 entries.values.reshape(len(times), -1).T,
-                error.values.reshape(len(times), -1).T, colours, strict=True,
-            )  # fmt: skip
+                error.values.reshape(len(times), -1).T,
+                colours,
+                strict=True,
+            )
             for line, bar, colour in rows:
                 ax.fill_between(times, line - bar, line + bar, color=colour, alpha=0.2, lw=0)
                 ax.plot(times, line, color=colour, lw=1.5, ls="-" if limit else "--")
@@ -180,9 +182,14 @@ def draw_scaled(
             moved = networks.dataset["output"].isel(width=row, time=-1)
             scaled = ((moved - limit.dataset["output"].isel(time=-1)) / std).values.ravel()
             ax.hist(
-                scaled[np.isfinite(scaled)], bins=np.linspace(-4, 4, 33).tolist(), density=True,
-                histtype="step", color=colour, lw=1.3, label=f"width {shape[0]}",
-            )  # fmt: skip
+                scaled[np.isfinite(scaled)],
+                bins=np.linspace(-4, 4, 33).tolist(),
+                density=True,
+                histtype="step",
+                color=colour,
+                lw=1.3,
+                label=f"width {shape[0]}",
+            )
         z = np.linspace(-4, 4, 201)
         gaussian = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
         ax.plot(z, gaussian, color=LIMIT_COLOUR, lw=1.8, label="Gaussian")
@@ -219,9 +226,16 @@ def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -
     with matplotlib.rc_context(STYLE):
         ax = new_axes() if ax is None else ax
         ax.errorbar(
-            widths, rms, 1.96 * bars, fmt="o", color="#31688e", label="RMS distance",
-            capsize=3, ms=5, zorder=4,
-        )  # fmt: skip
+            widths,
+            rms,
+            1.96 * bars,
+            fmt="o",
+            color="#31688e",
+            label="RMS distance",
+            capsize=3,
+            ms=5,
+            zorder=4,
+        )
         for name, marker, values in (
             ("spread over seeds", "^", comparison.spread[row]),
             ("offset of the mean", "v", comparison.offset[row]),

@@ -53,9 +53,12 @@ def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
     a = limit.dataset.attrs
     sizes, names = np.atleast_1d(a["nodes"]), np.atleast_1d(a["rules"])
     rules = {
-        "exact": "all atoms", "sampled": "a finite width", "lattice": "shifted lattice",
-        "sobol": "scrambled Sobol", "paths": "Brownian paths",
-    }  # fmt: skip
+        "exact": "all atoms",
+        "sampled": "a finite width",
+        "lattice": "shifted lattice",
+        "sobol": "scrambled Sobol",
+        "paths": "Brownian paths",
+    }
     nodes = " × ".join(str(int(n)) for n in sizes)
     used = [rules[str(name)] for name in names]
     of_data = used[len(sizes) :]

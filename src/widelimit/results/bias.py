@@ -45,9 +45,10 @@ class Bias:
     def at_the_end(self) -> list[Shift]:
         """What was measured for every width at the last time."""
         last = self.dataset.isel(time=-1)
-        columns = (last[name].values.tolist() for name in (
-            "bias_rms", "bias_rms_se", "risk_shift", "risk_shift_error"
-        ))  # fmt: skip
+        columns = (
+            last[name].values.tolist()
+            for name in ("bias_rms", "bias_rms_se", "risk_shift", "risk_shift_error")
+        )
         shapes = map(tuple, last["widths"].values.tolist())
         return [Shift(*row) for row in zip(shapes, *columns, strict=True)]
 

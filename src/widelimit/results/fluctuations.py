@@ -84,10 +84,14 @@ class Fluctuations:
         return [
             Scatter(tuple(shape), size, doubt, dict(zip(names, share, strict=True)), end)
             for shape, size, doubt, share, end in zip(
-                self.dataset["widths"].values.tolist(), std.values.tolist(),
-                error.values.tolist(), shares.tolist(), ends.tolist(), strict=True,
+                self.dataset["widths"].values.tolist(),
+                std.values.tolist(),
+                error.values.tolist(),
+                shares.tolist(),
+                ends.tolist(),
+                strict=True,
             )
-        ]  # fmt: skip
+        ]
 
     def paths(self, count: int = 8, *, seed: int = 0) -> xr.DataArray:
         """Sample paths of the Gaussian process that networks follow around their limit.

@@ -52,9 +52,14 @@ def limit_trajectory(
     parts = parts_of(problem, system)
     for prefix, (view, whole) in parts.items():
         score = risk_with_error(
-            problem.training.loss, values[:, :, view], half_width[:, view], time_error[:, view],
-            whole.targets, whole.weights, whole.groups,
-        )  # fmt: skip
+            problem.training.loss,
+            values[:, :, view],
+            half_width[:, view],
+            time_error[:, view],
+            whole.targets,
+            whole.weights,
+            whole.groups,
+        )
         variables[f"{prefix}risk"], variables[f"{prefix}risk_error"] = (("time", s) for s in score)
     scored_parts = rated(parts)
     if has_classes(problem):

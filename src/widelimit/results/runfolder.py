@@ -119,14 +119,16 @@ class RunFolder(Files):
         if isinstance(result, Trajectory):
             self._write_states(result, digest)
         self._write(FILES[kind], lambda p: _to_netcdf(dataset, p, encoding))
-        self._write_provenance({
-            kind: {
-                "digest": digest,
-                "data": problem.dataset.digest(),
-                "precision": attrs["precision"],
-                "wall_seconds": round(seconds, 3),
+        self._write_provenance(
+            {
+                kind: {
+                    "digest": digest,
+                    "data": problem.dataset.digest(),
+                    "precision": attrs["precision"],
+                    "wall_seconds": round(seconds, 3),
+                }
             }
-        })  # fmt: skip
+        )
 
     def load(self, kind: str) -> Trajectory:
         """Read a limit or networks back. Raises `RunFolderError` if they are not here."""

@@ -122,73 +122,103 @@ def claims(effort: Effort) -> list[Claim]:
     """Everything that is checked; the smoke form has a few."""
     study = Theorem(effort)
     everything = [
-        *_about_covariances(study), *_about_the_noise(study), *_about_gaussians(study),
-        *_about_an_optimum(study), *second_order.claims(effort),
-    ]  # fmt: skip
+        *_about_covariances(study),
+        *_about_the_noise(study),
+        *_about_gaussians(study),
+        *_about_an_optimum(study),
+        *second_order.claims(effort),
+    ]
     return [c for c in everything if effort != "smoke" or c.id in SMOKE]
 
 
 def _about_covariances(study: Theorem) -> list[Claim]:
     return [
         Claim(
-            "variance", "√N (g^N − g) has the variances of the linear SPDE: their sum over the "
+            "variance",
+            "√N (g^N − g) has the variances of the linear SPDE: their sum over the "
             "predicted one (ratio)",
-            "Theorem 1.5", 1.0, 1.25,
-            lambda: study.variance(), "SGD's noise is left out of the prediction",
+            "Theorem 1.5",
+            1.0,
+            1.25,
+            lambda: study.variance(),
+            "SGD's noise is left out of the prediction",
             lambda: study.variance("layer 1"),
         ),
         Claim(
-            "correlations", "… and its covariances at different inputs (coefficient of the "
+            "correlations",
+            "… and its covariances at different inputs (coefficient of the "
             "predicted ones in the measured ones)",
-            "Theorem 1.5", 1.0, 0.0,
-            lambda: study.pairs(1), "the inputs of the prediction are exchanged",
+            "Theorem 1.5",
+            1.0,
+            0.0,
+            lambda: study.pairs(1),
+            "the inputs of the prediction are exchanged",
             lambda: study.pairs(-1),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _about_the_noise(study: Theorem) -> list[Claim]:
     single = "single samples"
     return [
         Claim(
-            "martingale", "SGD adds a martingale with the covariance of R_s over the data "
+            "martingale",
+            "SGD adds a martingale with the covariance of R_s over the data "
             "(coefficient of its predicted part in the measured covariance)",
-            "Lemma 5.2", 1.0, 0.0,
-            lambda: study.martingale(study.single), f"batches of four in place of {single}",
+            "Lemma 5.2",
+            1.0,
+            0.0,
+            lambda: study.martingale(study.single),
+            f"batches of four in place of {single}",
             lambda: study.martingale(study.batches),
         ),
         Claim(
-            "batches", "with batches of four the martingale has a quarter of that covariance",
-            "Lemma 5.2; batches: Descours et al. 2022", 0.25, 1.0,
-            lambda: study.martingale(study.batches), single,
+            "batches",
+            "with batches of four the martingale has a quarter of that covariance",
+            "Lemma 5.2; batches: Descours et al. 2022",
+            0.25,
+            1.0,
+            lambda: study.martingale(study.batches),
+            single,
             lambda: study.martingale(study.single),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _about_gaussians(study: Theorem) -> list[Claim]:
     return [
         Claim(
-            "kurtosis", "the limit is Gaussian: kurtosis in the leading directions",
-            "Theorem 1.5", 3.0, 4.0,
-            lambda: study.shape(scatter.kurtosis), "each deviation u is replaced by the "
-            "probability of smaller ones, Φ(u)",
+            "kurtosis",
+            "the limit is Gaussian: kurtosis in the leading directions",
+            "Theorem 1.5",
+            3.0,
+            4.0,
+            lambda: study.shape(scatter.kurtosis),
+            "each deviation u is replaced by the probability of smaller ones, Φ(u)",
             lambda: study.shape(lambda u: scatter.kurtosis(norm.cdf(u))),
         ),
         Claim(
-            "skewness", "… and skewness in the first direction",
-            "Theorem 1.5", 0.0, 1.0,
-            lambda: study.shape(scatter.skewness, 0.5), "each deviation u is replaced by |u|",
+            "skewness",
+            "… and skewness in the first direction",
+            "Theorem 1.5",
+            0.0,
+            1.0,
+            lambda: study.shape(scatter.skewness, 0.5),
+            "each deviation u is replaced by |u|",
             lambda: study.shape(lambda u: scatter.skewness(np.abs(u)), 0.5),
         ),
         Claim(
-            "ellipsoid", "… and the predicted ellipsoid for 95 % in the leading directions holds "
+            "ellipsoid",
+            "… and the predicted ellipsoid for 95 % in the leading directions holds "
             "this share of networks",
-            "Theorem 1.5", LEVEL, 0.85,
-            lambda: study.inside(), "SGD's noise is left out of the prediction",
+            "Theorem 1.5",
+            LEVEL,
+            0.85,
+            lambda: study.inside(),
+            "SGD's noise is left out of the prediction",
             lambda: study.inside("layer 1"),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _about_an_optimum(study: Theorem) -> list[Claim]:
@@ -196,25 +226,37 @@ def _about_an_optimum(study: Theorem) -> list[Claim]:
     off = np.eye(len(INPUTS) + len(ELSEWHERE))[len(INPUTS) :]
     return [
         Claim(
-            "pure-noise", "labels that scatter around the limit's outputs: these stay, and √N "
+            "pure-noise",
+            "labels that scatter around the limit's outputs: these stay, and √N "
             "(g^N − g) is the Ornstein-Uhlenbeck process with the tangent kernel (Mahalanobis "
             "ratio on the data to its closed form)",
-            "Theorem 1.5; equations.md §5", 1.0, 1.25,
-            lambda: study.noise(NOISE**2), twice,
+            "Theorem 1.5; equations.md §5",
+            1.0,
+            1.25,
+            lambda: study.noise(NOISE**2),
+            twice,
             lambda: study.noise(2 * NOISE**2),
         ),
         Claim(
-            "off-the-data", "… and off the data, what the kernel does not interpolate from the "
+            "off-the-data",
+            "… and off the data, what the kernel does not interpolate from the "
             "data keeps its initial variances (ratio)",
-            "Theorem 1.5; equations.md §5", 1.0, 1.25,
-            lambda: study.off_data(study.optimum.rest), "nothing is interpolated",
+            "Theorem 1.5; equations.md §5",
+            1.0,
+            1.25,
+            lambda: study.off_data(study.optimum.rest),
+            "nothing is interpolated",
             lambda: study.off_data(off),
         ),
         Claim(
-            "pure-noise-predicted", "… and the library predicts what the closed form says "
+            "pure-noise-predicted",
+            "… and the library predicts what the closed form says "
             "(relative distance of covariances, on and off the data)",
-            "Theorem 1.5; equations.md §5", 0.0, 0.1,
-            lambda: study.computed(1), "the prediction is for batches of two",
+            "Theorem 1.5; equations.md §5",
+            0.0,
+            0.1,
+            lambda: study.computed(1),
+            "the prediction is for batches of two",
             lambda: study.computed(2),
         ),
-    ]  # fmt: skip
+    ]

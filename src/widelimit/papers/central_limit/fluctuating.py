@@ -45,16 +45,19 @@ UNIFORM = {
 def problem(targets: list[float], noise: float, times: list[float], **changes) -> Problem:
     """Three inputs, each with the labels target ± noise; one hidden layer, α = 1."""
     labels = np.add.outer(targets, [noise, -noise]).ravel()
-    return Problem.from_dict({
-        "title": "fluctuations of one hidden layer",
-        "network": {"activations": ["tanh"], "initial": UNIFORM},
-        "data": {
-            "source": "table", "inputs": INPUTS.repeat(2, axis=0).tolist(),
-            "targets": labels.tolist(),
-        },
-        "training": {"horizon": times[-1]},
-        "observe": {"times": times, "inputs": [*INPUTS.tolist(), *ELSEWHERE.tolist()]},
-    }).with_changes(**changes)  # fmt: skip
+    return Problem.from_dict(
+        {
+            "title": "fluctuations of one hidden layer",
+            "network": {"activations": ["tanh"], "initial": UNIFORM},
+            "data": {
+                "source": "table",
+                "inputs": INPUTS.repeat(2, axis=0).tolist(),
+                "targets": labels.tolist(),
+            },
+            "training": {"horizon": times[-1]},
+            "observe": {"times": times, "inputs": [*INPUTS.tolist(), *ELSEWHERE.tolist()]},
+        }
+    ).with_changes(**changes)
 
 
 def moving(batch: int = 1) -> dict:

@@ -44,9 +44,13 @@ ATOMS = {
 """Laws of two hidden layers for which predictions have no quadrature error."""
 
 NEURONS = [
-    [1.0, 0.3, 2.0], [-0.4, 0.8, 1.0], [0.5, -1.2, -1.0], [-1.1, -0.2, 0.5], [0.2, 1.5, -0.5],
+    [1.0, 0.3, 2.0],
+    [-0.4, 0.8, 1.0],
+    [0.5, -1.2, -1.0],
+    [-1.1, -0.2, 0.5],
+    [0.2, 1.5, -0.5],
     [1.6, 1.1, 1.5],
-]  # fmt: skip
+]
 """Atoms (w_1, w_2, c) of one hidden layer."""
 
 
@@ -119,46 +123,65 @@ def claims(effort: Effort) -> list[Claim]:
 def _about_healing(study: SecondOrder) -> list[Claim]:
     return [
         Claim(
-            "rest", "networks that start at an optimum draw together there: variances on the data "
+            "rest",
+            "networks that start at an optimum draw together there: variances on the data "
             "over those of exp(−K t) on the initial field (ratio)",
-            "Pham & Nguyen 2021, stability; equations.md §4", 1.0, 1.25,
-            lambda: study.rest(AT_OPTIMUM), "the parameters are frozen",
+            "Pham & Nguyen 2021, stability; equations.md §4",
+            1.0,
+            1.25,
+            lambda: study.rest(AT_OPTIMUM),
+            "the parameters are frozen",
             lambda: study.rest(0.0),
         ),
         Claim(
-            "self-healing", "labels without noise: the predicted variance on the data goes to 0, "
+            "self-healing",
+            "labels without noise: the predicted variance on the data goes to 0, "
             "that of SGD's noise included (where it ends, in units of its start)",
-            "Pham & Nguyen 2021, stability; for SGD from Theorem 1.5", 0.0, 0.1,
-            lambda: study.end(0.0), "every input has two labels",
+            "Pham & Nguyen 2021, stability; for SGD from Theorem 1.5",
+            0.0,
+            0.1,
+            lambda: study.end(0.0),
+            "every input has two labels",
             lambda: study.end(NOISE),
         ),
         Claim(
-            "healing-networks", "… and so does that of networks: late variances over the "
-            "predicted ones (ratio)",
-            "Pham & Nguyen 2021, stability; for SGD from Theorem 1.5", 1.0, 1.25,
-            lambda: study.late(0.0), "every input has two labels",
+            "healing-networks",
+            "… and so does that of networks: late variances over the predicted ones (ratio)",
+            "Pham & Nguyen 2021, stability; for SGD from Theorem 1.5",
+            1.0,
+            1.25,
+            lambda: study.late(0.0),
+            "every input has two labels",
             lambda: study.late(NOISE),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _about_layers(study: SecondOrder) -> list[Claim]:
     return [
         Claim(
-            "two-layers", "widths n and 2n, gradient flow: variances over those that the noise of "
+            "two-layers",
+            "widths n and 2n, gradient flow: variances over those that the noise of "
             "both layers' neurons predicts (ratio)",
-            "Pham & Nguyen 2021, Theorem 6", 1.0, 1.25,
-            lambda: study.layers(1.0, _together), "the second layer's noise is left out",
+            "Pham & Nguyen 2021, Theorem 6",
+            1.0,
+            1.25,
+            lambda: study.layers(1.0, _together),
+            "the second layer's noise is left out",
             lambda: study.layers(0.0, _together),
         ),
         Claim(
-            "second-layer", "the noise of the second layer's neurons counts by its own width "
+            "second-layer",
+            "the noise of the second layer's neurons counts by its own width "
             "(coefficient of its predicted part in the measured covariance)",
-            "Pham & Nguyen 2021, Theorem 6; unequal widths: equations.md §4", 1.0, 2.0,
-            lambda: study.layers(1.0, _second), "both layers are taken to be as wide as the first",
+            "Pham & Nguyen 2021, Theorem 6; unequal widths: equations.md §4",
+            1.0,
+            2.0,
+            lambda: study.layers(1.0, _second),
+            "both layers are taken to be as wide as the first",
             lambda: study.layers(2.0, _second),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _together(deviation: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -97,9 +97,11 @@ class Sphere:
         alone = np.array([self.alone(r) for r in RADII])
         k = int(np.clip(np.argmin(alone), 1, len(RADII) - 2))
         return minimize_scalar(
-            self.alone, bounds=(RADII[k - 1], RADII[k + 1]), method="bounded",
+            self.alone,
+            bounds=(RADII[k - 1], RADII[k + 1]),
+            method="bounded",
             options={"xatol": 1e-10},
-        ).x  # fmt: skip
+        ).x
 
     def excess(self) -> float:
         """min_r Ψ(r; δ_r*) − Ψ(r*; δ_r*) for the best sphere r*: 0 if that is optimal, else < 0."""
@@ -150,26 +152,34 @@ class Networks:
         classes = [{"std": 1 + delta, "target": 1.0}, {"std": 1 - delta, "target": -1.0}]
         law = {"law": "normal", "std": SGD["start"] / math.sqrt(d)}
         one = {"law": "atoms", "points": [1.0]}
-        return train(Problem.from_dict({
-            "title": "isotropic Gaussians in d dimensions",
-            "network": {"activations": [_sigma], "initial": {"input": law, "readout": one}},
-            "data": {
-                "source": "population",
-                "inputs": {"law": "mixture", "dimension": d, "components": classes},
-            },
-            "training": {"horizon": 2 * SGD_TIME, "learning_rates": {"readout": 0.0}},
-            "observe": {"times": [0.0, 2 * SGD_TIME]},
-            "networks": {
-                "widths": [width], "seeds": seeds, "states": seeds, "step": SGD["step"] / width,
-            },
-        }), progress=False)  # fmt: skip
+        return train(
+            Problem.from_dict(
+                {
+                    "title": "isotropic Gaussians in d dimensions",
+                    "network": {"activations": [_sigma], "initial": {"input": law, "readout": one}},
+                    "data": {
+                        "source": "population",
+                        "inputs": {"law": "mixture", "dimension": d, "components": classes},
+                    },
+                    "training": {"horizon": 2 * SGD_TIME, "learning_rates": {"readout": 0.0}},
+                    "observe": {"times": [0.0, 2 * SGD_TIME]},
+                    "networks": {
+                        "widths": [width],
+                        "seeds": seeds,
+                        "states": seeds,
+                        "step": SGD["step"] / width,
+                    },
+                }
+            ),
+            progress=False,
+        )
 
     def distance(self, time: float) -> Measured:
         """The exponent in N of the RMS over networks and f of ⟨f, ρ_N⟩ − ⟨f, ρ_t⟩ at `time`."""
         start, weights = shells(SGD["dimension"])
         radii = particles(
             SGD["dimension"], SGD["delta"], SGD["start"] * start, weights, MONOTONE, [0.0, time]
-        )[-1]  # fmt: skip
+        )[-1]
         expected = _tests(radii) @ weights
         squares = {
             width: ((_tests(r).mean(-1) - expected[:, None]) ** 2).mean(0)
@@ -248,60 +258,89 @@ def _about_thresholds() -> list[Claim]:
         side, name = ("high", "Δ_h") if upper else ("low", "Δ_l")
         shown = "inf" if math.isinf(dimension) else dimension
         return Claim(
-            f"threshold-{shown}-{side}", f"d = {shown}: the uniform law on one sphere is optimal "
+            f"threshold-{shown}-{side}",
+            f"d = {shown}: the uniform law on one sphere is optimal "
             f"{'up to' if upper else 'from'} Δ = {name}",
             "§2.2 and table of the supplement",
-            THRESHOLDS[dimension][upper], THRESHOLDS[other][upper],
-            lambda: table_entry(dimension, upper), f"d = {other}",
+            THRESHOLDS[dimension][upper],
+            THRESHOLDS[other][upper],
+            lambda: table_entry(dimension, upper),
+            f"d = {other}",
             lambda: table_entry(other, upper),
-        )  # fmt: skip
+        )
 
     return [
-        entry(20, False, 40), entry(20, True, 40), entry(40, False, 20), entry(40, True, 20),
-        entry(80, True, 40), entry(math.inf, True, 80),
-    ]  # fmt: skip
+        entry(20, False, 40),
+        entry(20, True, 40),
+        entry(40, False, 20),
+        entry(40, True, 20),
+        entry(80, True, 40),
+        entry(math.inf, True, 80),
+    ]
 
 
 def _about_dynamics() -> list[Claim]:
     return [
         Claim(
-            "same-dynamics", "distributional dynamics, with pair potentials V and U, are the "
+            "same-dynamics",
+            "distributional dynamics, with pair potentials V and U, are the "
             "library's flow at twice the time (difference of radii in units of their move)",
-            "eq. (4), distributional dynamics", 0.0, 0.1,
-            lambda: same_dynamics(2.0), "the clock is not doubled", lambda: same_dynamics(1.0),
+            "eq. (4), distributional dynamics",
+            0.0,
+            0.1,
+            lambda: same_dynamics(2.0),
+            "the clock is not doubled",
+            lambda: same_dynamics(1.0),
         ),
         Claim(
-            "good-start", "an activation that dips, Δ = 0.5: from |w| = 0.4 radii go to 2.088",
-            "§2.4; the number: d = ∞, computed for this project's notes", 2.088, 0.0,
-            lambda: _rounded(ended(0.4, _radius), 5e-4), "from |w| = 0.1",
+            "good-start",
+            "an activation that dips, Δ = 0.5: from |w| = 0.4 radii go to 2.088",
+            "§2.4; the number: d = ∞, computed for this project's notes",
+            2.088,
+            0.0,
+            lambda: _rounded(ended(0.4, _radius), 5e-4),
+            "from |w| = 0.1",
             lambda: _rounded(ended(0.1, _radius), 5e-4),
         ),
         Claim(
-            "bad-start", "from |w| = 0.1 radii go to 0 and the risk to ½(1 − σ(0))² + ½(1 + σ(0))²",
-            "§2.4, failure", 7.25, 0.0,
-            lambda: ended(0.1, _risk), "from |w| = 0.4", lambda: ended(0.4, _risk),
+            "bad-start",
+            "from |w| = 0.1 radii go to 0 and the risk to ½(1 − σ(0))² + ½(1 + σ(0))²",
+            "§2.4, failure",
+            7.25,
+            0.0,
+            lambda: ended(0.1, _risk),
+            "from |w| = 0.4",
+            lambda: ended(0.4, _risk),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _about_spheres() -> Claim:
     return Claim(
-        "optimal-sphere", "d = 40, Δ = 0.2, w ~ N(0, 0.4²/d I): the risk ends at that of the best "
+        "optimal-sphere",
+        "d = 40, Δ = 0.2, w ~ N(0, 0.4²/d I): the risk ends at that of the best "
         "sphere (difference in units of that at the start)",
-        "§2.2, figure 2", 0.0, 1.0,
-        lambda: above_the_sphere(0.2), "Δ = 0.8, where spheres are not optimal",
+        "§2.2, figure 2",
+        0.0,
+        1.0,
+        lambda: above_the_sphere(0.2),
+        "Δ = 0.8, where spheres are not optimal",
         lambda: above_the_sphere(0.8),
-    )  # fmt: skip
+    )
 
 
 def _about_networks(networks: Networks) -> Claim:
     return Claim(
-        "sgd-in-d-dimensions", f"d = {SGD['dimension']}, fresh samples, ε = {SGD['step']}/N: SGD's "
+        "sgd-in-d-dimensions",
+        f"d = {SGD['dimension']}, fresh samples, ε = {SGD['step']}/N: SGD's "
         "law of |w| is N^(-1/2) away from the radial limit in the same dimension",
-        "Theorem 3, figure 1", -0.5, 0.0,
-        lambda: networks.distance(SGD_TIME), "the limit's clock runs half as fast",
+        "Theorem 3, figure 1",
+        -0.5,
+        0.0,
+        lambda: networks.distance(SGD_TIME),
+        "the limit's clock runs half as fast",
         lambda: networks.distance(SGD_TIME / 2),
-    )  # fmt: skip
+    )
 
 
 def _rounded(found: Measured, rounding: float) -> Measured:

@@ -102,15 +102,23 @@ def radial_limit(delta: float, radii: list[float], knots: Knots, times: list[flo
     def activation(z: Array) -> Numbers:
         return smoothed(z, knots, math.inf)
 
-    return solved(Problem.from_dict({
-        "title": "isotropic Gaussians",
-        "network": {"activations": [activation], "initial": {"input": law, "readout": one}},
-        "data": {
-            "source": "table", "inputs": s.tolist(), "targets": y.tolist(), "weights": p.tolist(),
-        },
-        "training": {"horizon": times[-1], "learning_rates": {"readout": 0.0}},
-        "observe": {"times": times},
-    }), progress=False)  # fmt: skip
+    return solved(
+        Problem.from_dict(
+            {
+                "title": "isotropic Gaussians",
+                "network": {"activations": [activation], "initial": {"input": law, "readout": one}},
+                "data": {
+                    "source": "table",
+                    "inputs": s.tolist(),
+                    "targets": y.tolist(),
+                    "weights": p.tolist(),
+                },
+                "training": {"horizon": times[-1], "learning_rates": {"readout": 0.0}},
+                "observe": {"times": times},
+            }
+        ),
+        progress=False,
+    )
 
 
 def particles(
@@ -134,9 +142,7 @@ def particles(
         u = (slope * s) @ (p[:, None] * h.T)  # ∂_r U(r_i, r_j)
         return -2 * (v + u @ weights)
 
-    path = solve_ivp(
-        speed, (0.0, times[-1]), radii, t_eval=times, rtol=1e-10, atol=1e-12
-    )  # fmt: skip
+    path = solve_ivp(speed, (0.0, times[-1]), radii, t_eval=times, rtol=1e-10, atol=1e-12)
     return path.y.T
 
 

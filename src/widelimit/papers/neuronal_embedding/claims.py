@@ -222,9 +222,12 @@ def claims(effort: Effort) -> list[Claim]:
     """Everything that is checked; the smoke form has no rates in the width."""
     study = Study(effort)
     found = [
-        *_coupling(study), *_degeneracy(study), *_independence(study), *_labels(study),
+        *_coupling(study),
+        *_degeneracy(study),
+        *_independence(study),
+        *_labels(study),
         *convergence.claims(),
-    ]  # fmt: skip
+    ]
     smoke = ("embedding-free", "zero-loss-2", "dissipation")
     return [c for c in found if effort != "smoke" or c.id in smoke]
 
@@ -232,85 +235,123 @@ def claims(effort: Effort) -> list[Claim]:
 def _coupling(study: Study) -> list[Claim]:
     return [
         Claim(
-            "coupling-width", "networks started from labels stay near the limit at these labels: "
-            "D_T ∝ n^(-1/2)",
-            "Theorem 15, Proposition 22", -0.5, 0.0,
-            lambda: study.coupling(0), "another network's labels", lambda: study.coupling(1),
+            "coupling-width",
+            "networks started from labels stay near the limit at these labels: D_T ∝ n^(-1/2)",
+            "Theorem 15, Proposition 22",
+            -0.5,
+            0.0,
+            lambda: study.coupling(0),
+            "another network's labels",
+            lambda: study.coupling(1),
         ),
         Claim(
-            "coupling-step", "SGD stays near gradient flow: D_T ∝ ε^(1/2)",
-            "Proposition 23", 0.5, 1.0,
-            lambda: study.step_rate("sgd"), "whole batches in place of single samples",
+            "coupling-step",
+            "SGD stays near gradient flow: D_T ∝ ε^(1/2)",
+            "Proposition 23",
+            0.5,
+            1.0,
+            lambda: study.step_rate("sgd"),
+            "whole batches in place of single samples",
             lambda: study.step_rate("gd"),
         ),
         Claim(
-            "embedding-free", "the limit does not depend on the choice of the embedding (its "
+            "embedding-free",
+            "the limit does not depend on the choice of the embedding (its "
             "shift, in units of what a slightly other law causes)",
-            "Corollary on insensitivity, §4.1", 0.0, 1.0,
-            lambda: study.other_embedding(1.0), "the other embedding is of the other law",
+            "Corollary on insensitivity, §4.1",
+            0.0,
+            1.0,
+            lambda: study.other_embedding(1.0),
+            "the other embedding is of the other law",
             lambda: study.other_embedding(1.1),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _degeneracy(study: Study) -> list[Claim]:
     return [
         Claim(
-            "degeneracy", "independent weights: units of a middle layer become alike, spread "
-            "∝ n^(-1/2)",
-            "Corollary on degeneracy, §5", -0.5, 0.0,
-            lambda: study.units(study.independent, 3), "the last layer, which sees the readout",
+            "degeneracy",
+            "independent weights: units of a middle layer become alike, spread ∝ n^(-1/2)",
+            "Corollary on degeneracy, §5",
+            -0.5,
+            0.0,
+            lambda: study.units(study.independent, 3),
+            "the last layer, which sees the readout",
             lambda: study.units(study.independent, 4),
         ),
         Claim(
-            "translation", "weights between middle layers move by one number: spread of moves "
-            "∝ n^(-1/2)",
-            "Corollary 30", -0.5, 0.0,
-            lambda: study.translation(3), "weights that see the first layer",
+            "translation",
+            "weights between middle layers move by one number: spread of moves ∝ n^(-1/2)",
+            "Corollary 30",
+            -0.5,
+            0.0,
+            lambda: study.translation(3),
+            "weights that see the first layer",
             lambda: study.translation(2),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _independence(study: Study) -> list[Claim]:
     return [
         Claim(
-            "stationary", "three layers, hidden weights of mean zero: the limit never moves, "
+            "stationary",
+            "three layers, hidden weights of mean zero: the limit never moves, "
             "outputs of networks move by ∝ n^(-1)",
-            "§5; Hajjar, Chizat & Giraud 2021", -1.0, 0.0,
-            lambda: study.motion(0.0), "hidden weights of mean 1", lambda: study.motion(1.0),
+            "§5; Hajjar, Chizat & Giraud 2021",
+            -1.0,
+            0.0,
+            lambda: study.motion(0.0),
+            "hidden weights of mean 1",
+            lambda: study.motion(1.0),
         ),
         Claim(
-            "means-only", "networks with weights N(1, ½²) between hidden layers approach the limit "
+            "means-only",
+            "networks with weights N(1, ½²) between hidden layers approach the limit "
             "of weights that are all 1: distance ∝ n^(-1/2)",
-            "Corollary of the limit W*, §5", -0.5, 0.0,
-            lambda: study.beside_means([1.0]), "weights that are all ½",
+            "Corollary of the limit W*, §5",
+            -0.5,
+            0.0,
+            lambda: study.beside_means([1.0]),
+            "weights that are all ½",
             lambda: study.beside_means([0.5]),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _labels(study: Study) -> list[Claim]:
     return [
         Claim(
-            "bias-labels", "independent weights, random biases: units of a middle layer differ by "
+            "bias-labels",
+            "independent weights, random biases: units of a middle layer differ by "
             "their own initial bias alone, the spread beside it ∝ n^(-1/2)",
-            "limit W*, §5: H_i depends on v_i", -0.5, 0.0,
-            lambda: study.beside_biases(BIAS_DEGREE), "the biases are left out of the regression",
+            "limit W*, §5: H_i depends on v_i",
+            -0.5,
+            0.0,
+            lambda: study.beside_biases(BIAS_DEGREE),
+            "the biases are left out of the regression",
             lambda: study.beside_biases(0),
         ),
         Claim(
-            "no-collapse", "correlated weights: units of a middle layer stay different, spread "
-            "∝ n^0",
-            "§7, bidirectional diversity", 0.0, -0.5,
-            lambda: study.units(study.correlated, 3), "independent weights",
+            "no-collapse",
+            "correlated weights: units of a middle layer stay different, spread ∝ n^0",
+            "§7, bidirectional diversity",
+            0.0,
+            -0.5,
+            lambda: study.units(study.correlated, 3),
+            "independent weights",
             lambda: study.units(study.independent, 3),
         ),
         Claim(
-            "diversity-kept", "correlated weights: the first middle layer's values at three inputs "
+            "diversity-kept",
+            "correlated weights: the first middle layer's values at three inputs "
             "stay spread in all directions, least eigenvalue of their covariance ∝ n^0",
-            "§7: the support of H_i is all of L²", 0.0, -1.0,
-            lambda: study.diversity(study.correlated), "independent weights",
+            "§7: the support of H_i is all of L²",
+            0.0,
+            -1.0,
+            lambda: study.diversity(study.correlated),
+            "independent weights",
             lambda: study.diversity(study.independent),
         ),
-    ]  # fmt: skip
+    ]

@@ -64,10 +64,14 @@ def rated() -> Trajectory:
     laws = {"initial": {"hidden": INDEPENDENT, **ATOMS}}
     return solved(
         problem(
-            3, INDEPENDENT, network=laws, observe={"times": 41},
+            3,
+            INDEPENDENT,
+            network=laws,
+            observe={"times": 41},
             training={"learning_rates": rates},
-        ), progress=False,
-    )  # fmt: skip
+        ),
+        progress=False,
+    )
 
 
 def dissipation(rates_count: bool) -> Measured:
@@ -83,28 +87,39 @@ def claims() -> list[Claim]:
         _zero_loss(3, "Theorem 34; Pham & Nguyen 2021, Theorem 8", INDEPENDENT),
         _zero_loss(4, "Theorem 38, any depth", CORRELATED),
         Claim(
-            "readout-speed", "3 weight layers: when the risk goes to 0, so does the readouts' "
+            "readout-speed",
+            "3 weight layers: when the risk goes to 0, so does the readouts' "
             "largest speed, as its root (exponent of the risk in the speed)",
-            "§6, converse", 2.0, 0.0,
-            lambda: readout_speed(False), "two points contradict each other: the risk stays",
+            "§6, converse",
+            2.0,
+            0.0,
+            lambda: readout_speed(False),
+            "two points contradict each other: the risk stays",
             lambda: readout_speed(True),
         ),
         Claim(
-            "dissipation", "4 weight layers, rates ½, 2, 0, 1: the risk falls by the integral of "
+            "dissipation",
+            "4 weight layers, rates ½, 2, 0, 1: the risk falls by the integral of "
             "Σ E|speed|²/ξ (ratio)",
-            "§6: dℒ/dt = −Σ ξ_i E|E_Z Δ_i|²", 1.0, 0.5,
-            lambda: dissipation(True), "the rates are left out (ξ = 1)",
+            "§6: dℒ/dt = −Σ ξ_i E|E_Z Δ_i|²",
+            1.0,
+            0.5,
+            lambda: dissipation(True),
+            "the rates are left out (ξ = 1)",
             lambda: dissipation(False),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _zero_loss(weight_layers: int, source: str, hidden: dict) -> Claim:
     return Claim(
-        f"zero-loss-{weight_layers}", f"{weight_layers} weight layers: the risk of the limit "
+        f"zero-loss-{weight_layers}",
+        f"{weight_layers} weight layers: the risk of the limit "
         "goes to its infimum, 0 (its end in units of its start)",
-        source, 0.0, 0.01,
+        source,
+        0.0,
+        0.01,
         lambda: floor(weight_layers - 1, hidden, True),
         "the first layer is one frozen atom: no diversity",
         lambda: floor(weight_layers - 1, hidden, False),
-    )  # fmt: skip
+    )

@@ -18,11 +18,13 @@ def problem(depth: int, hidden: dict, biases: bool = False, **changes) -> Proble
         **({"hidden": hidden} if depth > 1 else {}),
         **({"bias": UNIFORM} if biases else {}),
     }
-    return Problem.from_dict({
-        "title": f"neuronal embedding, {depth} hidden layers",
-        "network": {"activations": ["tanh"] * depth, "biases": biases, "initial": laws},
-        "data": eight_points(),
-        "training": {"horizon": HORIZON},
-        "limit": {"tolerance": 6e-3},
-        "observe": {"times": 4},
-    }).with_changes(**changes)  # fmt: skip
+    return Problem.from_dict(
+        {
+            "title": f"neuronal embedding, {depth} hidden layers",
+            "network": {"activations": ["tanh"] * depth, "biases": biases, "initial": laws},
+            "data": eight_points(),
+            "training": {"horizon": HORIZON},
+            "limit": {"tolerance": 6e-3},
+            "observe": {"times": 4},
+        }
+    ).with_changes(**changes)

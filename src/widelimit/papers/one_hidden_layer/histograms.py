@@ -25,9 +25,10 @@ SIZES: dict[Effort, dict] = {
 IMAGES: dict[str, tuple[dict, dict]] = {
     "digits": ({"source": "digits"}, {"law": "normal", "mean": 0.1, "std": 0.25}),
     "mnist": (
-        {"source": "openml", "name": "mnist_784"}, {"law": "normal", "mean": 0.02, "std": 0.1}
+        {"source": "openml", "name": "mnist_784"},
+        {"law": "normal", "mean": 0.02, "std": 0.1},
     ),
-}  # fmt: skip
+}
 """Data, and the law of input weights with which pre-activations are about N(2, 1) at the start.
 
 Their mean is not 0: else the noise that SGD gives to all readouts would push as many of them up
@@ -39,17 +40,22 @@ def problem(images: str, step: float | str, effort: Effort) -> Problem:
     """One hidden layer with 64 or 784 inputs and ten outputs; batch 1, readouts on [−1, 1]."""
     data, weights = IMAGES[images]
     sizes = SIZES[effort]
-    return Problem.from_dict({
-        "title": f"one hidden layer on {images}",
-        "network": {
-            "activations": ["tanh"],
-            "initial": {"input": weights, "readout": {"law": "uniform", "low": -1.0, "high": 1.0}},
-        },
-        "data": data,
-        "training": {"horizon": HORIZON},
-        "networks": {**sizes, "step": step, "states": sizes["seeds"]},
-        "observe": {"times": [HORIZON]},
-    })  # fmt: skip
+    return Problem.from_dict(
+        {
+            "title": f"one hidden layer on {images}",
+            "network": {
+                "activations": ["tanh"],
+                "initial": {
+                    "input": weights,
+                    "readout": {"law": "uniform", "low": -1.0, "high": 1.0},
+                },
+            },
+            "data": data,
+            "training": {"horizon": HORIZON},
+            "networks": {**sizes, "step": step, "states": sizes["seeds"]},
+            "observe": {"times": [HORIZON]},
+        }
+    )
 
 
 def claim(images: str, effort: Effort) -> Claim:
@@ -65,9 +71,13 @@ def claim(images: str, effort: Effort) -> Claim:
         return width_exponent(SIZES[effort]["widths"], squares)
 
     return Claim(
-        f"histograms-{images}", f"{images}, ten outputs: histograms of trained readouts stabilise "
+        f"histograms-{images}",
+        f"{images}, ten outputs: histograms of trained readouts stabilise "
         "as N grows: distance between those of two networks ∝ N^(-1/2)",
-        "Figures of section 2", -0.5, 0.0,
-        lambda: distance("1/width"), f"the rate is {WRONG_STEP} at every width in place of α/N",
+        "Figures of section 2",
+        -0.5,
+        0.0,
+        lambda: distance("1/width"),
+        f"the rate is {WRONG_STEP} at every width in place of α/N",
         lambda: distance(WRONG_STEP),
-    )  # fmt: skip
+    )

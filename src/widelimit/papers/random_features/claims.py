@@ -52,20 +52,22 @@ ROUNDS = 25
 
 def problem(**changes) -> Problem:
     """Eight points with two inputs, ends frozen, hidden laws N(1, ½²)."""
-    return Problem.from_dict({
-        "title": "random features at both ends, four hidden layers",
-        "network": {
-            "activations": ["tanh"] * 4,
-            "initial": {"hidden": {"law": "normal", "mean": 1.0, "std": 0.5}},
-        },
-        "data": eight_points(),
-        "training": {
-            "horizon": HORIZON,
-            "learning_rates": _rates(POWER),
-        },
-        "limit": {"tolerance": 1e-3},
-        "observe": {"times": [0.0, HORIZON]},
-    }).with_changes(**changes)  # fmt: skip
+    return Problem.from_dict(
+        {
+            "title": "random features at both ends, four hidden layers",
+            "network": {
+                "activations": ["tanh"] * 4,
+                "initial": {"hidden": {"law": "normal", "mean": 1.0, "std": 0.5}},
+            },
+            "data": eight_points(),
+            "training": {
+                "horizon": HORIZON,
+                "learning_rates": _rates(POWER),
+            },
+            "limit": {"tolerance": 1e-3},
+            "observe": {"times": [0.0, HORIZON]},
+        }
+    ).with_changes(**changes)
 
 
 def _rates(power: float) -> dict:
@@ -225,26 +227,37 @@ def claims(effort: Effort) -> list[Claim]:
 def _about_the_limit(study: Study) -> list[Claim]:
     return [
         Claim(
-            "picard", "the McKean-Vlasov fixed point, by iterating path laws, is the ODE's limit "
+            "picard",
+            "the McKean-Vlasov fixed point, by iterating path laws, is the ODE's limit "
             "(distance at the horizon in units of the limit's move)",
-            "Theorem 5.3", 0.0, 0.1,
-            lambda: study.picard(POWER), "the iteration uses α(t) = (1 + t)^(-4)",
+            "Theorem 5.3",
+            0.0,
+            0.1,
+            lambda: study.picard(POWER),
+            "the iteration uses α(t) = (1 + t)^(-4)",
             lambda: study.picard(WRONG_POWER),
         ),
         Claim(
-            "error-in-width", "the loss of networks approaches the limit's: RMS error ∝ N^(-1/2)",
-            "Theorem 5.4", -0.5, 0.0,
+            "error-in-width",
+            "the loss of networks approaches the limit's: RMS error ∝ N^(-1/2)",
+            "Theorem 5.4",
+            -0.5,
+            0.0,
             lambda: study.rate(lambda n: study.squared_loss_error(study.limit, n)),
             "the limit uses α(t) = (1 + t)^(-4)",
             lambda: study.rate(lambda n: study.squared_loss_error(study.wrong, n)),
         ),
         Claim(
-            "error-in-step", "SGD approaches gradient flow: RMS distance ∝ ε^(1/2)",
-            "Theorem 5.4", 0.5, 1.0,
-            lambda: study.step_rate("sgd"), "whole batches in place of single samples",
+            "error-in-step",
+            "SGD approaches gradient flow: RMS distance ∝ ε^(1/2)",
+            "Theorem 5.4",
+            0.5,
+            1.0,
+            lambda: study.step_rate("sgd"),
+            "whole batches in place of single samples",
             lambda: study.step_rate("gd"),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _about_paths(study: Study) -> list[Claim]:
@@ -257,44 +270,67 @@ def _about_paths(study: Study) -> list[Claim]:
     ) -> Claim:
         """The spread over layer 3 vanishes; that over a layer next to a frozen end does not."""
         return Claim(
-            id, statement, "structure of ideal paths", -0.5, 0.0,
-            lambda: study.rate(lambda n: spread(3, n)), wrong,
+            id,
+            statement,
+            "structure of ideal paths",
+            -0.5,
+            0.0,
+            lambda: study.rate(lambda n: spread(3, n)),
+            wrong,
             lambda: study.rate(lambda n: spread(at_the_end, n)),
-        )  # fmt: skip
+        )
 
     return [
         alike(
-            "middle-units", "all units of a middle layer compute the same function: their spread "
-            "∝ N^(-1/2)",
-            study.spread_of_units, 4, "the units next to the frozen readout are taken",
+            "middle-units",
+            "all units of a middle layer compute the same function: their spread ∝ N^(-1/2)",
+            study.spread_of_units,
+            4,
+            "the units next to the frozen readout are taken",
         ),
         alike(
-            "translation", "weights between middle layers move by one deterministic number: the "
+            "translation",
+            "weights between middle layers move by one deterministic number: the "
             "spread of their moves ∝ N^(-1/2)",
-            study.spread_of_moves, 2, "the weights next to the frozen first layer are taken",
+            study.spread_of_moves,
+            2,
+            "the weights next to the frozen first layer are taken",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _about_ends(study: Study) -> list[Claim]:
     return [
         _one_ended(
-            study, "first-moves", 2, 2, 1, "weights after the frozen features move by what their "
+            study,
+            "first-moves",
+            2,
+            2,
+            1,
+            "weights after the frozen features move by what their "
             "lower neuron says alone: spread over upper ones ∝ N^(-1/2)",
         ),
         _one_ended(
-            study, "last-moves", 4, 3, 4, "weights before the frozen readout move by what their "
+            study,
+            "last-moves",
+            4,
+            3,
+            4,
+            "weights before the frozen readout move by what their "
             "upper neuron says alone: spread over lower ones ∝ N^(-1/2)",
         ),
         Claim(
-            "independence", "weights of distant layers on a path are independent: correlation of "
+            "independence",
+            "weights of distant layers on a path are independent: correlation of "
             "the moves of W_2 and W_4 is 0",
-            "factorised marginals", 0.0, 0.5,
+            "factorised marginals",
+            0.0,
+            0.5,
             lambda: study.correlation("far layer"),
             "the frozen feature below is taken in place of the distant weight",
             lambda: study.correlation("own feature"),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _one_ended(
@@ -302,7 +338,12 @@ def _one_ended(
 ) -> Claim:
     """Moves of a layer's weights do not depend on the neurons of its `silent` end."""
     return Claim(
-        id, statement, "structure of ideal paths", -0.5, 0.0,
-        lambda: study.one_ended(layer, silent), "spread over the other end's neurons",
+        id,
+        statement,
+        "structure of ideal paths",
+        -0.5,
+        0.0,
+        lambda: study.one_ended(layer, silent),
+        "spread over the other end's neurons",
         lambda: study.one_ended(layer, telling),
-    )  # fmt: skip
+    )

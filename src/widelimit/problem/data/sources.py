@@ -48,9 +48,13 @@ class Dataset:
         """The holdout as data of its own, equal weights."""
         x, y = self.holdout_inputs, self.holdout_targets
         return replace(
-            self, inputs=x, targets=y, weights=np.full(len(x), 1 / len(x)),
-            holdout_inputs=x[:0], holdout_targets=y[:0],
-        )  # fmt: skip
+            self,
+            inputs=x,
+            targets=y,
+            weights=np.full(len(x), 1 / len(x)),
+            holdout_inputs=x[:0],
+            holdout_targets=y[:0],
+        )
 
     @property
     def one_hot(self) -> bool:
