@@ -133,7 +133,8 @@ def _refuse_unknown(problem: Problem) -> None:
     if not problem.training.rule.linear:
         raise ProblemError(
             [
-                "training.adam: √q starts at zero, where it has no derivative, and with SGD noise is "
+                "training.adam: √q starts at zero, where it has no derivative, and with SGD "
+                "noise is "
                 "squared and divided by: fluctuations are not derived; measure them with networks"
             ],
             problem.title,

@@ -142,8 +142,8 @@ def why_refuted(plan: Plan, found: Comparison) -> str | None:
         if least <= plan.rms * (1 + plan.error)
         else (
             f"networks of that width are not within {plan.rms:g}: {distance:.3g} ± {error:.1g} "
-            "(standard error) is measured; the limit and its derivative do not describe them at this "
-            "width, so no width is known: train networks of several widths and compare them"
+            "(standard error) is measured; the limit and its derivative do not describe them at "
+            "this width, so no width is known: train networks of several widths and compare them"
         )
     )
 

@@ -118,7 +118,8 @@ def check_halves(problem: Problem) -> None:
     if any(problem.network.finite_widths):
         raise ProblemError(
             [
-                "network.ensembles: gives a layer a finite width, and its neurons are the same ones in "
+                "network.ensembles: gives a layer a finite width, and its neurons are the same "
+                "ones in "
                 "all networks; the bias is measured with halves that have neurons of their own in "
                 "every layer: leave network.ensembles out"
             ],

@@ -76,8 +76,8 @@ def enough(mark: Sequence[Block], count: int) -> int:
         names = ", ".join(block.name for block in mark if math.isinf(kurtosis(block)))
         raise ProblemError(
             [
-                f"network.initial: the law of {names} has no fourth moment that can be computed, so "
-                "that no number of nodes is known to see its tails; cut them"
+                f"network.initial: the law of {names} has no fourth moment that can be "
+                "computed, so that no number of nodes is known to see its tails; cut them"
             ]
         )
     return count * 2 ** max(0, math.ceil(math.log2(max(found, 1.0) / count)))

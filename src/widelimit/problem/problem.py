@@ -113,8 +113,8 @@ class Problem(Tables):
         if self.sweep is not None:
             raise ProblemError(
                 [
-                    "sweep: makes this a family of problems; use widelimit sweep PROBLEM -o RUN, or "
-                    "widelimit.sweep(problem, widelimit.solve)"
+                    "sweep: makes this a family of problems; use widelimit sweep PROBLEM -o "
+                    "RUN, or widelimit.sweep(problem, widelimit.solve)"
                 ],
                 self.title,
             )
@@ -186,8 +186,8 @@ class Problem(Tables):
         if self.training.rule.noisy:
             raise ProblemError(
                 [
-                    f"training.temperature: found {self.training.temperature}; {what}: leave it out, "
-                    "or measure with networks"
+                    f"training.temperature: found {self.training.temperature}; {what}: leave it "
+                    "out, or measure with networks"
                 ],
                 self.title,
             )
