@@ -37,9 +37,10 @@ from table import Row, lines
 from widelimit import Problem, solve
 from widelimit.ensemble.neurons import Ensemble, Parameters, sampled_network
 from widelimit.ensemble.system import System, outputs
+from widelimit.limit.search import seen_of_limit
+from widelimit.motion.engine import Engine, Steps, engine
 from widelimit.motion.flow import advance_many, follow, method_for
-from widelimit.motion.integration import Integrator
-from widelimit.nodes.rules import Rule
+from widelimit.nodes.design import Design
 
 SAMPLES = {8: 256, 16: 256, 32: 256, 64: 128, 128: 64, 256: 32}
 """Networks trained at each width to measure a variance and a bias; fewer where data are many."""
@@ -217,28 +218,27 @@ class Contest:
     def known(self, error: float) -> tuple[float, float, str]:
         """Seconds and RMS error of the fewest replicates, on nodes found to reach the error."""
         chosen = solve(self.problem.with_changes(limit={"tolerance": error}), progress=False)
-        attrs, precision = chosen.dataset.attrs, self.problem.limit.precision
-        with jax.enable_x64(precision == "float64"):
-            work = Integrator.of(self.problem, jnp.dtype(precision), False)
+        attrs = chosen.dataset.attrs
+        with engine(self.problem, "limit", False) as work:
             rules = [
                 next(rule for rule in choices if rule.name == name)
                 for choices, name in zip(work.candidates, attrs["rules"], strict=True)
             ]
-            seconds, spread = self._replicate(work, rules, attrs["points"], error)
+            design = Design.of(rules, attrs["points"])
+            seconds, spread = self._replicate(work, design, error)
             shape = " × ".join(map(str, attrs["nodes"]))
         replicates = math.ceil((spread / error) ** 2)
         reached = spread / math.sqrt(replicates)
         what = f"{replicates} replicate(s) of {shape}, RMS {reached:.1e}"
         return replicates * seconds, reached, what
 
-    def _replicate(
-        self, work: Integrator, rules: list[Rule], counts: list[int], error: float
-    ) -> tuple[float, float]:
+    def _replicate(self, work: Engine, design: Design, error: float) -> tuple[float, float]:
         """Seconds and RMS error of a replicate, over 8."""
         squares, seconds = [], []
         for scramble in range(9):  # the first one compiles
             started = time.perf_counter()
-            values = work.outputs(rules, counts, [scramble] * len(counts), error / 100, "")
+            run = work.run(design.replicate(scramble), Steps(error / 100), seen_of_limit)
+            values = run.seen["outputs"]
             seconds.append(time.perf_counter() - started)
             squares.append(self.rms(values[:, work.system.view("observed")] - self.reference) ** 2)
         return min(seconds[1:]), float(np.sqrt(np.mean(squares[1:])))

@@ -16,11 +16,10 @@ NODES, HORIZON = 2**20, 0.05
 
 def run() -> None:
     """One integration on 2^20 nodes; prints the peak in bytes and the seconds."""
-    import jax
-    import jax.numpy as jnp
 
     from widelimit import Problem
-    from widelimit.motion.integration import Integrator
+    from widelimit.limit.search import seen_of_limit
+    from widelimit.motion.engine import Steps, engine
 
     problem = Problem.from_dict({
         "network": {"activations": ["tanh"]},
@@ -30,10 +29,8 @@ def run() -> None:
         "observe": {"times": 2},
     })  # fmt: skip
     started = time.perf_counter()
-    with jax.enable_x64(False):
-        work = Integrator.of(problem, jnp.float32, False)
-        rules = [choices[0] for choices in work.candidates]
-        work.outputs(rules, [NODES], [0], 1e-2, "one replicate")
+    with engine(problem, "one replicate", False) as work:
+        work.run(work.first_design().with_counts([NODES]), Steps(1e-2), seen_of_limit)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(peak, time.perf_counter() - started)
 

@@ -19,8 +19,8 @@ from timing import best
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.control import by_kind
+from widelimit.motion.engine import engine
 from widelimit.motion.flow import method_for
-from widelimit.motion.integration import Integrator
 
 METHODS = (diffrax.Heun, diffrax.Bosh3, diffrax.Tsit5, diffrax.Dopri5, diffrax.Dopri8)
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -68,10 +68,9 @@ def _end(method, equations, system, start, horizon, tolerance):
 def measure() -> list[Row]:
     """One row an error: the cheapest runs that reach it."""
     problem, runs = small(len(NODES)), []
-    with jax.enable_x64(True):
+    with engine(problem, "steps", False, "float64") as work:
         double = System.of(problem, jnp.float64)
-        work = Integrator.of(problem, jnp.float64, False)
-        start = work.placed([c[0] for c in work.candidates], NODES, [1] * len(NODES))
+        start = work.placed(work.first_design().with_counts(NODES).replicate(1))
         horizon = float(problem.times[-1])
         finest = _end(diffrax.Dopri8(), double.equations, double, start, horizon, 1e-10)
         for name, (held, stage) in PRECISIONS.items():

@@ -59,7 +59,7 @@ def network(activations: list[str], more: dict | None = None, **initial: object)
 def problems() -> dict[str, tuple[dict, dict, float]]:
     """By name the network, the data and the horizon."""
     two, three = ["tanh"] * 2, ["tanh"] * 3
-    atoms = {"law": "atoms", "points": [0.9, 1.1]}
+    atoms = {"law": "atoms", "points": [0.99, 1.01]}
     wide = {"law": "uniform", "low": -1.5, "high": 2.5}
     shared = {"layers": ["dense", "dense", {"map": "dense", "skip": 1}]}
     return {
@@ -70,12 +70,12 @@ def problems() -> dict[str, tuple[dict, dict, float]]:
         "narrow readout": (network(two, readout=law(1.0, 0.01)), table(8, 2, 2), 60.0),
         "two-atom readout": (network(two, readout=atoms), table(8, 2, 2), 60.0),
         "biases": (network(three, {"biases": True}, bias=law(0.0, 1.0)), table(8, 2, 2), 80.0),
-        "constant biases": (network(three, {"biases": True}), circle(2), 80.0),
+        "constant biases": (network(three, {"biases": True}), table(8, 3, 2), 80.0),
         "digits": (network(three), images(), 60.0),
         "outputs 0": (network(three, hidden=law(0.0, 1.0)), table(8, 2, 2), 40.0),
-        "uniform weights": (network(three, hidden=wide), circle(2), 80.0),
+        "uniform weights": (network(three, hidden=wide), table(8, 2, 2), 80.0),
         "erf, sigmoid": (network(["erf", "sigmoid", "erf"]), table(8, 2, 1), 100.0),
-        "shared neurons": (network(three, shared, readout=law(1.0, 0.0)), circle(2), 80.0),
+        "shared neurons": (network(three, shared, readout=law(1.0, 0.0)), table(8, 3, 2), 80.0),
         "wide readout": (network(two), circle(2), 40.0),
     }
 

@@ -54,11 +54,12 @@ def test_first_layer_in_the_limit_next_to_three_neurons():
     np.testing.assert_allclose(limit.dataset.output.values[-1], expected, atol=1e-7)
 
 
-def test_a_middle_layer_next_to_a_finite_one_does_not_collapse():
+def test_a_middle_layer_next_to_a_finite_one_has_labels():
     problem = _problem(["limit", "limit", 2], depth=3)
     limit = solve(problem, progress=False)
     assert limit.dataset.attrs["nodes"] == [2, 4, 2]
-    assert not any("alike" in note for note in limit.warnings)
+    # Atoms make few kinds: two of layer 1, four of layer 2, and weights differ between them.
+    assert any("neurons of hidden layers 1 and 2 are alike" in note for note in limit.warnings)
     kinds = list(_vectors(2))
     mean = float(np.dot(HIDDEN["points"], HIDDEN["weights"]))
     theta = [

@@ -5,6 +5,7 @@ import pytest
 
 from conftest import small_problem, table
 from test_lazy import at_scale, erf_kernel
+from test_schedules import NEURONS, X, plain, pulse, pulsed
 from widelimit import ProblemError, solve, train
 
 
@@ -37,6 +38,19 @@ def test_kernels_turn_slopes_into_velocities():
     np.testing.assert_allclose(
         (f[2] - f[0]) / (2 * step), -np.einsum("xcyd,yd->xc", kernel, slope), rtol=1e-4, atol=1e-6
     )
+
+
+def test_a_kernel_sees_a_pulse():
+    """Inputs move from 5 to 5.3 alone, and readouts always: K = E[φ φ'] at SciPy's inputs."""
+    limit = solve(pulsed(60.0, input=pulse(5.0, 5.3, 4.0)), progress=False)
+    found = limit.kernel(progress=False).isel(time=-1)
+    start, p = [NEURONS[:, :1], NEURONS[:, 1:]], np.full(2, 0.5)
+    end = plain(start, p, [5.0, 5.3, 60.0], lambda t, middle: (4.0 * (5 < middle < 5.3), 1.0))
+    phi, still = (np.tanh(X @ w.T) for w in (end[0], start[0]))
+    off = np.abs(found.kernel.squeeze().values - phi @ phi.T / 2)
+    assert (off <= found.kernel_error.squeeze().values + 1e-12).all()
+    assert found.kernel_error.max() < 1e-6
+    assert np.abs(phi - still).max() > 0.01
 
 
 def test_kernels_move_less_the_larger_the_scale():

@@ -15,9 +15,9 @@ from widelimit import (
     train,
 )
 from widelimit.around.planner import plan_width
-from widelimit.around.validity import predict_validity
 from widelimit.ensemble.kinks import kinks
 from widelimit.limit.advice import examine
+from widelimit.limit.validity import predict_validity
 
 CENTRED = {"law": "normal", "mean": 0.0, "std": 1.0}
 SHIFTED = {"law": "normal", "mean": 0.5, "std": 1.0}

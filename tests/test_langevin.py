@@ -17,8 +17,9 @@ from widelimit import (
     solve,
     train,
 )
-from widelimit.motion.integration import Integrator
-from widelimit.motion.langevin import follow_paths, path_keys, path_normals
+from widelimit.limit.search import seen_of_limit
+from widelimit.motion.engine import Steps, engine
+from widelimit.motion.langevin import follow_paths, hidden_variance, path_keys, path_normals
 
 STILL = {"source": "table", "inputs": [[0.0, 0.0]], "targets": [0.0]}
 """At x = 0 tanh networks without biases have no gradient: parameters are Ornstein–Uhlenbeck."""
@@ -77,6 +78,39 @@ def test_hidden_variance_follows_schedules():
     found = solve(problem, progress=False).dataset.hidden_variance.values
     np.testing.assert_allclose(found[:, 0], exact.y[0], rtol=1e-6)
     np.testing.assert_allclose(found[:, 1], 1.0, rtol=1e-12)
+
+
+def test_hidden_variance_sees_a_pulse():
+    """V = V_0 e^(−2λs) + (τ/λ)(1 − e^(−2λs)) with the clock s = ∫ξ: 0, half of it, and all."""
+    rate = {"schedule": "piecewise", "times": [50.0, 50.2], "values": [0.0, 3.0, 0.0]}
+    problem = small_problem(
+        2, data=STILL, limit={"nodes": [8, 8], "tolerance": 1.0},
+        training={"horizon": 100.0, "learning_rates": {"hidden": rate, "input": 0.0}} | HEAT,
+        observe={"times": [0.0, 50.0, 50.1, 100.0]},
+    )  # fmt: skip
+    with jax.enable_x64(True):
+        found = hidden_variance(problem)[:, 0]
+    clock = np.array([0.0, 0.0, 0.3, 0.6])
+    np.testing.assert_allclose(found, decayed(1.0, 1.0, clock), rtol=1e-9)
+
+
+def test_paths_of_labels_see_a_pulse():
+    """Steps are longer than the pulse, and the whole of it is taken: weights shrink by e^(−λs).
+
+    One step of Heun's method is off by (λs)³/6 = 1.3e-6 of them; the noise is 2e-8.
+    """
+    rate = {"schedule": "piecewise", "times": [5.0, 5.02], "values": [0.0, 1.0, 0.0]}
+    problem = small_problem(
+        1, data=STILL, training={"horizon": 9.0, "learning_rates": {"input": rate, "readout": rate},
+        "temperature": 1e-14, "weight_decay": 1.0}, observe={"times": [9.0]},
+    )  # fmt: skip
+    with engine(problem, "test", False) as work:
+        start = work.placed(work.first_design().with_counts([64]))
+        for halvings in (0, 1):
+            keys = path_keys(problem.seed, [0])
+            (end,) = follow_paths(work.system, start, problem.times, 1.0, keys, halvings)
+            first, last = (np.asarray(e.parameters.input) for e in (start, end))
+            np.testing.assert_allclose(last, np.exp(-0.02) * first, rtol=1.4e-6, atol=2e-7)
 
 
 def linear(**training):
@@ -143,22 +177,20 @@ def test_paths_are_the_same_at_all_steps():
 def test_the_error_falls_with_the_root_of_the_nodes():
     """Spread of 48 replicates at 64, 1,024 nodes: slope −½; its standard error is 0.053."""
     problem = linear(temperature=0.4, weight_decay=0.2)
-    with jax.enable_x64(True):
-        work = Integrator.of(problem, jnp.float64, False)
-        rules, scrambles = [work.candidates[0][0]], [[r] for r in range(48)]
-        spreads = [
-            np.std(work.several(rules, [n], scrambles, 1e-3, ""), axis=0, ddof=1)[-1].mean()
-            for n in (64, 1024)
-        ]
+    spreads = []
+    with engine(problem, "test", False) as work:
+        for n in (64, 1024):
+            designs = [work.first_design().with_counts([n]).replicate(r) for r in range(48)]
+            runs = [run.seen["outputs"] for run in work.runs(designs, Steps(1e-3), seen_of_limit)]
+            spreads.append(np.std(runs, axis=0, ddof=1)[-1].mean())
     assert abs(np.log(spreads[1] / spreads[0]) / np.log(16) + 0.5) < 0.16
 
 
 def test_halving_steps_on_the_same_paths_has_its_order():
     """Heun's method with added noise: at least order 1 path by path, order 2 in the mean."""
     problem = linear(temperature=0.4, weight_decay=0.2).with_changes(observe={"times": [2.0]})
-    with jax.enable_x64(True):
-        work = Integrator.of(problem, jnp.float64, False)
-        start = work.placed([work.candidates[0][0]], [256], [0])
+    with engine(problem, "test", False) as work:
+        start = work.placed(work.first_design().with_counts([256]))
         ends = []
         for halvings in (0, 1, 2, 3, 6):
             (end,) = follow_paths(
@@ -223,12 +255,11 @@ def test_noisy_biases_tell_the_neurons_of_a_middle_layer_apart():
         training={"horizon": 0.5, "temperature": 0.1},
     )  # fmt: skip
     frozen = problem.with_changes(training={"learning_rates": {"bias": 0.0}})
-    with jax.enable_x64(True):
-        for asked, names in ((problem, ["paths"] * 3), (frozen, ["paths", "exact", "paths"])):
-            work = Integrator.of(asked, jnp.float64, False)
-            rules = [choices[0] for choices in work.candidates]
-            assert [rule.name for rule in rules] == names
-            sizes = work.placed(rules, [8] * 3, [0] * 3).sizes
+    for asked, names in ((problem, ["paths"] * 3), (frozen, ["paths", "exact", "paths"])):
+        with engine(asked, "test", False) as work:
+            design = work.first_design().with_counts([8] * 3)
+            assert [rule.name for rule in design.rules] == names
+            sizes = work.placed(design).sizes
             assert sizes == tuple(8 if name == "paths" else 1 for name in names)
 
 

@@ -183,9 +183,7 @@ def test_predictions_of_a_convolution_agree(monkeypatch):
     )  # fmt: skip
     found = []
     for way in ("forward", "reverse", "lyapunov"):
-        monkeypatch.setattr(
-            "widelimit.around.prediction.Prediction.way", lambda self, sizes, way=way: way
-        )
+        monkeypatch.setattr("widelimit.around.ways.Case.way", lambda self, sizes, way=way: way)
         found.append(predict_fluctuations(problem, progress=False).dataset.variance)
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-12)
@@ -261,9 +259,7 @@ def test_neurons_that_layers_share_are_one_source():
     found = []
     with pytest.MonkeyPatch.context() as patch:
         for way in ("forward", "reverse", "lyapunov"):
-            patch.setattr(
-                "widelimit.around.prediction.Prediction.way", lambda self, sizes, w=way: w
-            )
+            patch.setattr("widelimit.around.ways.Case.way", lambda self, sizes, w=way: w)
             found.append(predict_fluctuations(problem, progress=False).dataset)
     for other in found[1:]:
         np.testing.assert_allclose(other.variance, found[0].variance, rtol=1e-5, atol=1e-12)

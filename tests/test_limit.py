@@ -5,16 +5,17 @@ import time
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 import reference
 from conftest import small_problem, table
 from widelimit import Diverged, ProblemError, solve, train
 from widelimit.limit.advice import examine
-from widelimit.motion.integration import Integrator
+from widelimit.limit.search import seen_of_limit
+from widelimit.motion.engine import Steps, engine
 
 NARROW = {"law": "normal", "mean": 1.0, "std": 0.5}
 RATES = {"input": 0.7, "hidden": [1.3, 0.4, 0.9, 1.1], "readout": 0.8}
@@ -321,7 +322,7 @@ def test_solves_in_single_precision():
 
 def test_one_compilation_for_all_replicates(monkeypatch):
     """Shapes alone decide: replicates, times and tolerances share one compiled step."""
-    from widelimit.motion import flow, integration
+    from widelimit.motion import flow
 
     traces = []
     original = flow.advance
@@ -331,17 +332,68 @@ def test_one_compilation_for_all_replicates(monkeypatch):
         return original(*arguments)
 
     monkeypatch.setattr(flow, "advance_one", eqx.filter_jit(counted))
-    monkeypatch.setattr(integration, "advance_one", flow.advance_one)
     problem = small_problem(data=table(points=7), observe={"times": 5})
-    with jax.enable_x64(True):
-        work = Integrator.of(problem, jnp.float64, False)
-        rules = [choices[0] for choices in work.candidates]
-        work.outputs(rules, [256], [0], 1e-5, "test")
+    with engine(problem, "test", False) as work:
+        design = work.first_design()
+        work.run(design, Steps(1e-5), seen_of_limit)
         once = len(traces)
-        work.outputs(rules, [256], [1], 1e-5, "test")
-        work.outputs(rules, [256], [2], 3e-6, "test")
+        work.run(design.replicate(1), Steps(1e-5), seen_of_limit)
+        work.run(design.replicate(2), Steps(3e-6), seen_of_limit)
     assert once > 0
     assert len(traces) == once
+
+
+@pytest.mark.parametrize(("size", "horizon"), [(1e-13, 16.0), (1e-10, 12.0)])
+def test_what_grows_from_rest_is_not_missed(size, horizon):
+    """Small weights grow like e^(2t), at loose tolerances too; SciPy on 12 Gauss–Legendre nodes.
+
+    All errors of the steps are below the tolerance for most of the time.
+    """
+    law = {"law": "uniform", "low": 0.9 * size, "high": 1.1 * size}
+    initial = {"input": law, "readout": {"law": "atoms", "points": [0.0]}}
+    problem = small_problem(
+        network={"activations": ["tanh"], "initial": initial},
+        data={"source": "table", "inputs": [1.0], "targets": [2.0]},
+        training={"horizon": horizon}, limit={"tolerance": 1e-2},
+        observe={"times": [0.0, horizon]},
+    )  # fmt: skip
+    limit = solve(problem, progress=False)
+    z, p = np.polynomial.legendre.leggauss(12)
+
+    def field(_, state):
+        w, a = np.split(state, 2)
+        off = p / 2 * a @ np.tanh(w) - 2.0
+        return np.concatenate([-off * a * (1 - np.tanh(w) ** 2), -off * np.tanh(w)])
+
+    start = np.concatenate([size * (1 + 0.1 * z), np.zeros(12)])
+    path = solve_ivp(field, (0, horizon), start, "DOP853", rtol=1e-12, atol=1e-30)
+    w, a = np.split(path.y[:, -1], 2)
+    expected = p / 2 * a @ np.tanh(w)
+    assert 0.1 < expected < 1.9
+    found = limit.dataset.isel(time=-1)
+    assert limit.met
+    assert abs(found.output.item() - expected) <= found.output_error.item()
+
+
+def test_pulses_compile_nothing(monkeypatch):
+    """Spans between jumps share one compiled step, however many there are."""
+    from widelimit.motion import flow
+
+    traces, original = [], flow.advance
+
+    def counted(*arguments):
+        traces.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(flow, "advance_one", eqx.filter_jit(counted))
+    times = [0.2, 0.3, 0.7]
+    rate = {"schedule": "piecewise", "times": times, "values": [0.0, 1.0, 0.5, 0.0]}
+    law = {"law": "atoms", "points": [[0.5, 1.0, 0.3], [1.5, 0.2, -0.4]]}
+    network = {"activations": ["tanh"], "initial": {"neuron": law}}
+    solve(small_problem(network=network, training={
+        "horizon": 1.0, "learning_rates": {"input": rate, "readout": rate}}), progress=False
+    )  # fmt: skip
+    assert len(traces) == 1
 
 
 def test_warnings_travel_with_the_result():

@@ -274,7 +274,7 @@ def test_a_failure_before_the_rename_is_done_leaves_the_old_file(full, limit, mo
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(f"widelimit.results.runfolder.{step}", broken)
+    monkeypatch.setattr(f"widelimit.results.files.{step}", broken)
     with pytest.raises(OSError, match="Input/output"):
         full.save(limit, 99.0)
     assert contents(full) == before

@@ -1,4 +1,6 @@
-"""Schedules against their formulas, and what they do to limits and networks."""
+"""Schedules against their formulas, what they do to limits and networks, and where steps stop."""
+
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +8,15 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+import reference
 from conftest import small_problem
 from widelimit import Problem, ProblemError, solve, train
+from widelimit.motion.spans import spans_to, within
 from widelimit.problem.training.schedules import (
     Constant,
     Cosine,
     Exponential,
+    Own,
     Piecewise,
     Power,
     Rate,
@@ -109,3 +114,171 @@ def test_schedules_survive_the_problem_file():
     import tomllib
 
     assert Problem.from_dict(tomllib.loads(problem.to_toml())).as_dict() == problem.as_dict()
+
+
+# --- steps stop where schedules do --------------------------------------------------------------
+
+NEURONS = np.array([[1.0, 2.0], [-0.5, 1.0]])
+"""(w, a) of two kinds of neurons, equally many."""
+
+X, Y = np.array([[-1.0], [1.0], [0.4]]), np.array([[0.5], [-0.5], [0.2]])
+
+
+def pulsed(horizon, times=None, **rates):
+    """One hidden layer of two atoms at three points of the line, with these learning rates."""
+    return Problem.from_dict({
+        "network": {"activations": ["tanh"], "initial": {
+            "neuron": {"law": "atoms", "points": NEURONS.tolist()}}},
+        "data": {"source": "table", "inputs": X.tolist(), "targets": Y.tolist()},
+        "training": {"horizon": horizon, "learning_rates": rates},
+        "observe": {"times": [0.0, horizon] if times is None else times},
+        "networks": {"widths": [8], "seeds": 2, "states": 2, "method": "flow",
+                     "precision": "float64"},
+    })  # fmt: skip
+
+
+def pulse(start, stop, value):
+    """A rate of 0 but for a while."""
+    return {"schedule": "piecewise", "times": [start, stop], "values": [0.0, value, 0.0]}
+
+
+def plain(theta, p, stops, rates):
+    """Neurons of weights p at the last of `stops`; `rates(t, middle)` are those of w and a."""
+
+    def field(t, now, middle):
+        w, a = rates(t, middle)
+        own = {"input": w, "hidden": [], "readout": a}
+        return reference.speeds(now, [p], X, Y, np.full(3, 1 / 3), own, False)
+
+    return reference.by_spans(theta, field, stops)
+
+
+def plain_outputs(stops, rates):
+    """f at the data and the risk, of the two atoms."""
+    p = np.full(2, 0.5)
+    end = plain([NEURONS[:, :1], NEURONS[:, 1:]], p, stops, rates)
+    f = reference.outputs(end, [p], X, False)
+    return f[:, 0], ((f - Y) ** 2).mean() / 2
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "value", "horizon", "outputs", "risk"),
+    [
+        (5.0, 10.0, 1.0, 100.0, [0.40365726, -0.40365726, -0.20300521], 0.03016284),
+        (1.0, 1.1, 10.0, 3.0, [0.03470899, -0.03470899, -0.03377165], 0.08127344),
+    ],
+)
+def test_a_pulse_is_not_jumped_over(start, stop, value, horizon, outputs, risk):
+    """The limit rests before and after: outputs by SciPy, which starts anew at the jumps."""
+    rate = pulse(start, stop, value)
+    found = solve(pulsed(horizon, input=rate, readout=rate), progress=False).dataset.isel(time=-1)
+
+    def rates(t, middle):
+        return (value if start < middle < stop else 0.0,) * 2
+
+    expected, known = plain_outputs([start, stop, horizon], rates)
+    np.testing.assert_allclose(expected, outputs, atol=6e-9)
+    assert known == pytest.approx(risk, abs=6e-9)
+    off = np.abs(found.output.values[:, 0] - expected)
+    assert (off <= found.time_error.values[:, 0] + 1e-12).all()
+    assert found.time_error.max() < 1e-8
+    assert float(found.risk) == pytest.approx(known, abs=1e-8)
+
+
+def bump(t):
+    return np.exp(-8 * (t - 301.0) ** 2)
+
+
+LATE = {
+    "a jump": (pulse(300.0, 302.0, 1.0), lambda t, middle: float(300 < middle < 302)),
+    "smooth": (lambda t: jnp.exp(-8 * (t - 301.0) ** 2), lambda t, middle: bump(t)),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_a_late_pulse_of_one_layer_is_seen_while_another_has_come_to_rest(name):
+    """Readouts have been trained to rest when inputs move; the function is one of one's own."""
+    rate, written = LATE[name]
+    found = solve(pulsed(400.0, input=rate), progress=False).dataset.isel(time=-1)
+    expected, _ = plain_outputs(
+        [298.0, 300.0, 302.0, 304.0, 400.0], lambda t, middle: (written(t, middle), 1.0)
+    )
+    still, _ = plain_outputs([400.0], lambda t, middle: (0.0, 1.0))
+    assert np.abs(expected - still).max() > 1e-4
+    off = np.abs(found.output.values[:, 0] - expected)
+    assert (off <= found.time_error.values[:, 0] + 1e-11).all()
+    assert found.time_error.max() < 1e-7
+
+
+def test_the_longest_step_of_a_function_is_kept():
+    """A feature of 4e-4 in a time of 1 is not seen by default; where `longest` is given, it is."""
+
+    def sharp(t):
+        return jnp.where(jnp.abs(t - 0.6) < 4e-4, 2e3 * jnp.cos(0.5 * jnp.pi * (t - 0.6) / 4e-4), 0)
+
+    told = Own(function=sharp, peak=2e3, longest=2e-3)
+    assert np.diff(told.stops(1.0)).max() == pytest.approx(2e-3)
+    assert np.diff(Own(function=sharp).stops(1.0)).max() == pytest.approx(1 / 256)
+    found = solve(pulsed(1.0, input=told, readout=told), progress=False).dataset.isel(time=-1)
+    clock = 2e3 * 4e-4 * 4 / np.pi
+    expected, _ = plain_outputs([clock], lambda t, middle: (1.0, 1.0))
+    assert (np.abs(found.output.values[:, 0] - expected) <= found.time_error.values[:, 0]).all()
+    with pytest.raises(ProblemError, match=r"longest: found 0; must be greater than 0"):
+        pulsed(1.0, input={"schedule": "own", "function": sharp, "longest": 0})
+
+
+def test_networks_by_flow_and_tracers_see_pulses():
+    """Each network against SciPy from its own neurons, and tracers against the atoms."""
+    rate = pulse(5.0, 5.3, 4.0)
+    problem = pulsed(60.0, input=rate, readout=rate)
+
+    def rates(t, middle):
+        return (4.0 if 5 < middle < 5.3 else 0.0,) * 2
+
+    drawn = train(problem.with_changes(network={"initial": {}}), progress=False)
+    states = drawn.states["width_8"].to_dataset()
+    for seed in range(2):
+        start = [states[name].values[seed, 0].reshape(8, 1) for name in ("input", "readout")]
+        end = plain([s.astype(float) for s in start], np.full(8, 1 / 8), [5.0, 5.3, 60.0], rates)
+        expected = reference.outputs(end, [np.full(8, 1 / 8)], X, False)
+        found = drawn.dataset.output.isel(width=0, seed=seed, time=-1)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert np.abs(drawn.dataset.output.isel(width=0, seed=seed, time=0) - found).max() > 0.01
+    kinds = train(problem, progress=False).states["width_8"].to_dataset()
+    traced = solve(problem, progress=False, tracers=kinds).states["tracers"].isel(time=-1)
+    end = plain([NEURONS[:, :1], NEURONS[:, 1:]], np.full(2, 0.5), [5.0, 5.3, 60.0], rates)
+    for name, own in zip(("input", "readout"), end, strict=True):
+        np.testing.assert_allclose(traced[name].values[0].ravel(), own.ravel(), atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_spans_end_where_rates_jump_and_see_the_side_they_are_on(dtype):
+    """Observed times, one of them a jump but for rounding, and jumps; spans have one rate each."""
+    schedule = Piecewise(times=(0.1, 0.30000000000000004, 1.0, 1.5), values=(1, 3, 2, 2, 5))
+    with jax.enable_x64(dtype == jnp.float64):
+        rate = Rate.of(schedule, dtype)
+        for halved in (False, True):
+            times = np.array([0.0, 0.3, 2.0])
+            each = list(spans_to(times, {"own": (rate,)}, dtype, halved))
+            assert each[0] == []
+            spans = [span for spans in each for span in spans]
+            ends = [float(spans[0].start), *(float(span.stop) for span in spans)]
+            assert ends == sorted(set(ends))
+            for at in (0.1, 0.3, 1.5, 2.0):
+                assert np.isclose(ends, at, rtol=1e-7).any()
+            assert 1.0 not in ends  # nothing changes there
+            for span in spans:
+                for t in (span.start - 1, span.start, span.stop, span.stop + 1):
+                    seen = within(span, t)
+                    assert float(span.start) <= float(seen) < float(span.stop)
+                    assert float(rate.at(seen)) == float(rate.at(span.start))
+
+
+@pytest.mark.parametrize(("schedule", "formula"), FAMILIES, ids=NAMES)
+def test_between_stops_schedules_change_little(schedule, formula):
+    """By a factor of e, or a part of a cosine of 0.36: jumps are at stops."""
+    stops = np.asarray(Rate.of(schedule, jnp.float32).stops(2.0))
+    ends = [0.0, *stops[stops < 2.0], 2.0]
+    for start, stop in pairwise(ends):
+        seen = [formula(t) for t in np.linspace(start, stop - 1e-6, 50)]
+        assert max(seen) <= np.e * (min(seen) + 1e-6) or max(seen) - min(seen) < 0.36 * 1.5

@@ -18,7 +18,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from widelimit.around.fluctuations import predict_fluctuations as predict_fluctuations
     from widelimit.around.planner import plan_width as plan_width
-    from widelimit.around.validity import predict_validity as predict_validity
     from widelimit.basics.errors import Diverged as Diverged
     from widelimit.basics.errors import ProblemError as ProblemError
     from widelimit.basics.errors import RunFolderError as RunFolderError
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from widelimit.limit.free_energy import free_energy as free_energy
     from widelimit.limit.kernels import tangent_kernels as tangent_kernels
     from widelimit.limit.solve import solve as solve
+    from widelimit.limit.validity import predict_validity as predict_validity
     from widelimit.networks.bias import measure_bias as measure_bias
     from widelimit.networks.train import train as train
     from widelimit.problem.data.sources import Points as Points
@@ -66,7 +66,7 @@ _HOMES = {
     "optimality_gap": "limit.certificate",
     "plan_width": "around.planner",
     "predict_fluctuations": "around.fluctuations",
-    "predict_validity": "around.validity",
+    "predict_validity": "limit.validity",
     "render_report": "report.page",
     "solve": "limit.solve",
     "sweep": "problem.sweeps",

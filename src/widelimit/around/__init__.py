@@ -1,1 +1,1 @@
-"""Around the limit: fluctuations, validity, widths; derivatives, and networks in bundles."""
+"""Around the limit: fluctuations and widths, from derivatives of the limit."""

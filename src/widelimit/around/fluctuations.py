@@ -14,37 +14,60 @@ Spiliopoulos 2020, CLT, Theorem 1.5; Pham & Nguyen 2021):
 No network is trained here.
 """
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
-from widelimit.around.prediction import Prediction, in_double, refuse_unknown
+from widelimit.around.factors import factors
+from widelimit.around.influence import Influence
+from widelimit.around.prediction import Found, refined
+from widelimit.around.ways import Case
+from widelimit.basics.errors import ProblemError
+from widelimit.basics.streams import Stream, generator
+from widelimit.basics.words import shape_name
+from widelimit.ensemble.collapse import collapsed_layers
+from widelimit.limit.advice import examine, refuse_kinks
+from widelimit.limit.validity import predict_validity
+from widelimit.motion.engine import Engine, engine
+from widelimit.problem.network.activations import is_kinked, named
 from widelimit.problem.problem import Problem
 from widelimit.results.fluctuations import Fluctuations
 
-TOLERANCE = 0.02
+TOLERANCE = {"all": 0.02, "rms": 0.1}
 """Relative error of standard deviations that is asked for if nothing else is."""
+
+COARSEST = 5e-3
+"""Standard deviations are computed in single precision only if this much error is allowed."""
+
+INTERVALS = 64
+"""Sample paths see the noise of SGD as constant on so many intervals of the training."""
 
 
 def predict_fluctuations(
     problem: Problem,
     widths: Sequence[int | Sequence[int]] | None = None,
     *,
-    tolerance: float = TOLERANCE,
+    what: str = "all",
+    tolerance: float | None = None,
     covariance: bool = False,
     progress: bool | None = None,
 ) -> Fluctuations:
     """Variances of outputs and risk of networks with the given widths, source by source.
 
-    Widths, step, batch and draw are those of `problem.networks` unless `widths` are given.
-    `tolerance` is the relative error of standard deviations (RMS over inputs) to be reached.
-    With `covariance` the dataset also holds `covariance(width, source, time, input, channel,
+    Widths, step, batch and draw are those of `problem.networks` unless `widths` are given. With
+    `what="rms"` the mean over outputs and the risk are all that is told: of many outputs a few
+    random combinations are pulled back, Σ_i Var f_i = E_σ Var(Σ_i σ_i f_i) for random signs σ
+    (Hutchinson 1989), which takes far less than each output. `tolerance` is the relative error of
+    standard deviations (RMS over inputs) to be reached, `TOLERANCE` if it is not given. With
+    `covariance` the dataset also holds `covariance(width, source, time, input, channel,
     other_input, other_channel)`.
 
-    Raises `ValueError` if there are no widths, `Diverged` if the limit leaves the finite numbers,
-    `ProblemError` if the data are a whole population or the rule is Adam.
+    Raises `ValueError` if there are no widths, or for covariances of RMS alone, `Diverged` if the
+    limit leaves the finite numbers, `ProblemError` if the data are a whole population or the rule
+    is Adam.
 
     >>> from widelimit.problem.problem import Problem
     >>> problem = Problem.from_dict({
@@ -59,20 +82,149 @@ def predict_fluctuations(
     >>> bool(np.isclose(start, np.std([2 * np.tanh(1.0), np.tanh(-0.5)]) / 10))
     True
     """
+    if what not in TOLERANCE:
+        raise ValueError(f'what: found {what!r}; must be "all" or "rms"')
+    if covariance and what == "rms":
+        raise ValueError('covariance: every output is needed for it; leave out what="rms"')
+    tolerance = TOLERANCE[what] if tolerance is None else tolerance
+    if not tolerance > 0:
+        raise ValueError(f"tolerance: found {tolerance}; must be a positive number")
     problem.require_finite_data("predicting fluctuations")
     problem = problem.with_widths(widths)
-    refuse_unknown(problem)
-    with jax.enable_x64(in_double(problem, tolerance)):
-        prediction = Prediction(problem, tolerance, covariance, progress)
-        with prediction.work.bar:
-            return Fluctuations(problem, prediction.made())
+    _refuse_unknown(problem)
+    factor, notes = factors(problem)
+    with engine(problem, "fluctuations", progress, _precision(problem, tolerance)) as work:
+        found = refined(Case(work, factor, tolerance, what == "rms", covariance))
+    return Fluctuations(problem, _told(problem, found, notes))
 
 
 def sample_paths(found: Fluctuations, count: int, seed: int) -> xr.DataArray:
     """See `Fluctuations.paths`."""
-    d = found.dataset
-    with jax.enable_x64(d.attrs["precision"] == "float64"):
-        units = Prediction(found.problem, 1.0, False, False).paths(
-            np.atleast_1d(d.attrs["points"]).tolist(), count, seed
-        )
+    d, problem = found.dataset, found.problem
+    if problem.training.label_noise:
+        raise ProblemError([
+            "training.label_noise: sample paths are not built for it; its variances are"
+        ], problem.title)  # fmt: skip
+    with engine(problem, "sample paths", False, d.attrs["precision"]) as work:
+        units = _paths(work, d, count, seed)
     return (d.factor**0.5 * units).sum("source").transpose("width", "sample", ...)
+
+
+def _paths(work: Engine, found: xr.Dataset, count: int, seed: int) -> xr.DataArray:
+    """Sample paths of the outputs for unit noise of each source."""
+    case = Case(work, found.factor, 1.0, False)
+    problem, used = work.problem, case.used
+    initial = work.placed(case.first.with_counts(np.atleast_1d(found.attrs["points"]).tolist()))
+    influence = Influence.of(work.system, initial, problem.times, case.step_tolerance)
+    own = np.repeat([case.sources.index(name) for name in used], count)
+    longest = problem.training.horizon / (INTERVALS if "sgd" in used else 1)
+    values = influence.sampled(generator(Stream.SAMPLE_PATHS, seed), own, longest)
+    shape = len(used), count, len(problem.times), -1, len(case.channels)
+    dims = "source", "sample", "time", "input", "channel"
+    coordinates = {"source": used, "time": problem.times, "channel": case.channels}
+    return xr.DataArray(values.reshape(shape), coordinates, dims)
+
+
+def _refuse_unknown(problem: Problem) -> None:
+    """Raise `ProblemError` where there is no limit, or no linearisation of its rule."""
+    refuse_kinks(problem)
+    problem.require_noiseless("Brownian paths are one more source of scatter, not derived yet")
+    if not problem.training.rule.linear:
+        raise ProblemError([
+            "training.adam: √q starts at zero, where it has no derivative, and with SGD noise is "
+            "squared and divided by: fluctuations are not derived; measure them with networks"
+        ], problem.title)  # fmt: skip
+
+
+def _precision(problem: Problem, tolerance: float) -> str:
+    """Single precision if the limit is solved in it, and if that is enough."""
+    return problem.limit.precision if tolerance >= COARSEST else "float64"
+
+
+def _told(problem: Problem, found: Found, notes: list[str]) -> xr.Dataset:
+    """What was found, with what the user should know."""
+    assert problem.networks is not None
+    shapes = problem.networks.layer_widths(problem.network)
+    dataset, more = found.dataset, list(notes)
+    dataset["widths"] = (("width", "layer"), [list(widths) for widths in shapes])
+    if collapsed_layers(problem):
+        dataset = _until_clt(problem, dataset)
+        more += _refusals(problem, dataset)
+    more += _extrapolated(dataset)
+    return dataset.assign_attrs(_facts(problem, found, more))
+
+
+def _until_clt(problem: Problem, dataset: xr.Dataset) -> xr.Dataset:
+    """No standard deviations beyond t_CLT, where what the limit leaves out has outgrown them.
+
+    (equations.md §6.)
+    """
+    ends = predict_validity(problem, progress=False).dataset["clt_until"]
+    for name in ("output_std", "rms_std", "risk_std"):
+        for kind in (name, f"{name}_error"):
+            if kind in dataset:
+                dataset[kind] = dataset[kind].where(dataset.time <= ends)
+    return dataset.assign(clt_until=ends)
+
+
+def _refusals(problem: Problem, dataset: xr.Dataset) -> list[str]:
+    """Say from when on there are no standard deviations."""
+    return [
+        f"width {shape_name(shape)}: no standard deviations after t = {end:.3g}; differences "
+        "between neurons that are alike in the limit have grown beyond what sampled labels do"
+        for shape, end in zip(
+            dataset["widths"].values.tolist(), dataset["clt_until"].values, strict=True
+        )
+        if end < problem.times[-1]
+    ]
+
+
+def _facts(problem: Problem, found: Found, notes: list[str]) -> dict[str, Any]:
+    """How the prediction came about."""
+    settings, case, error = problem.networks, found.case, found.error
+    assert settings is not None
+    notes = [*examine(problem), *notes] + [
+        f"{what} has no second derivative everywhere, and fluctuations are linearised along "
+        "the limit: take standard deviations as a guide"
+        for what in _kinked(problem)
+    ]
+    if error > case.tolerance:
+        notes.append(
+            f"standard deviations have a relative error of {error:.2g}, more than the "
+            f"{case.tolerance:g} asked for, with {' × '.join(map(str, found.design.counts))} nodes"
+        )
+    return {
+        "kind": "fluctuations",
+        "title": problem.title,
+        "way": case.way(found.design.sizes),
+        "precision": case.engine.precision,
+        "method": settings.method,
+        "step": str(settings.step),
+        "nodes": list(found.design.sizes),
+        "points": list(found.design.counts),
+        "replicates": len(found.runs),
+        "tolerance": case.tolerance,
+        "error": error,
+        "met": int(error <= case.tolerance),
+        "warnings": json.dumps(list(dict.fromkeys(notes))),
+    }
+
+
+def _kinked(problem: Problem) -> list[str]:
+    """What in a problem has a first derivative that jumps."""
+    chosen = dict.fromkeys(problem.network.activations)
+    found = [f"the activation {named(a)}" for a in chosen if is_kinked(a)]
+    loss = problem.training.loss
+    return found if loss.smooth else [*found, f"the loss {loss.loss!r}"]
+
+
+def _extrapolated(dataset: xr.Dataset) -> list[str]:
+    """Mark widths whose networks scatter by more than the outputs themselves, and say so."""
+    dataset["extrapolated"] = dataset.rms_std > dataset.signal
+    return [
+        f"width {shape_name(shape)}: networks scatter by up to {float(size.max()):.2g}, more than "
+        f"the outputs themselves ({float(dataset.signal):.2g} RMS): an extrapolation from wide "
+        "networks"
+        for shape, size in zip(dataset["widths"].values.tolist(), dataset.rms_std, strict=True)
+        if float(size.max()) > float(dataset.signal)
+    ]

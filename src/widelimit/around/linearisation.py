@@ -76,6 +76,28 @@ class Cotangents(eqx.Module):
     data: Float[Array, "readings points"]
     noise: Float[Array, "readings readings"]
 
+    def bare(self) -> "Cotangents":
+        """λ alone, nothing gathered yet."""
+        nothing = jax.tree.map(jnp.zeros_like, (self.weights, self.data, self.noise))
+        return Cotangents(self.leaves, *nothing)
+
+    def joined(self, others: "Cotangents") -> "Cotangents":
+        """The vectors of both, none of which has gathered noise yet."""
+        bare = [(v.leaves, v.weights, v.data) for v in (self, others)]
+        parts = jax.tree.map(lambda *both: jnp.concatenate(both), *bare)
+        return Cotangents(*parts, noise=self._no_noise(len(self.data) + len(others.data)))
+
+    def combined(self, matrix: np.ndarray) -> "Cotangents":
+        """Linear combinations of vectors, none of which has gathered noise yet."""
+        parts = jax.tree.map(
+            lambda part: jnp.tensordot(jnp.asarray(matrix, part.dtype), part, axes=1),
+            (self.leaves, self.weights, self.data),
+        )
+        return Cotangents(*parts, noise=self._no_noise(len(matrix)))
+
+    def _no_noise(self, count: int) -> Array:
+        return jnp.zeros((count, count), self.noise.dtype)
+
 
 @dataclass(frozen=True)
 class Path:

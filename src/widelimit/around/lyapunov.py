@@ -19,8 +19,8 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from widelimit.around.influence import Spread
 from widelimit.around.linearisation import covariance, readings
+from widelimit.around.spread import Spread
 from widelimit.basics.errors import Diverged
 from widelimit.ensemble.meanfield import Batch
 from widelimit.ensemble.neurons import Ensemble

@@ -15,12 +15,12 @@ from itertools import pairwise
 
 from scipy.special import stdtrit
 
+from widelimit.around.factors import factors
 from widelimit.around.fluctuations import predict_fluctuations
-from widelimit.around.prediction import factors
-from widelimit.around.validity import predict_validity
 from widelimit.basics.words import shape_name
 from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.solve import solve
+from widelimit.limit.validity import predict_validity
 from widelimit.networks.train import train
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
@@ -39,12 +39,19 @@ REFUTED = 1e-3
 
 
 def plan_width(
-    problem: Problem, rms: float, time: float | None = None, *, progress: bool | None = None
+    problem: Problem,
+    rms: float,
+    time: float | None = None,
+    *,
+    tolerance: float | None = None,
+    progress: bool | None = None,
 ) -> Plan:
     """The width at which networks are within `rms` of the limit (over inputs and networks).
 
     `time` is a mean-field time up to the horizon (default: the horizon). Method, step, batch and
     the proportions of the layers are those of the problem's networks (of its first width).
+    `tolerance` is the relative error of standard deviations that is asked of the prediction, which
+    tells their RMS over outputs alone (default: see `predict_fluctuations`).
 
     Raises `ValueError` for an `rms` that is not positive, a time beyond the horizon, or a problem
     without networks.
@@ -65,17 +72,20 @@ def plan_width(
     horizon = problem.training.horizon
     settings, time = _asked(problem, rms, horizon if time is None else time)
     at = {"times": [time], "inputs": problem.observed_inputs.tolist()}
-    found = predict_fluctuations(problem.with_changes(observe=at), progress=progress)
+    found = predict_fluctuations(
+        problem.with_changes(observe=at), what="rms", tolerance=tolerance, progress=progress
+    )
     d = found.dataset.isel(time=0)
-    mean = d.unit_variance.mean(["input", "channel"])
-    unit = dict(zip(map(str, d.source.values), map(float, mean), strict=True))
+    unit = dict(zip(map(str, d.source.values), map(float, d.unit_rms_variance), strict=True))
     batches = _batches(settings, len(problem.dataset.inputs))
     planned = [_chosen(problem, unit, rms, batch) for batch in batches]
     possible = [choice for choice, _ in planned if choice is not None]
     choices = tuple(replace(c, work=c.work / possible[0].work) for c in possible)
     error = 2 * float(found.dataset.attrs["error"])
     notes = [*found.warnings, *_leaving(problem, choices, time)]
-    return Plan(rms, float(d.time), choices, planned[0][1], error, tuple(notes))
+    return Plan(
+        rms, float(d.time), choices, planned[0][1], error, tuple(notes), found.effective_outputs
+    )
 
 
 def _asked(problem: Problem, rms: float, time: float) -> tuple[NetworkSettings, float]:

@@ -33,6 +33,7 @@ class Stream(StrEnum):
     SAMPLED_LABELS = "labels as networks sample them"
     SAMPLE_PATHS = "sample paths of fluctuations"
     COMBINATIONS = "random combinations of outputs"
+    DIRECTIONS = "combinations that find directions of outputs"
     PILOT = "pilot nodes that advice looks at"
     KERNEL_POINTS = "points that advice computes a kernel on"
     REFERENCE = "normal points that tell an estimator's bias"

@@ -34,6 +34,13 @@ Overwrite = Annotated[
 Json = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print one JSON object to standard output.")
 ]
+Tolerance = Annotated[
+    float | None,
+    Parameter(
+        help="Relative error of standard deviations (default: 0.02, of their RMS alone 0.1).",
+        validator=validators.Number(gt=0),
+    ),
+]
 Run = Annotated[Path, Parameter(help="A run folder with results.")]
 
 
@@ -62,6 +69,10 @@ def fluctuations(
     problem: ProblemFile,
     *,
     output: Output,
+    rms: Annotated[
+        bool, Parameter(negative=(), help="The RMS over outputs alone: far quicker.")
+    ] = False,
+    tolerance: Tolerance = None,
     covariance: Annotated[
         bool, Parameter(negative=(), help="Also covariances of all pairs of outputs.")
     ] = False,
@@ -77,7 +88,10 @@ def fluctuations(
     """
     answer = Answer("fluctuations", output, as_json)
     folder, read = stages.opened(problem, output, ("fluctuations",), overwrite, answer)
-    return answer.after(lambda: stages.fluctuations(read, covariance, paths, folder, answer))
+    what = "rms" if rms else "all"
+    return answer.after(
+        lambda: stages.fluctuations(read, what, tolerance, covariance, paths, folder, answer)
+    )
 
 
 @app.command
@@ -107,6 +121,7 @@ def width(
     *,
     rms: Annotated[float, Parameter(help="How far networks may be from the limit.")],
     at: Annotated[float | None, Parameter(help="Mean-field time (default: the horizon).")] = None,
+    tolerance: Tolerance = None,
     check: Annotated[
         bool, Parameter(negative=(), help="Train a few networks of that width and measure.")
     ] = False,
@@ -115,7 +130,7 @@ def width(
     """How wide is wide enough: the width at which networks are so close to the limit."""
     answer = Answer("width", None, as_json)
     read = stages.read(problem, ("fluctuations",))
-    return answer.after(lambda: stages.width(read, rms, at, check, answer))
+    return answer.after(lambda: stages.width(read, rms, at, tolerance, check, answer))
 
 
 @app.command

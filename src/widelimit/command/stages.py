@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from widelimit.report.words import (
     limit_scores,
     network_scores,
     plan_lines,
+    rival_line,
     shape_name,
     validity_lines,
 )
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from widelimit.problem.problem import Problem
     from widelimit.results.runfolder import RunFolder
     from widelimit.results.trajectory import Trajectory
+
+
+LONG = 10.0
+"""Predictions that take so many seconds are held against networks, which are timed for it."""
 
 
 def reproduce(
@@ -89,17 +95,19 @@ def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
 
 def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     """Solve the limit, unless it is there; limit.nc."""
-    from widelimit.limit.solve import solve
+    from widelimit.limit.solve import completed, solved
 
-    started = time.perf_counter()
+    started, how = time.perf_counter(), "already there"
     if folder.has("limit"):
-        limit = folder.load("limit")
-        how = "already there"
+        found = replace(folder.load("limit"), problem=problem)
+        started -= float(found.dataset.attrs.get("wall_seconds", 0.0))
     else:
-        limit = solve(problem)
-        folder.save(limit, time.perf_counter() - started)
+        found = solved(problem)
+        folder.save(found, time.perf_counter() - started)
         how = f"{time.perf_counter() - started:.1f} s"
-    limit = _with_free_energy(problem, _described(problem, limit, folder), folder, answer)
+    limit = completed(found)
+    if limit is not found:
+        folder.save(limit, time.perf_counter() - started)
     attrs = limit.dataset.attrs
     answer.warn(limit.warnings)
     answer.met, answer.error = limit.met, float(attrs["error"])
@@ -121,57 +129,17 @@ def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
         answer.lines += validity_lines(ends)
 
 
-def _described(problem: "Problem", limit: "Trajectory", folder: "RunFolder") -> "Trajectory":
-    """The limit, with the times until when it describes networks if these may leave it."""
-    from dataclasses import replace
-
-    from widelimit.around.validity import predict_validity
-    from widelimit.ensemble.collapse import collapsed_layers, unknown_because
-
-    if unknown_because(problem) or not collapsed_layers(problem):
-        return limit
-    if "describes_until" in limit.dataset:
-        known = limit.dataset["widths"].values.tolist()
-        settings = problem.networks
-        asked = settings.layer_widths(problem.network) if settings else []
-        if all(list(shape) in known for shape in asked):
-            return limit
-    started = time.perf_counter()
-    found = replace(limit.with_validity(predict_validity(problem)), problem=problem)
-    seconds = float(limit.dataset.attrs.get("wall_seconds", 0.0)) + time.perf_counter() - started
-    folder.save(found, seconds)
-    return found
-
-
-def _with_free_energy(
-    problem: "Problem", limit: "Trajectory", folder: "RunFolder", answer: Answer
-) -> "Trajectory":
-    """The limit of noisy training, with the free energy and its parts where they are known."""
-    from dataclasses import replace
-
-    if not problem.training.rule.noisy or "free_energy" in limit.dataset:
-        return limit
-    from widelimit.limit.free_energy import free_energy, reasons_against
-
-    if reasons := reasons_against(problem):
-        answer.warn([f"no free energy: {reason}" for reason in reasons])
-        return limit
-    started = time.perf_counter()
-    parts = free_energy(limit).drop_vars(["risk", "risk_error"])
-    found = replace(limit, dataset=limit.dataset.assign(parts.data_vars), problem=problem)
-    seconds = float(limit.dataset.attrs.get("wall_seconds", 0.0)) + time.perf_counter() - started
-    folder.save(found, seconds)
-    return found
-
-
 def fluctuations(
-    problem: "Problem", covariance: bool, paths: int, folder: "RunFolder", answer: Answer
-) -> None:
+    problem: "Problem", what: str, tolerance: float | None, covariance: bool,
+    paths: int, folder: "RunFolder", answer: Answer,
+) -> None:  # fmt: skip
     """Predict fluctuations; fluctuations.nc."""
     from widelimit.around.fluctuations import predict_fluctuations
 
+    if covariance and what == "rms":
+        raise _wrong(problem, "--covariance needs every output: leave out --rms")
     started = time.perf_counter()
-    found = predict_fluctuations(problem, covariance=covariance)
+    found = predict_fluctuations(problem, what=what, tolerance=tolerance, covariance=covariance)
     if paths:
         found.dataset["path"] = found.paths(paths)
     seconds = time.perf_counter() - started
@@ -192,6 +160,27 @@ def fluctuations(
             if scatter.std == scatter.std
             else f"          width {name:>5}: none after t = {scatter.until:.3g}"
         )
+    _rival(problem, seconds, found.effective_outputs, answer.error, answer)
+
+
+def _rival(
+    problem: "Problem", seconds: float, effective_outputs: float, error: float, answer: Answer
+) -> None:
+    """Say what networks would have told in the time of a prediction, if it took long."""
+    from widelimit.networks.price import rival
+
+    if seconds < LONG:
+        return
+    found = rival(problem, seconds, effective_outputs)
+    answer.own["networks_instead"] = found._asdict()
+    answer.lines.append(rival_line(found, error))
+
+
+def _wrong(problem: "Problem", sentence: str) -> Exception:
+    """What was asked of a problem cannot be."""
+    from widelimit.basics.errors import ProblemError
+
+    return ProblemError([sentence], problem.title)
 
 
 def bias(problem: "Problem", pairs: int, folder: "RunFolder", answer: Answer) -> None:
@@ -211,24 +200,30 @@ def bias(problem: "Problem", pairs: int, folder: "RunFolder", answer: Answer) ->
     answer.lines += bias_lines(lines, pairs)
 
 
-def width(problem: "Problem", rms: float, at: float | None, check: bool, answer: Answer) -> None:
+def width(
+    problem: "Problem", rms: float, at: float | None, tolerance: float | None, check: bool,
+    answer: Answer,
+) -> None:  # fmt: skip
     """Plan a width, and check it if asked to."""
     from dataclasses import asdict
 
     from widelimit.around.planner import check_plan, plan_width, why_refuted
     from widelimit.basics.errors import ProblemError
 
+    started = time.perf_counter()
     try:
-        plan = plan_width(problem, rms, at)
+        plan = plan_width(problem, rms, at, tolerance=tolerance)
     except ProblemError:
         raise
     except ValueError as error:
-        raise ProblemError([str(error)], problem.title) from None
+        raise _wrong(problem, str(error)) from None
+    seconds = time.perf_counter() - started
     answer.warn(list(plan.warnings))
     answer.met, answer.error = bool(plan.choices), plan.error
     answer.own |= {"time": plan.time, "sources": plan.sources}
     answer.own["choices"] = [asdict(choice) for choice in plan.choices]
     answer.lines += plan_lines(plan)
+    _rival(problem, seconds, plan.effective_outputs, plan.error / 2, answer)
     if check and plan.choices:
         found = check_plan(problem, plan)
         ((distance,),), ((error,),) = found.rms, found.rms_se

@@ -12,9 +12,9 @@ count as labels: they shift what neurons take in, and differences can grow besid
 do, and when, is another question: that of `validity`.
 """
 
-import jax
 import numpy as np
 
+from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, generator
 from widelimit.nodes.points import entries, image
 from widelimit.problem.network.marks import Block, coordinates
@@ -72,7 +72,7 @@ def _shared(mark: tuple[Block, ...]) -> float:
     """The probability that two neurons have equal labels, biases left aside."""
     labels = [block for block in mark if not block.name.startswith("bias")]
     rng = generator(Stream.EQUAL_LABELS, 0)
-    with jax.enable_x64(True):
+    with in_precision("float64"):
         drawn = np.asarray(image(labels, rng.normal(size=(DRAWN, coordinates(labels)))))
     equal = np.ones((DRAWN, DRAWN), bool)
     for own in entries({block.name: block.size for block in labels}, drawn).values():

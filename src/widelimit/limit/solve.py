@@ -12,11 +12,14 @@ import jax
 import xarray as xr
 
 from widelimit.basics.statistics import Estimate, step_error
+from widelimit.ensemble.collapse import collapsed_layers, unknown_because
 from widelimit.ensemble.system import dims_of_functionals
 from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.limit.budget import Budget
+from widelimit.limit.free_energy import free_energy, reasons_against
 from widelimit.limit.search import Found, Search, largest_rms
 from widelimit.limit.tracers import Tracers
+from widelimit.limit.validity import predict_validity
 from widelimit.motion.engine import Engine, engine
 from widelimit.nodes.reduction import reduced
 from widelimit.problem.problem import Problem
@@ -44,6 +47,9 @@ def solve(
     Where the data are a whole population, quadrature nodes stand for it too (`measure`), and
     what its symmetry leaves undetermined is averaged over exactly (`symmetry`).
 
+    Where neurons of a layer are alike in the limit, it holds until when it describes networks
+    (`Trajectory.validity`); under noise its free energy, where one is known (`free_energy`).
+
     Returns a `Trajectory`; `trajectory.met` tells whether `limit.tolerance` was reached.
     Raises `Diverged` if the flow leaves the finite numbers, `ProblemError` if `limit.memory` is
     too small for the first sizes or networks do not approach the flow because neurons start on a
@@ -60,6 +66,15 @@ def solve(
     >>> bool(limit.dataset.risk[-1] < limit.dataset.risk[0]), limit.met
     (True, True)
     """
+    return completed(solved(problem, progress, tracers), progress)
+
+
+def solved(
+    problem: Problem,
+    progress: bool | None = None,
+    tracers: xr.Dataset | xr.DataTree | None = None,
+) -> Trajectory:
+    """The limit of `solve` without what `completed` adds."""
     if tracers is not None:
         problem.require_finite_data("the limit at the labels of networks")
         problem.require_noiseless("labels of sampled neurons do not tell their paths")
@@ -73,6 +88,33 @@ def solve(
             carried = own.carried(work, found.design, found.timing.steps, len(found.runs))
             limit = _with_tracers(limit, own.moved(carried))
     return replace(limit, problem=problem)
+
+
+def completed(limit: Trajectory, progress: bool | None = None) -> Trajectory:
+    """The limit with all that belongs to it, but for what it has.
+
+    Until when it describes networks (`Validity`) where neurons are alike in it, by all widths of
+    the problem's networks; under noise the free energy and its parts, or a warning why not.
+    """
+    problem, rule = limit.problem, limit.problem.training.rule
+    if collapsed_layers(problem) and not unknown_because(problem) and not _has_widths(limit):
+        limit = limit.with_validity(predict_validity(problem, progress=progress))
+    if not rule.noisy or "free_energy" in limit.dataset:
+        return limit
+    if reasons := reasons_against(problem):
+        said = [f"no free energy: {reason}" for reason in reasons]
+        return limit if set(said) <= set(limit.warnings) else limit.warned(said)
+    parts = free_energy(limit, progress=progress).drop_vars(["risk", "risk_error"])
+    return replace(limit, dataset=limit.dataset.assign(parts.data_vars))
+
+
+def _has_widths(limit: Trajectory) -> bool:
+    """Whether it is known until when the limit describes all of the problem's networks."""
+    if "describes_until" not in limit.dataset:
+        return False
+    settings, network = limit.problem.networks, limit.problem.network
+    known = limit.dataset["widths"].values.tolist()
+    return settings is None or all(list(s) in known for s in settings.layer_widths(network))
 
 
 def check_memory(problem: Problem) -> None:

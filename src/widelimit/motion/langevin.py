@@ -22,6 +22,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from widelimit.basics.errors import Diverged
+from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, key
 from widelimit.ensemble.dynamics import Dynamics
 from widelimit.ensemble.meanfield import Batch, Equations
@@ -228,7 +229,7 @@ def hidden_variance(problem: Problem) -> Float[np.ndarray, "time pair"]:
     decay = training.weight_decay
     decays = (Constant(value=0.0),) * (depth - 1) if decay is None else decay.hidden_rates(depth)
     rates, found = training.learning_rates.hidden_rates(depth), []
-    with jax.enable_x64(True):
+    with in_precision("float64"):
         for pair, schedules in enumerate(zip(rates, decays, strict=True)):
             law = problem.network.independent.get(pair)
             start = 0.0 if law is None else law.deviation() ** 2

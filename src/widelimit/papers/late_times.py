@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from widelimit.limit.solve import solve
+from widelimit.limit.solve import solved
 from widelimit.papers.claims import Measured
 from widelimit.papers.observables import pre_activations
 from widelimit.problem.problem import Problem
@@ -22,7 +22,7 @@ def until_late(asked: Problem, nodes: list[int], times: list[float] = CHECKPOINT
         training={"horizon": times[-1]}, observe={"times": [0.0, *times]},
         limit={"nodes": nodes},
     )  # fmt: skip
-    return solve(late, progress=False)
+    return solved(late, progress=False)
 
 
 def end_of(values: np.ndarray) -> Measured:

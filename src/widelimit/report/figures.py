@@ -102,7 +102,8 @@ def _scatter(
         )
     ]
     d = fluctuations.dataset
-    if networks is None or not np.array_equal(d.time.values, limit.dataset.time.values):
+    same_times = np.array_equal(d.time.values, limit.dataset.time.values)
+    if networks is None or "output_std" not in d or not same_times:
         return found
     widest = networks.dataset["widths"].values[int(np.argmax(networks.dataset["width"].values))]
     if (d["widths"].values == widest).all(axis=1).any():

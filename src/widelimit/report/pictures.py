@@ -11,8 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from widelimit.basics.statistics import rms_over_outputs
-
 if TYPE_CHECKING:
     from widelimit.results.comparison import Comparison
     from widelimit.results.trajectory import Trajectory
@@ -122,14 +120,14 @@ def draw_fluctuations(fluctuations: xr.Dataset, ax: Axes | None = None) -> Axes:
     The sum of all sources with its error, and each source for itself.
     """
     d = fluctuations.isel(width=-1)
-    total, error = rms_over_outputs(d.output_std), rms_over_outputs(d.output_std_error)
+    total, error = d.rms_std, d.rms_std_error
     with matplotlib.rc_context(STYLE):
         ax = new_axes() if ax is None else ax
         times = d["time"].values
         ax.fill_between(times, total - error, total + error, color=LIMIT_COLOUR, alpha=0.25, lw=0)
         ax.plot(times, total, color=LIMIT_COLOUR, lw=1.8, label="all sources")
         for source, colour in zip(d.source.values, width_colours(d.sizes["source"]), strict=True):
-            own = np.sqrt(d.variance.sel(source=source).mean(["input", "channel"]))
+            own = np.sqrt(d.rms_variance.sel(source=source))
             ax.plot(times, own, color=colour, lw=1.2, label=str(source))
         ax.set_xlabel("mean-field time t = kε")
         ax.set_ylabel(f"standard deviation, width {d.width.item()}")

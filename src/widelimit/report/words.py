@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from widelimit.basics.words import end_in_words, mean_with_scatter, shape_name, with_error
 
 if TYPE_CHECKING:
+    from widelimit.networks.price import Rival
     from widelimit.results.bias import Shift
     from widelimit.results.comparison import Comparison
     from widelimit.results.plan import Plan
@@ -56,6 +57,19 @@ def bias_lines(lines: "Sequence[Shift]", pairs: int) -> list[str]:
         f"{line.risk_error:.1g} (95 %); measured with {pairs} pairs"
         for line in lines
     ]
+
+
+def rival_line(found: "Rival", error: float) -> str:
+    """What is cheaper for the scatter of one width: the prediction, or networks."""
+    name = shape_name(found.widths)
+    if math.isinf(found.error):
+        return f"cheaper   the prediction: fewer than two networks of width {name} train as long"
+    told = (
+        f"{found.networks:,.0f} networks of width {name} train as long, and would tell their RMS "
+        f"scatter to {found.error:.2g}"
+    )
+    better = "training them" if found.better(error) else "the prediction"
+    return f"cheaper   {better}: {told} (95 %, relative; predicted: {error:.2g})"
 
 
 def plan_lines(plan: "Plan") -> list[str]:

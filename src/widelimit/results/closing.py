@@ -15,16 +15,13 @@ speaks against it and the 95 % interval at the last time lies below `FLATTEST` a
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
 from widelimit.results.scores import losses_of
 from widelimit.results.trajectory import Trajectory
-
-if TYPE_CHECKING:
-    from widelimit.results.comparison import Comparison
 
 FLATTEST = -0.3
 """An exponent above this is not that of networks which approach their limit."""
@@ -39,8 +36,35 @@ RUN_AWAY = 1e6
 """A risk of so many times that of no answer, or of the start, is no result of learning."""
 
 
+@dataclass(frozen=True)
+class Distances:
+    """Distances by observed time and width, with standard errors, and fitted exponents.
+
+    `rms[time][width]` with standard error `rms_se`; `spread` and `offset` likewise (the spread's
+    is the jackknife's over seeds; `offset` is free of the part that the spread alone would cause).
+    `layer_widths[width]` are the widths of all layers. `exponent[time]` is `{"value", "low",
+    "high"}` (95 % interval of the slope of log rms in log n_1), or None with the reason in
+    `exponent_reason[time]`. `limit_error[time]` is the RMS of the limit's own error, which no
+    distance resolves.
+    """
+
+    times: list[float]
+    widths: list[int]
+    layer_widths: list[list[int]]
+    rms: list[list[float]]
+    rms_se: list[list[float]]
+    spread: list[list[float]]
+    spread_se: list[list[float]]
+    offset: list[list[float]]
+    offset_se: list[list[float]]
+    exponent: list[dict[str, float] | None]
+    exponent_reason: list[str | None]
+    limit_error: list[float]
+    seeds: int
+
+
 def verdict(
-    found: "Comparison", networks: Trajectory, in_proportion: bool
+    found: Distances, networks: Trajectory, in_proportion: bool
 ) -> tuple[bool | None, str | None]:
     """Whether networks close in on the limit, and if not, or if it cannot be told, why.
 
@@ -68,7 +92,7 @@ def verdict(
     return False, f"networks do not close in on the limit: {said}; {_causes(networks)}"
 
 
-def _not_denied(found: "Comparison") -> tuple[bool | None, str | None]:
+def _not_denied(found: Distances) -> tuple[bool | None, str | None]:
     """Whether the exponent at the end shows what nothing speaks against."""
     last = found.exponent[-1]
     if last is None:
@@ -104,7 +128,7 @@ def too_flat(fits: Sequence[dict[str, float] | None], freedom: int) -> int | Non
     return None
 
 
-def offset_stays(found: "Comparison") -> int | None:
+def offset_stays(found: Distances) -> int | None:
     """The first time at which the offset stays; None if at none, or if that cannot be told."""
     if found.widths[0] == found.widths[-1] or found.seeds < 3:
         return None
@@ -135,7 +159,7 @@ def ran_away(networks: Trajectory) -> str | None:
     )
 
 
-def offset_falls_faster(found: "Comparison") -> bool:
+def offset_falls_faster(found: Distances) -> bool:
     """Whether the offset at the end is seen to shrink faster with the width than the spread.
 
     Between the narrowest and the widest networks, with 95 % intervals (two standard errors) of all

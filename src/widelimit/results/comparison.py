@@ -9,7 +9,7 @@ faster (as 1/width): the exponent is fitted to `rms`, both parts are kept apart,
 shrink is judged as in `closing`.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 
 from widelimit.basics.statistics import offset
 from widelimit.results import questions
-from widelimit.results.closing import verdict
+from widelimit.results.closing import Distances, verdict
 from widelimit.results.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -34,32 +34,12 @@ a distance is then wrong by at most about 3 %.
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Distances by observed time and width, with standard errors, and fitted exponents.
+class Comparison(Distances):
+    """Distances of networks from a limit, and whether these close in on it with the width.
 
-    `rms[time][width]` with standard error `rms_se`; `spread` and `offset` likewise (the spread's
-    is the jackknife's over seeds; `offset` is free of the part that the spread alone would cause).
-    `layer_widths[width]` are the widths of all layers. `exponent[time]` is `{"value", "low",
-    "high"}` (95 % interval of the slope of log rms in log n_1), or None with the reason in
-    `exponent_reason[time]`. `limit_error[time]` is the RMS of the limit's own error, which no
-    distance resolves.
-    `closes` says whether networks close in on the limit as they get wider (see `closing`): if it is
-    False or None (it cannot be told), `closes_reason` says why.
+    `closes` (see `closing`): if it is False or None (it cannot be told), `closes_reason` says why.
     """
 
-    times: list[float]
-    widths: list[int]
-    layer_widths: list[list[int]]
-    rms: list[list[float]]
-    rms_se: list[list[float]]
-    spread: list[list[float]]
-    spread_se: list[list[float]]
-    offset: list[list[float]]
-    offset_se: list[list[float]]
-    exponent: list[dict[str, float] | None]
-    exponent_reason: list[str | None]
-    limit_error: list[float]
-    seeds: int
     closes: bool | None
     closes_reason: str | None
 
@@ -90,7 +70,7 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     growing = [n is None for n in networks.problem.network.finite_widths]
     shapes = d["widths"].values[:, growing]
     fits = [_fitted(shapes, rms[:, t], rms_se[:, t], error[t], seeds) for t in range(rms.shape[1])]
-    found = Comparison(
+    found = Distances(
         times=f.time.values.tolist(),
         widths=d["width"].values.tolist(),
         layer_widths=d["widths"].values.tolist(),
@@ -104,11 +84,9 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
         exponent_reason=[fit if isinstance(fit, str) else None for fit in fits],
         limit_error=error.tolist(),
         seeds=seeds,
-        closes=None,
-        closes_reason=None,
     )
     closes, reason = verdict(found, networks, _in_proportion(shapes))
-    return replace(found, closes=closes, closes_reason=reason)
+    return Comparison(**asdict(found), closes=closes, closes_reason=reason)
 
 
 def _require_both(limit: Trajectory, networks: Trajectory) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xarray as xr
 
-from widelimit.basics.statistics import rms_over_outputs
 from widelimit.problem.problem import Problem
 from widelimit.results import questions
 
@@ -38,8 +37,10 @@ class Fluctuations:
     """Predicted variances of the outputs and of the risk of networks around their limit.
 
     `dataset`: `variance(width, source, time, input, channel)` and `output_std(width, time, input,
-    channel)`, `risk_variance(width, source, time)` and `risk_std(width, time)`, each with an
-    `…_error` (95 % half-width for the nodes, plus time integration, plus directions left out).
+    channel)` of every output, unless the RMS alone was asked for; `rms_variance(width, source,
+    time)`, its mean over outputs, and `rms_std(width, time)`; `risk_variance(width, source, time)`
+    and `risk_std(width, time)`; each with an `…_error` (95 % half-width for the nodes and for
+    random combinations of outputs, plus time integration, plus directions left out).
     Sources are "layer 1" … "layer L", "sgd" and "data"; `factor(width, source)` is what the
     variance per unit of noise, `unit_variance(source, time, input, channel)`, is multiplied by:
     1/n_l, ε/b, 1/samples. Time is mean-field time `t = k ε`.
@@ -58,13 +59,24 @@ class Fluctuations:
         """What the user should know, one sentence each."""
         return json.loads(self.dataset.attrs["warnings"])
 
+    @property
+    def effective_outputs(self) -> float:
+        """(Σ_i C_ii)² / Σ_ij C_ij² at the end for the first width, C the covariance of outputs.
+
+        An RMS over outputs scatters as over so many independent ones (Satterthwaite 1946).
+        """
+        d = self.dataset.isel(width=0, time=-1)
+        other = d.factor.rename(source="other_source")
+        square = float((d.factor * d.overlap * other).sum())
+        return float(d.rms_variance.sum()) ** 2 / square if square > 0 else 1.0
+
     def at_the_end(self) -> list[Scatter]:
         """How networks of every width scatter at the last time."""
         last = self.dataset.isel(time=-1)
-        each = last.variance.mean(["input", "channel"])
+        each = last.rms_variance
         total = each.sum("source")
         shares = (each / total.where(total > 0, 1.0)).transpose("width", "source").values
-        std, error = rms_over_outputs(last.output_std), rms_over_outputs(last.output_std_error)
+        std, error = last.rms_std, last.rms_std_error
         names = [str(source) for source in each.source.values]
         ends = np.full(len(shares), np.inf)
         if "clt_until" in self.dataset:

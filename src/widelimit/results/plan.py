@@ -23,7 +23,8 @@ class Plan:
 
     `choices` are widths with several batches, that with the problem's own first unless no width
     suffices with it. `sources` tells what each source adds to rms² with that batch, at infinite
-    width if no width suffices. `error` is the relative error (95 %) of the widths.
+    width if no width suffices. `error` is the relative error (95 %) of the widths. Networks scatter
+    as if they had so many independent outputs, `effective_outputs`.
     """
 
     rms: float
@@ -32,6 +33,7 @@ class Plan:
     sources: dict[str, float]
     error: float
     warnings: tuple[str, ...]
+    effective_outputs: float
 
     @property
     def cheapest(self) -> Choice | None:

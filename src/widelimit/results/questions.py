@@ -21,7 +21,7 @@ def _answer(module: str, name: str) -> Callable[..., Any]:
 
 predict_fluctuations = _answer("around.fluctuations", "predict_fluctuations")
 sample_paths = _answer("around.fluctuations", "sample_paths")
-predict_validity = _answer("around.validity", "predict_validity")
+predict_validity = _answer("limit.validity", "predict_validity")
 tangent_kernels = _answer("limit.kernels", "tangent_kernels")
 free_energy = _answer("limit.free_energy", "free_energy")
 

@@ -1,12 +1,7 @@
 """The run folder: what is written where, whole or not at all, and whose results they are."""
 
-import json
-import math
-import os
 import platform
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Collection
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +13,7 @@ from widelimit.basics.errors import RunFolderError
 from widelimit.problem.problem import Problem
 from widelimit.results.bias import Bias
 from widelimit.results.comparison import Comparison
+from widelimit.results.files import COMPRESSION, UNREADABLE, Files
 from widelimit.results.fluctuations import Fluctuations
 from widelimit.results.trajectory import Trajectory
 
@@ -36,7 +32,6 @@ COMMANDS = {
 """Which command makes which result."""
 STATES = "states.nc"
 CLAIMS = "claims.json"
-COMPRESSION = {"zlib": True, "complevel": 2}
 
 SECTIONS = {
     "limit": ("seed", "network", "data", "training", "limit", "observe"),
@@ -48,20 +43,11 @@ SECTIONS = {
 
 SHARED = tuple(name for name in SECTIONS["limit"] if name in SECTIONS["networks"])
 
-ABANDONED_SECONDS = 3600
-"""Temporary files older than this were left by a killed process."""
-
-UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
-"""What xarray and h5py raise on a file that is damaged, or is none of ours."""
-
 LIBRARIES = ("jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy", "xarray")
 
 
-class RunFolder:
+class RunFolder(Files):
     """Results of one problem in one folder."""
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
 
     def prepare(self, problem: Problem, kinds: tuple[str, ...], overwrite: bool) -> None:
         """Make the folder ready for results of `kinds`; refuse results of another problem.
@@ -79,7 +65,7 @@ class RunFolder:
             name = "digest" if whole else "shared_digest"
             if not self.has(kind):
                 continue
-            found = self._attribute(kind, name)
+            found = self._attribute(FILES[kind], name)
             if found == problem.digest(*sections):
                 continue
             if not overwrite:
@@ -95,16 +81,6 @@ class RunFolder:
             self._remove(kind)
         self.provenance()  # a damaged one is told before computing, not after
         self._make()
-
-    def _make(self) -> None:
-        """The folder itself, writable, and without what killed processes left."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunFolderError(f"{self.path} cannot be made: {error.strerror}") from None
-        if not os.access(self.path, os.W_OK):
-            raise RunFolderError(f"{self.path} cannot be written to; name another with -o")
-        self._sweep()
 
     def has(self, kind: str) -> bool:
         """Whether results of this kind are here."""
@@ -155,7 +131,7 @@ class RunFolder:
     def load(self, kind: str) -> Trajectory:
         """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
         dataset, problem = self._dataset(kind), self.problem()
-        states = self._states(dataset.attrs["digest"])
+        states = self._groups(STATES, dataset.attrs["digest"])
         return Trajectory(problem, dataset, xr.DataTree.from_dict(states))
 
     def load_fluctuations(self) -> Fluctuations:
@@ -226,113 +202,36 @@ class RunFolder:
         """What is known about how the results came about."""
         return self._read_json("provenance.json", dict)
 
-    def _read_json(self, name: str, kind: Callable[..., Any]) -> Any:
-        """What a file holds, as a `kind` (dict or list); an empty one if there is no file."""
-        path = self.path / name
-        if not path.is_file():
-            return kind()
-        try:
-            return kind(json.loads(path.read_text(encoding="utf-8")))
-        except UNREADABLE:
-            raise RunFolderError(f"{path} cannot be read: it is damaged; delete it") from None
-
-    def _attribute(self, kind: str, name: str) -> str | None:
-        try:
-            with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
-                return file.attrs.get(name)
-        except UNREADABLE:  # not a result of ours: never silently replaced
-            return None
-
     def _remove(self, kind: str) -> None:
         """Take a result away, and what was made from it."""
         for name in (FILES[kind], "comparison.json", "report.html"):
             (self.path / name).unlink(missing_ok=True)
 
-    def _states(self, digest: str | None) -> dict[str, xr.Dataset]:
-        """The groups of states.nc that belong to the result with this digest."""
-        path, groups = self.path / STATES, {}
-        if digest is None or not path.is_file():
-            return groups
-        try:
-            with xr.open_datatree(path, engine="h5netcdf") as tree:
-                for name, group in tree.children.items():
-                    if group.attrs.get("digest") == digest:
-                        groups[name] = group.to_dataset().load()
-        except UNREADABLE:
-            raise RunFolderError(
-                f"{path} cannot be read: it is damaged; delete it together with "
-                f"{' and '.join(FILES.values())}, and make them again"
-            ) from None
-        return groups
+    def _write_provenance(self, entry: dict[str, Any]) -> None:
+        """Add an entry to the provenance."""
+        record = _known(self.provenance(), [kind for kind in FILES if self.has(kind)])
+        self._write_json("provenance.json", record | entry)
 
     def _write_states(self, trajectory: Trajectory, digest: str) -> None:
         """Replace this kind's groups in states.nc and keep those of the other kind's result."""
         other = {"limit": "networks", "networks": "limit"}[trajectory.kind]
-        groups = self._states(self._attribute(other, "digest"))
+        groups = self._groups(STATES, self._attribute(FILES[other], "digest"))
         for name, group in trajectory.states.children.items():
             groups[name] = group.to_dataset().assign_attrs(digest=digest)
-        tree = xr.DataTree.from_dict(groups)
-        encoding = {
-            f"/{name}": dict.fromkeys(group.data_vars, COMPRESSION)
-            for name, group in groups.items()
-        }
-        self._write(STATES, lambda p: tree.to_netcdf(p, engine="h5netcdf", encoding=encoding))
-
-    def _write_provenance(self, entry: dict[str, Any]) -> None:
-        """Add an entry to the provenance, with the versions that made it."""
-        import jax
-
-        record = self.provenance()
-        for kind in FILES:  # results that were replaced
-            if not self.has(kind):
-                record.pop(kind, None)
-        record["versions"] = {"widelimit": __version__}
-        record["versions"] |= {name: metadata.version(name) for name in LIBRARIES}
-        record["python"] = platform.python_version()
-        record["device"] = jax.devices()[0].device_kind
-        record |= entry
-        self._write_json("provenance.json", record)
-
-    def _write_json(self, name: str, value: Any) -> None:
-        text = json.dumps(_nan_as_null(value), indent=1, allow_nan=False)
-        self._write(name, lambda p: p.write_text(text, encoding="utf-8"))
-
-    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
-        """A file whole or not at all: temporary file, fsync, rename, fsync of the folder."""
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=self.path)
-        os.close(handle)
-        try:
-            write(Path(temporary))
-            _sync(Path(temporary))
-            Path(temporary).chmod(0o644)
-            os.replace(temporary, self.path / name)
-            _sync(self.path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-
-    def _sweep(self) -> None:
-        """Remove temporary files that killed processes left behind."""
-        for path in self.path.glob(".*.tmp"):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                path.unlink(missing_ok=True)
+        self._write_groups(STATES, groups)
 
 
-def _nan_as_null(value: Any) -> Any:
-    """JSON has no NaN: what could not be estimated is null."""
-    if isinstance(value, dict):
-        return {key: _nan_as_null(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_nan_as_null(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _known(before: dict[str, Any], kept: Collection[str]) -> dict[str, Any]:
+    """What is known already of the results that are kept, with the versions that are at work."""
+    import jax
+
+    replaced = set(FILES) - set(kept)
+    record = {name: entry for name, entry in before.items() if name not in replaced}
+    record["versions"] = {"widelimit": __version__} | {
+        name: metadata.version(name) for name in LIBRARIES
+    }
+    return record | {"python": platform.python_version(), "device": jax.devices()[0].device_kind}
 
 
 def _to_netcdf(dataset: xr.Dataset, path: Path, encoding: dict[Any, Any]) -> None:
     dataset.to_netcdf(path, engine="h5netcdf", encoding=encoding)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -86,6 +86,11 @@ class Trajectory:
         kept = kept.assign_attrs(warnings=json.dumps(notes))
         return replace(self, dataset=kept.merge(added, combine_attrs="override"))
 
+    def warned(self, sentences: Sequence[str]) -> "Trajectory":
+        """The same with more that the user should know; nothing is said twice."""
+        said = json.dumps(list(dict.fromkeys([*self.warnings, *sentences])))
+        return replace(self, dataset=self.dataset.assign_attrs(warnings=said))
+
     def kernel(self, **settings: Any) -> xr.Dataset:
         """The tangent kernel of this limit over time, how far it moves, and its alignment.
 

@@ -14,9 +14,9 @@ from functools import cache, cached_property
 import numpy as np
 import xarray as xr
 
-from widelimit.basics.precision import in_precision
-from widelimit.limit.solve import solve
-from widelimit.motion.integration import Integrator
+from widelimit.limit.search import seen_of_limit
+from widelimit.limit.solve import solved
+from widelimit.motion.engine import Steps, engine
 from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, width_exponent
@@ -110,13 +110,13 @@ class Study:
     def first_stage(self, network: dict) -> Measured:
         """Exponent in N_1 of the distance of networks with N_2 fixed from a limit N_1 → ∞."""
         ensembles = {"ensembles": ["limit", KEPT]}
-        limit = solve(problem(network={**network, **ensembles}), progress=False)
+        limit = solved(problem(network={**network, **ensembles}), progress=False)
         outputs = self.beside_few.dataset.output
         return self.rate(lambda n: squared_distance(outputs.sel(width=n), limit))
 
     def second_stage(self, finite_layer: int, network: dict) -> Measured:
         """Exponent in the width of one finite layer of the distance from the full limit."""
-        limit = solve(problem(network=network), progress=False).dataset.output.values[-1]
+        limit = solved(problem(network=network), progress=False).dataset.output.values[-1]
         return width_exponent(
             self.finite["widths"],
             lambda n: ((self.intermediate(finite_layer, n) - limit) ** 2).mean(axis=(1, 2)),
@@ -131,17 +131,15 @@ class Study:
         """
         ensembles = [width, "limit"] if finite_layer == 1 else ["limit", width]
         asked, found = problem(network={"ensembles": ensembles}), []
-        with in_precision("float64"):
-            for seed in range(self.finite["samples"]):
-                work = Integrator.of(asked.with_changes(seed=seed), np.float64, False)
-                rules = [choices[0] for choices in work.candidates]
-                counts = [rule.start for rule in rules]
-                found.append(work.outputs(rules, counts, [0, 0], STEP_TOLERANCE, "")[-1])
+        for seed in range(self.finite["samples"]):
+            with engine(asked.with_changes(seed=seed), "limit", False, "float64") as work:
+                run = work.run(work.first_design(), Steps(STEP_TOLERANCE), seen_of_limit)
+                found.append(run.seen["outputs"][-1])
         return np.stack(found)
 
     def jointly(self, depth: int, network: dict) -> Measured:
         """Exponent in n = N_1 = N_2 = … of the distance of networks from the limit."""
-        limit = solve(problem(depth, network=network), progress=False)
+        limit = solved(problem(depth, network=network), progress=False)
         outputs = self.networks(depth).dataset.output
         return self.rate(lambda n: squared_distance(outputs.sel(width=n), limit))
 
@@ -182,7 +180,7 @@ class Study:
     def pair(self, width: int) -> tuple[xr.Dataset, xr.Dataset]:
         """Neurons of networks, and the limit at their labels."""
         kept = neurons(self.networks(2), width).isel(seed=slice(TRACED[self.effort]))
-        limit = solve(problem(), progress=False, tracers=kept)
+        limit = solved(problem(), progress=False, tracers=kept)
         return kept, limit.states["tracers"].to_dataset()
 
     def explained(self, by: Callable[[xr.Dataset], xr.DataArray]) -> Measured:

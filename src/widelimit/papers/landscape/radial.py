@@ -18,7 +18,7 @@ from jaxtyping import Array
 from scipy.integrate import solve_ivp
 from scipy.special import gammaln, roots_genlaguerre
 
-from widelimit.limit.solve import solve
+from widelimit.limit.solve import solved
 from widelimit.nodes.points import Numbers
 from widelimit.problem.problem import Problem
 from widelimit.results.trajectory import Trajectory
@@ -102,7 +102,7 @@ def radial_limit(delta: float, radii: list[float], knots: Knots, times: list[flo
     def activation(z: Array) -> Numbers:
         return smoothed(z, knots, math.inf)
 
-    return solve(Problem.from_dict({
+    return solved(Problem.from_dict({
         "title": "isotropic Gaussians",
         "network": {"activations": [activation], "initial": {"input": law, "readout": one}},
         "data": {

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from widelimit.limit.solve import solve
+from widelimit.limit.solve import solved
 from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, exponent, step_exponent, width_exponent
@@ -97,7 +97,7 @@ class Study:
     def at_their_labels(self, width: int) -> xr.Dataset:
         """The limit at the labels of the networks of a width."""
         kept = neurons(self.coupled_networks, width)
-        limit = solve(problem(2, CORRELATED, True), progress=False, tracers=kept)
+        limit = solved(problem(2, CORRELATED, True), progress=False, tracers=kept)
         return limit.states["tracers"].to_dataset()
 
     def step_rate(self, method: str) -> Measured:
@@ -178,7 +178,7 @@ class Study:
     def beside_means(self, points: list[float]) -> Measured:
         """Exponent in n of the distance from a limit whose hidden weights are these atoms."""
         law = {**MEANS, "points": points}
-        limit = solve(problem(3, law, observe={"times": [0.0, HORIZON]}), progress=False)
+        limit = solved(problem(3, law, observe={"times": [0.0, HORIZON]}), progress=False)
         outputs = self.of_mean(1.0).dataset.output
         return self.rate(lambda n: squared_distance(outputs.sel(width=n), limit))
 
@@ -192,7 +192,7 @@ class Study:
         """
         fine = {"tolerance": 3e-3}
         base, other, shifted = (
-            solve(problem(2, {"law": "embedding", **law}, limit=fine), progress=False).dataset
+            solved(problem(2, {"law": "embedding", **law}, limit=fine), progress=False).dataset
             for law in (_turned(1.0, 0.0), _turned(mean, 1.0), _turned(1.1, 0.0))
         )
         return shift_in_units(base, other, shifted)

@@ -6,7 +6,7 @@ the dissipation that both rest on. All of it is about limits: no networks are tr
 
 from functools import cache
 
-from widelimit.limit.solve import solve
+from widelimit.limit.solve import solved
 from widelimit.papers.claims import Claim, Measured
 from widelimit.papers.data import eight_points
 from widelimit.papers.dissipation import lost_over_dissipated
@@ -62,7 +62,7 @@ def rated() -> Trajectory:
     hidden = [RATES["hidden_2"], RATES["hidden_3"]]
     rates = {"input": RATES["input"], "hidden": hidden, "readout": RATES["readout"]}
     laws = {"initial": {"hidden": INDEPENDENT, **ATOMS}}
-    return solve(
+    return solved(
         problem(
             3, INDEPENDENT, network=laws, observe={"times": 41},
             training={"learning_rates": rates},

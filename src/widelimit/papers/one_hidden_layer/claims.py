@@ -15,7 +15,7 @@ import numpy as np
 from scipy.integrate import simpson, solve_ivp
 from scipy.interpolate import CubicSpline
 
-from widelimit.limit.solve import solve
+from widelimit.limit.solve import solved
 from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, exponent, mean
@@ -98,7 +98,7 @@ class Study:
 
     def _solved(self, **changes) -> Trajectory:
         settings = {**self.settings, **changes.pop("limit", {})}
-        return solve(problem(limit=settings, **changes), progress=False)
+        return solved(problem(limit=settings, **changes), progress=False)
 
     @cached_property
     def right(self) -> Trajectory:

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from scipy.integrate import cumulative_simpson
 
-from widelimit.limit.solve import solve
+from widelimit.limit.solve import solved
 from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, mean, step_exponent, width_exponent
@@ -94,12 +94,12 @@ class Study:
     @cached_property
     def limit(self) -> Trajectory:
         """The limit."""
-        return solve(problem(), progress=False)
+        return solved(problem(), progress=False)
 
     @cached_property
     def wrong(self) -> Trajectory:
         """A limit that is wrong: its rates fall too fast."""
-        return solve(problem(training={"learning_rates": _rates(WRONG_POWER)}), progress=False)
+        return solved(problem(training={"learning_rates": _rates(WRONG_POWER)}), progress=False)
 
     @cached_property
     def networks(self) -> Trajectory:
@@ -174,7 +174,7 @@ class Study:
         iteration uses. The error is the change from half as many times.
         """
         exact = problem(network={"initial": {**problem().as_dict()["network"]["initial"], **ATOMS}})
-        limit = solve(exact, progress=False).dataset.output.values[:, :, 0]
+        limit = solved(exact, progress=False).dataset.output.values[:, :, 0]
         fine, coarse = (_fixed_point(exact, power, count) for count in (129, 65))
         scale = np.sqrt(np.mean((limit[-1] - limit[0]) ** 2))
         off = [float(np.sqrt(np.mean((f - limit[-1]) ** 2)) / scale) for f in (fine, coarse)]

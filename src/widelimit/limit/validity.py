@@ -27,13 +27,13 @@ import xarray as xr
 from jaxtyping import Array
 from scipy.special import stdtrit
 
-from widelimit.around.bundles import Bundles, labels_alone, told_apart
 from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.collapse import random_layers
 from widelimit.ensemble.meanfield import layer_values
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.limit.advice import refuse_kinks
+from widelimit.limit.bundles import Bundles, labelled, told_apart
 from widelimit.motion.engine import Engine, Steps, engine
 from widelimit.nodes.design import Design
 from widelimit.nodes.points import Numbers
@@ -188,18 +188,17 @@ class _Networks:
 
     def samples(self) -> _Samples:
         """In each draw the limit, and for each width its labels, alone and with its weights."""
-        runs = DRAWS * (1 + 2 * len(self.shapes))
-        self.work.progress.expect(runs * len(self.work.problem.times))
+        self.work.progress.expect(DRAWS * (1 + 2 * len(self.shapes)))
         limits = [self.limit(draw) for draw in range(DRAWS)]
         base = np.stack([run.values for run in self.runs(limits)])
         found: list[tuple[np.ndarray, ...]] = []
         for shape in self.shapes:
             bundles = [self.bundles(draw, shape, own) for draw, own in enumerate(limits)]
-            pairs = list(zip(limits, bundles, strict=True))
-            alone = self.runs([labels_alone(*pair) for pair in pairs])
-            whole = alone
+            starts = [labelled(*pair) for pair in zip(limits, bundles, strict=True)]
+            alone = whole = self.runs(starts)
             if random_layers(self.work.problem.network):
-                apart = [self.apart(draw, *pair) for draw, pair in enumerate(pairs)]
+                pairs = enumerate(zip(starts, bundles, strict=True))
+                apart = [self.apart(draw, *pair) for draw, pair in pairs]
                 whole = self.runs(apart, [[own.nodes for own in each] for each in bundles])
             labels, both = (np.stack([run.values for run in runs]) for runs in (alone, whole))
             squares = ((d**2).mean((-2, -1)) for d in (labels - base, both - labels, both - base))
@@ -242,11 +241,11 @@ class _Networks:
             for p, n, fixed, copies in zip(limit.weights, widths, finite, self.copies, strict=True)
         ]
 
-    def apart(self, draw: int, limit: Ensemble, bundles: Sequence[Bundles]) -> Ensemble:
+    def apart(self, draw: int, labels: Ensemble, bundles: Sequence[Bundles]) -> Ensemble:
         """The network of these neurons, its weights between hidden layers drawn."""
         sizes = [len(own.nodes) for own in bundles]
         rng = generator(Stream.DIFFERENCES, self.work.problem.seed, draw, *sizes)
-        return told_apart(rng, self.work.problem.network, limit, bundles)
+        return told_apart(rng, self.work.problem.network, labels, bundles)
 
     def scale(self, base: np.ndarray) -> float:
         """What outputs are measured by: the limit's largest RMS, that of the targets if it is 0."""

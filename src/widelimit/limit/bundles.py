@@ -69,23 +69,19 @@ class Bundles:
         return (mean * np.sqrt(c / k) + (own - mean) * spread).reshape(normals.shape)
 
 
-def labels_alone(limit: Ensemble, bundles: Sequence[Bundles]) -> Ensemble:
-    """The limit's nodes with the weights that the network's neurons give them."""
-    masses = [
-        np.bincount(own.nodes, own.weights, len(p))
-        for own, p in zip(bundles, limit.weights, strict=True)
-    ]
-    return limit.weighted(
-        tuple((m / m.sum()).astype(p.dtype) for m, p in zip(masses, limit.weights, strict=True))
+def labelled(limit: Ensemble, bundles: Sequence[Bundles]) -> Ensemble:
+    """The network's neurons, what joins them being as in the limit."""
+    chosen = limit.taken([own.nodes for own in bundles])
+    return chosen.weighted(
+        tuple(own.weights.astype(p.dtype) for own, p in zip(bundles, limit.weights, strict=True))
     )
 
 
 def told_apart(
-    rng: np.random.Generator, network: Network, limit: Ensemble, bundles: Sequence[Bundles]
+    rng: np.random.Generator, network: Network, labels: Ensemble, bundles: Sequence[Bundles]
 ) -> Ensemble:
     """The network's neurons, with weights between hidden layers that the limit leaves out."""
-    chosen = limit.taken([own.nodes for own in bundles])
-    hidden, by_layer = list(chosen.parameters.hidden), chosen.by_layer(bundles)
+    hidden, by_layer = list(labels.parameters.hidden), labels.by_layer(bundles)
     for pair, law in network.independent.items():
         mean, (below, above) = np.asarray(hidden[pair]), by_layer[pair : pair + 2]
         normals = rng.normal(size=np.moveaxis(mean, (0, 1), (-2, -1)).shape)
@@ -93,8 +89,5 @@ def told_apart(
         noise = below.scaled(rows.swapaxes(-1, -2)).swapaxes(-1, -2)
         change = law.deviation() * np.moveaxis(noise, (-2, -1), (0, 1))
         hidden[pair] = (mean + change).astype(mean.dtype)
-    parameters = dataclasses.replace(chosen.parameters, hidden=tuple(hidden))
-    weights = tuple(
-        own.weights.astype(p.dtype) for own, p in zip(bundles, limit.weights, strict=True)
-    )
-    return chosen.weighted(weights).at((parameters, chosen.memory))
+    parameters = dataclasses.replace(labels.parameters, hidden=tuple(hidden))
+    return labels.at((parameters, labels.memory))

@@ -1,0 +1,143 @@
+"""Three ways to fluctuations on one set of nodes: all give the same, the cheapest is taken.
+
+With atoms and few parameters, and labels without noise: Lyapunov's equation. Without noise of SGD
+and with fewer weights than outputs: one tangent for each weight, forward. Otherwise the outputs, or
+what stands for them, are pulled back: reverse.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import xarray as xr
+
+from widelimit.around.influence import COMBINATIONS, FEW, Influence
+from widelimit.around.lyapunov import MOST_PARAMETERS, lyapunov
+from widelimit.around.spread import Spread
+from widelimit.motion.engine import Engine
+from widelimit.nodes.design import Design
+
+STEP_TOLERANCE = 1e-4
+EXACT_STEP_TOLERANCE = 1e-9
+"""Step tolerances of the path, with quadrature nodes and with atoms alone."""
+
+SIGNS = 8
+"""For the mean over outputs so many random combinations of them are pulled on each set of nodes."""
+
+LEFT_OUT = 1e-2
+"""Outputs' directions may leave out this share of the tolerance (of their squared cotangents)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is to be predicted: `factor (width, source)` says of which sources.
+
+    With `rms` the mean over outputs is asked for, without it every output. `tolerance` is the
+    relative error of standard deviations.
+    """
+
+    engine: Engine
+    factor: xr.DataArray
+    tolerance: float
+    rms: bool
+    covariance: bool = False
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of all sources in their order, whether or not they are there."""
+        return [*self.engine.problem.network.space_names, "sgd", "data"]
+
+    @property
+    def used(self) -> list[str]:
+        """Names of the sources that are there."""
+        return list(self.factor.source.values)
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the outputs' channels."""
+        return list(self.engine.problem.dataset.channels)
+
+    @property
+    def first(self) -> Design:
+        """The nodes to start with."""
+        return self.engine.first_design()
+
+    @property
+    def exact(self) -> bool:
+        """Whether nodes make no error."""
+        return not self.first.random
+
+    @property
+    def count(self) -> int:
+        """How many random combinations of many outputs are pulled at a time."""
+        return SIGNS if self.rms else COMBINATIONS
+
+    @property
+    def step_tolerance(self) -> float:
+        """That of the path, and of all that is linearised about it."""
+        return EXACT_STEP_TOLERANCE if self.exact else STEP_TOLERANCE
+
+    def way(self, sizes: Sequence[int]) -> str:
+        """The cheapest way with so many neurons: "lyapunov", "forward" or "reverse"."""
+        system = self.engine.system
+        quiet, edges = system.label_noise is None, self.engine.memory.edges(sizes)
+        if self.exact and quiet and edges <= MOST_PARAMETERS:
+            return "lyapunov"
+        points = len(self.engine.problem.dataset.weights) if "data" in self.used else 0
+        few = "sgd" not in self.used and sum(sizes) + points <= system.observed_outputs
+        return "forward" if few else "reverse"
+
+    def combines(self, design: Design) -> bool:
+        """Whether random combinations stand for the outputs."""
+        many = self.engine.system.observed_outputs > FEW
+        return self.rms and many and self.way(design.sizes) == "reverse"
+
+
+def seconds_to_pull(case: Case, design: Design) -> float:
+    """What it takes to pull random combinations, or few outputs, back through a piece of time.
+
+    It is measured when all is compiled. 0 where nothing is pulled.
+    """
+    work = case.engine
+    initial, times = work.placed(design), work.problem.times
+    if case.way(initial.sizes) != "reverse" or times[-1] == 0:
+        return 0.0
+    influence = Influence.of(work.system, initial, times, case.step_tolerance)
+    first = next(k for k, pieces in enumerate(influence.path.pieces) if pieces)
+    seconds = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        influence.of_combinations(first, case.count)
+        seconds = time.perf_counter() - started
+    return seconds / len(influence.path.pieces[first])
+
+
+def spreads(case: Case, design: Design, halved: bool = False) -> list[Spread]:
+    """The fluctuations at all times on one set of nodes; `halved` makes steps half as long.
+
+    The latter serve comparison: of many outputs random combinations alone. Raises `Diverged`.
+    """
+    work = case.engine
+    times, system, initial = work.problem.times, work.system, work.placed(design)
+    way, tolerance = case.way(initial.sizes), case.step_tolerance
+    piece = work.progress.piece()
+
+    def done(k: int) -> None:
+        piece.at((k + 1) / len(times), f"{k + 1} of {len(times)} times")
+
+    if way == "lyapunov":
+        initial = jax.tree.map(jnp.asarray, initial)
+        found = lyapunov(system, initial, times, tolerance / (100 if halved else 1))
+        done(len(times) - 1)
+        return found
+    influence = Influence.of(
+        system, initial, times, tolerance, halved,
+        (work.problem.seed, *design.scrambles[:1]), done,
+    )  # fmt: skip
+    if way == "forward":
+        return influence.forward("data" in case.used)
+    if case.rms or halved:
+        return [influence.of_combinations(k, case.count) for k in range(len(times))]
+    return influence.spreads(0.0 if case.exact else LEFT_OUT * case.tolerance)

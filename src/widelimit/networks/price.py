@@ -1,0 +1,74 @@
+"""What networks would tell for the same seconds: a prediction is held against their scatter."""
+
+import math
+import time
+from typing import NamedTuple
+
+from scipy.special import ndtri
+
+from widelimit.networks.train import train
+from widelimit.problem.problem import Problem
+
+SEEDS = 20
+"""So many networks are timed: they train side by side."""
+
+ENOUGH = 1.0
+"""A part of the training is timed that takes so many seconds, or all of it."""
+
+FIRST, GROWTH = 0.002, 8.0
+"""The share of the horizon that is tried first, and by how much it grows."""
+
+
+class Rival(NamedTuple):
+    """Networks of one shape that train in the seconds that a prediction took.
+
+    So many `networks` tell the RMS scatter of the outputs with the relative error `error` (95 %).
+    """
+
+    widths: tuple[int, ...]
+    networks: float
+    error: float
+
+    def better(self, error: float) -> bool:
+        """Whether they would have told more than a prediction with this relative error."""
+        return self.error < error
+
+
+def rival(problem: Problem, seconds: float, effective_outputs: float) -> Rival:
+    """Networks of the first width in `networks.widths`, trained for so many seconds.
+
+    The standard deviation of n networks has the relative error 1/√(2 (n − 1)); the RMS over
+    outputs is as good as so many independent ones, `effective_outputs`, make it.
+    """
+    assert problem.networks is not None
+    widths = problem.networks.layer_widths(problem.network)[0]
+    networks = seconds / seconds_each(problem, widths)
+    if networks < 2:
+        return Rival(widths, networks, math.inf)
+    error = float(ndtri(0.975)) / math.sqrt(2 * (networks - 1) * effective_outputs)
+    return Rival(widths, networks, error)
+
+
+def seconds_each(problem: Problem, widths: tuple[int, ...]) -> float:
+    """What training one network takes among others, from a part of it that is long enough.
+
+    What only begins and ends it is taken off, unless it was trained to the end.
+    """
+    horizon, share = problem.training.horizon, FIRST
+
+    def seconds(share: float) -> float:
+        part = problem.with_changes(
+            networks={"widths": [list(widths)], "seeds": SEEDS},
+            observe={"times": [share * horizon], "inputs": problem.observed_inputs[:1].tolist()},
+        )
+        started = time.perf_counter()
+        train(part, progress=False)
+        return time.perf_counter() - started
+
+    seconds(share)  # compiled
+    begun = seconds(0.0)
+    taken = seconds(share)
+    while taken < begun + ENOUGH and share < 1.0:
+        share = min(1.0, GROWTH * share)
+        taken = seconds(share)
+    return (taken if share == 1.0 else (taken - begun) / share) / SEEDS

@@ -1,0 +1,120 @@
+"""Files of a folder, each written whole or not at all."""
+
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from widelimit.basics.errors import RunFolderError
+
+ABANDONED_SECONDS = 3600
+"""Temporary files older than this were left by a killed process."""
+
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
+"""What xarray and h5py raise on a file that is damaged, or is none of ours."""
+
+
+COMPRESSION = {"zlib": True, "complevel": 2}
+
+
+class Files:
+    """A folder whose files are written whole or not at all."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def _make(self) -> None:
+        """The folder itself, writable, and without what killed processes left."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"{self.path} cannot be made: {error.strerror}") from None
+        if not os.access(self.path, os.W_OK):
+            raise RunFolderError(f"{self.path} cannot be written to; name another with -o")
+        self._sweep()
+
+    def _read_json(self, name: str, kind: Callable[..., Any]) -> Any:
+        """What a file holds, as a `kind` (dict or list); an empty one if there is no file."""
+        path = self.path / name
+        if not path.is_file():
+            return kind()
+        try:
+            return kind(json.loads(path.read_text(encoding="utf-8")))
+        except UNREADABLE:
+            raise RunFolderError(f"{path} cannot be read: it is damaged; delete it") from None
+
+    def _attribute(self, name: str, attribute: str) -> str | None:
+        """An attribute of a netCDF file; None if it has none, or is none of ours."""
+        try:
+            with xr.open_dataset(self.path / name, engine="h5netcdf") as file:
+                return file.attrs.get(attribute)
+        except UNREADABLE:  # not a result of ours: never silently replaced
+            return None
+
+    def _groups(self, name: str, digest: str | None) -> dict[str, xr.Dataset]:
+        """The groups of a netCDF file that belong to the result with this digest."""
+        path, groups = self.path / name, {}
+        if digest is None or not path.is_file():
+            return groups
+        try:
+            with xr.open_datatree(path, engine="h5netcdf") as tree:
+                for own, group in tree.children.items():
+                    if group.attrs.get("digest") == digest:
+                        groups[own] = group.to_dataset().load()
+        except UNREADABLE:
+            raise RunFolderError(
+                f"{path} cannot be read: it is damaged; delete it together with the results in "
+                f"{self.path}, and make them again"
+            ) from None
+        return groups
+
+    def _write_groups(self, name: str, groups: dict[str, xr.Dataset]) -> None:
+        tree = xr.DataTree.from_dict(groups)
+        encoding = {f"/{own}": dict.fromkeys(g.data_vars, COMPRESSION) for own, g in groups.items()}
+        self._write(name, lambda p: tree.to_netcdf(p, engine="h5netcdf", encoding=encoding))
+
+    def _write_json(self, name: str, value: Any) -> None:
+        text = json.dumps(_nan_as_null(value), indent=1, allow_nan=False)
+        self._write(name, lambda p: p.write_text(text, encoding="utf-8"))
+
+    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
+        """A file whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=self.path)
+        os.close(handle)
+        try:
+            write(Path(temporary))
+            _sync(Path(temporary))
+            Path(temporary).chmod(0o644)
+            os.replace(temporary, self.path / name)
+            _sync(self.path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove temporary files that killed processes left behind."""
+        for path in self.path.glob(".*.tmp"):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
+
+
+def _nan_as_null(value: Any) -> Any:
+    """JSON has no NaN: what could not be estimated is null."""
+    if isinstance(value, dict):
+        return {key: _nan_as_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nan_as_null(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
