@@ -65,11 +65,15 @@ def sizes_in_words(counts: Sequence[int]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """A time in the unit that suits it, to two digits.
+
+    >>> duration(0.123), duration(104.0), duration(7300.0)
+    ('0.12 seconds', '100 seconds', '2 hours')
+    """
     for name, size in (("years", 3.15e7), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.2g} {name}"
-    return f"{seconds:.2g} seconds"
+            return f"{float(f'{seconds / size:.2g}'):g} {name}"
+    return f"{float(f'{seconds:.2g}'):g} seconds"
 
 
 def end_in_words(until: float | None) -> str:
