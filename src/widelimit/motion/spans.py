@@ -36,8 +36,8 @@ def spans_to(
     They end at the stops of all rates in `scheduled`, and with `halved` half-way between as well;
     `dtype` holds their ends. There is none where no time passes.
 
-    >>> [[(float(a), float(b)) for a, b in spans] for spans in spans_to([0, 1, 3], None, float)]
-    [[], [(0.0, 1.0)], [(1.0, 3.0)]]
+    >>> [[(float(a), float(b)) for a, b in spans] for spans in spans_to(np.arange(3), None, float)]
+    [[], [(0.0, 1.0)], [(1.0, 2.0)]]
     """
     start, stops = 0.0, stops_among(scheduled, float(times[-1]))
     for time in times:
