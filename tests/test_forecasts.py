@@ -193,7 +193,7 @@ def test_raw_columns_are_stiff_and_scaled_ones_are_not():
 
 def test_steps_that_stability_asks_for_against_the_hessian():
     """Readouts alone move: λ is the largest eigenvalue of E φφᵀ, here by NumPy."""
-    from widelimit.limit.stiffness import MANY_STEPS, STABLE
+    from widelimit.ensemble.stiffness import MANY_STEPS, STABLE
 
     neurons = np.array([[3.0, 0.5], [-2.0, 1.0], [1.0, -1.0]])
     x, horizon = np.array([50.0, 80.0, -60.0]), 100.0

@@ -144,7 +144,7 @@ def test_wrong_questions():
     with pytest.raises(ValueError, match="every output"):
         predict_fluctuations(many(), what="rms", covariance=True)
     with pytest.raises(ValueError, match="tolerance: found 0; must be a positive number"):
-        predict_fluctuations(many(), tolerance=0)
+        predict_fluctuations(many(), tolerance=0.0)
 
 
 def test_asked_from_the_command_line(tmp_path, capfd):

@@ -24,6 +24,10 @@ ENOUGH = 3.0
 """Seconds of work that tell how long the rest takes; what takes no longer is not forecast."""
 
 
+BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+"""What is done, and how long it has taken."""
+
+
 class Point(NamedTuple):
     """When so much was done."""
 
@@ -138,7 +142,8 @@ def progress(what: str, shown: bool | None = None, expected: int = 0) -> Iterato
     `shown` shows or hides the bar; None shows it if standard error is a terminal. Without a bar a
     line is logged now and then, even while nothing is done that could be counted.
     """
-    with progress_bar(what, shown) as bar:
+    hidden = None if shown is None else not shown
+    with tqdm(desc=what, disable=hidden, bar_format=BAR) as bar:
         found, over = Progress(what, bar), threading.Event()
         if expected:
             found.expect(expected)
@@ -155,13 +160,3 @@ def progress(what: str, shown: bool | None = None, expected: int = 0) -> Iterato
             over.set()
             watcher.join()
         bar.update(max(0.0, (bar.total or 0) - bar.n))
-
-
-def progress_bar(what: str, progress: bool | None = None, total: int | None = None) -> tqdm:
-    """A bar that tells what is done and how long it has taken."""
-    return tqdm(
-        total=total,
-        desc=what,
-        disable=None if progress is None else not progress,
-        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
-    )

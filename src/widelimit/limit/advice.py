@@ -19,8 +19,8 @@ from widelimit.ensemble.collapse import collapsed_layers, unknown_because
 from widelimit.ensemble.kinks import Kink, kinks
 from widelimit.ensemble.meanfield import output
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
+from widelimit.ensemble.stiffness import stiff, stiffness_of
 from widelimit.ensemble.system import System
-from widelimit.limit.stiffness import stiff, stiffness_of
 from widelimit.nodes.reduction import reduced
 from widelimit.nodes.rules import layer_rules
 from widelimit.problem.network.activations import Activation, is_bounded, is_kinked, named
