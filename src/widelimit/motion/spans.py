@@ -33,17 +33,12 @@ def spans_to(
 ) -> Iterator[list[Span]]:
     """For each of the increasing `times` the spans that lead to it from the one before, or from 0.
 
-        They end at the stops of all rates in `scheduled`, and with `halved` half-way between as well;
-        `dtype` holds their ends. There is none where no time passes.
+    They end at the stops of all rates in `scheduled`, and with `halved` half-way between as well;
+    `dtype` holds their ends. There is none where no time passes.
 
-    <<<<<<< HEAD
-        >>> times = np.array([0.0, 1.0, 3.0])
-        >>> [[(float(a), float(b)) for a, b in spans] for spans in spans_to(times, None, float)]
-        [[], [(0.0, 1.0)], [(1.0, 3.0)]]
-    =======
-        >>> [[(float(a), float(b)) for a, b in spans] for spans in spans_to(np.arange(3), None, float)]
-        [[], [(0.0, 1.0)], [(1.0, 2.0)]]
-    >>>>>>> silent
+    >>> times = np.array([0.0, 1.0, 3.0])
+    >>> [[(float(a), float(b)) for a, b in spans] for spans in spans_to(times, None, float)]
+    [[], [(0.0, 1.0)], [(1.0, 3.0)]]
     """
     start, stops = 0.0, stops_among(scheduled, float(times[-1]))
     for time in times:
