@@ -25,8 +25,11 @@ from widelimit.around.linearisation import (
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 
-FILL = 16
+FILL = 48
 """Directions are filled up with zeros to a multiple of this: few shapes, few compilations."""
+
+FIRST = 32
+"""So many random combinations are the first to look for directions."""
 
 NOTHING = 1e-14
 """A share of the squared cotangents that rounding alone makes."""
@@ -115,7 +118,7 @@ def directions(
     last ones add nothing new.
     """
     metric = Metric.of(ensemble)
-    count, size = system.observed_outputs, 2 * FILL
+    count, size = system.observed_outputs, FIRST
     while True:
         few = size >= count
         chosen = np.eye(count) if few else rng.normal(size=(size, count))

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from widelimit.around.directions import FILL, Known, of_outputs, swept
+from widelimit.around.directions import Known, of_outputs, swept
 from widelimit.around.linearisation import (
     Cotangents,
     Path,
@@ -48,8 +48,8 @@ FEW = 24
 COMBINATIONS = 3
 """Where directions are pulled, so many random combinations of all outputs are pulled besides."""
 
-AT_ONCE = 2 * PIECE_VALUES
-"""Values of neurons for `FILL` cotangents, above which the data are cut into pieces."""
+AT_ONCE = PIECE_VALUES // 8
+"""Values of neurons above which the data are cut into pieces: there is one for each cotangent."""
 
 GROWTH = (
     "small changes grow without bound along the limit, or need more steps than there may be; "
@@ -84,7 +84,7 @@ class Influence:
     ) -> "Influence":
         """The limit from these neurons on; `halved` makes its steps half as long."""
         initial = jax.tree.map(jnp.asarray, initial)
-        at_once = max(16, AT_ONCE // (sum(initial.sizes) * FILL))
+        at_once = max(16, AT_ONCE // sum(initial.sizes))
         system = system.in_pieces(min(at_once, len(system.inputs)))
         path = path_of(system.motion, initial, times, tolerance, halved)
         return cls(system, initial, path, draw, done)

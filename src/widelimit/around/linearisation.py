@@ -42,7 +42,8 @@ KNOTS_PER_STEP = 4
 """There are at least so many knots for each step of the flow: the cubic through them, with its
 slopes, is then better than the steps."""
 
-Leaves = list[Array]
+Leaves = list[Any]
+"""Arrays: those of JAX, or of NumPy between pieces."""
 
 
 class Piece(eqx.Module):
@@ -60,7 +61,7 @@ class Piece(eqx.Module):
 class Tangents(eqx.Module):
     """Changes of an ensemble, one along the first axis for each direction."""
 
-    weights: tuple[Float[Array, "directions _"], ...]
+    weights: tuple[Float[Numbers, "directions _"], ...]
     leaves: Leaves
 
 
@@ -72,31 +73,33 @@ class Cotangents(eqx.Module):
     """
 
     leaves: Leaves
-    weights: tuple[Float[Array, "readings _"], ...]
-    data: Float[Array, "readings points"]
-    noise: Float[Array, "readings readings"]
+    weights: tuple[Float[Numbers, "readings _"], ...]
+    data: Float[Numbers, "readings points"]
+    noise: Float[Numbers, "readings readings"]
 
     def bare(self) -> "Cotangents":
         """λ alone, nothing gathered yet."""
-        nothing = jax.tree.map(jnp.zeros_like, (self.weights, self.data, self.noise))
+        nothing = jax.tree.map(np.zeros_like, (self.weights, self.data, self.noise))
         return Cotangents(self.leaves, *nothing)
 
     def joined(self, others: "Cotangents") -> "Cotangents":
         """The vectors of both, none of which has gathered noise yet."""
         bare = [(v.leaves, v.weights, v.data) for v in (self, others)]
-        parts = jax.tree.map(lambda *both: jnp.concatenate(both), *bare)
+        parts = jax.tree.map(lambda *both: np.concatenate(both), *bare)
         return Cotangents(*parts, noise=self._no_noise(len(self.data) + len(others.data)))
 
     def combined(self, matrix: np.ndarray) -> "Cotangents":
         """Linear combinations of vectors, none of which has gathered noise yet."""
         parts = jax.tree.map(
-            lambda part: jnp.tensordot(jnp.asarray(matrix, part.dtype), part, axes=1),
+            lambda part: np.tensordot(matrix.astype(part.dtype), np.asarray(part), axes=1),
             (self.leaves, self.weights, self.data),
         )
         return Cotangents(*parts, noise=self._no_noise(len(matrix)))
 
-    def _no_noise(self, count: int) -> Array:
-        return jnp.zeros((count, count), self.noise.dtype)
+    # NumPy's, because JAX would compile them for every number of vectors.
+
+    def _no_noise(self, count: int) -> Any:
+        return np.zeros((count, count), self.noise.dtype)
 
 
 @dataclass(frozen=True)

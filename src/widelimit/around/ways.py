@@ -23,7 +23,7 @@ STEP_TOLERANCE = 1e-4
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerances of the path, with quadrature nodes and with atoms alone."""
 
-SIGNS = 8
+SIGNS = 4
 """For the mean over outputs so many random combinations of them are pulled on each set of nodes."""
 
 LEFT_OUT = 1e-2
