@@ -76,10 +76,9 @@ class Known:
         own = self.along.T @ self.along
         return self.share.T @ own @ self.share / max(np.trace(own), np.finfo(float).tiny)
 
-    def passed(self, vectors: Cotangents) -> "Known":
-        """After the vectors have been pulled through a piece."""
-        gathered = self.gathered.with_more(self.share, Gathered.of(vectors))
-        return Known(self.along, self.share, gathered)
+    def passed(self, more: Gathered) -> "Known":
+        """After a piece, in which the pulled vectors have gathered `more`."""
+        return Known(self.along, self.share, self.gathered.with_more(self.share, more))
 
 
 def swept(
@@ -87,12 +86,11 @@ def swept(
     path: Path,
     missed: float,
     rng: Callable[[int], np.random.Generator],
-    done: Callable[[int], None],
 ) -> list[Known]:
     """Outputs at all observed times, pulled back to time zero in one sweep.
 
     The directions leave out the share `missed` of the outputs' squared cotangents; `rng(k)` draws
-    combinations that find them at the k-th time, and `done(k)` is told when it has been passed.
+    combinations that find them at the k-th time.
     """
     known: list[Known] = []
     vectors: Cotangents | None = None
@@ -104,8 +102,8 @@ def swept(
         vectors, known = _joined(ensemble, vectors, own, known, new, missed)
         for piece in reversed(pieces):
             vectors = pull(system.motion, piece, vectors.bare())
-            known = [one.passed(vectors) for one in known]
-        done(k)
+            more = Gathered.of(vectors)
+            known = [one.passed(more) for one in known]
     return known[::-1]
 
 

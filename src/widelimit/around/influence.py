@@ -97,7 +97,7 @@ class Influence:
         if self.system.observed_outputs <= FEW:
             return [self.of_each(k) for k in range(len(self.path.pieces))]
         rng = lambda k: generator(Stream.DIRECTIONS, *self.draw, k)  # noqa: E731
-        known = swept(self.system, self.path, missed, rng, lambda k: None)
+        known = swept(self.system, self.path, missed, rng)
         return [self._tested(k, own) for k, own in enumerate(known)]
 
     def of_each(self, k: int) -> Spread:
