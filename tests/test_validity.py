@@ -174,6 +174,7 @@ def test_commands_tell_until_when(tmp_path, capfd):
     assert called(capfd, "run", path, "-o", run)[0] == 1
     page = (run / "report.html").read_text(encoding="utf-8")
     assert f"width 4: t = {narrow:.3g}, width 256: the end" in page
+    assert page.count('<div class="card fails">') == 1  # networks of width 4 leave
     found = predict_fluctuations(Problem.from_dict(RESTLESS), progress=False)
     d, ends = found.dataset, found.dataset.clt_until.values
     refused = np.isnan(d.output_std).all(["input", "channel"]).values

@@ -116,7 +116,8 @@ def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     answer.own["tolerance"] = float(attrs["tolerance"])
     verdict = "met" if limit.met else "NOT met"
     answer.lines += [
-        f"limit     {' × '.join(map(str, nodes))} nodes, {attrs['replicates']} replicates: error "
+        f"limit     {' × '.join(map(str, nodes))} nodes, "
+        f"{counted(int(attrs['replicates']), 'replicate')}: error "
         f"{answer.error:.1e} (tolerance {attrs['tolerance']:g}: {verdict})   [{how}]",
         f"          at the end: {limit_scores(limit)}",
     ]

@@ -28,13 +28,15 @@ def cards(
 
 
 def _error(limit: Trajectory) -> Card:
+    """The error that was reached, in red where that is not what was asked."""
     attrs = limit.dataset.attrs
     verdict = "tolerance met" if limit.met else "tolerance NOT met"
-    return {
+    card = {
         "name": "error of the limit",
         "value": f"{attrs['error']:.1e}",
         "note": f"{verdict} ({attrs['tolerance']:g}), 95 %",
     }
+    return card if limit.met else {**card, "look": "fails"}
 
 
 def _risk(limit: Trajectory) -> Card:
@@ -73,6 +75,7 @@ def _apart(comparison: Comparison) -> list[Card]:
 
 
 def _validity(limit: Trajectory) -> Card:
+    """Until when, in red where networks leave the limit before the end."""
     d = limit.dataset
     shapes, ends = d["widths"].values.tolist(), d["describes_until"].values.tolist()
     said = [
@@ -83,4 +86,5 @@ def _validity(limit: Trajectory) -> Card:
     if all(until == np.inf for until in ends):
         return {"name": name, "value": "the end", "note": "at all widths"}
     first = np.nan if np.isnan(ends).any() else min(ends)
-    return {"name": name, "value": end_in_words(first), "note": ", ".join(said)}
+    card = {"name": name, "value": end_in_words(first), "note": ", ".join(said)}
+    return card if np.isnan(first) else {**card, "look": "fails"}
