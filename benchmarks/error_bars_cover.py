@@ -113,13 +113,14 @@ def draw(number: int) -> dict:
     seconds = time.perf_counter() - started
     a = limit.dataset.attrs
     finer = [
-        int(n if rule == "exact" else 4 * n)
+        int(n if rule in ("exact", "sampled") else 4 * n)
         for n, rule in zip(a["points"], a["rules"], strict=True)
     ]
+    rules = ["auto" if rule == "sampled" else rule for rule in a["rules"]]
     reference = solved(
         asked.with_changes(
             seed=number if kind["finite"] else number + 10**6,
-            limit={"nodes": finer, "tolerance": asked.limit.tolerance / 100, "rules": a["rules"]},
+            limit={"nodes": finer, "tolerance": asked.limit.tolerance / 100, "rules": rules},
         ),
         progress=False,
     )

@@ -17,6 +17,10 @@ class ProblemError(WidelimitError, ValueError):
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         super().__init__("\n".join([f"{source}: {count}", *(f"  {line}" for line in mistakes)]))
 
+    def __reduce__(self) -> tuple:
+        """How it travels between processes: by what made it, not by its text."""
+        return type(self), (self.mistakes, self.source)
+
 
 class RunFolderError(WidelimitError):
     """A run folder lacks what was asked of it, or holds results of another problem."""
@@ -29,5 +33,9 @@ class Diverged(WidelimitError, ArithmeticError):  # noqa: N818 - a state, as use
     """
 
     def __init__(self, what: str, time: float, cause: str):
-        self.time = time
+        self.what, self.time, self.cause = what, time, cause
         super().__init__(f"{what} diverged at about t = {time:.4g}: {cause}")
+
+    def __reduce__(self) -> tuple:
+        """How it travels between processes: by what made it, not by its text."""
+        return type(self), (self.what, self.time, self.cause)
