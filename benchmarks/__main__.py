@@ -16,7 +16,7 @@ ALONE = {  # run on their own, for long
     "validity_covers",
     "verdicts_alarm_rarely",
 }
-OWN = {"__main__", "table", "timing"} | ALONE
+OWN = {"__main__", "draws", "table", "timing"} | ALONE
 
 
 def main(words: list[str]) -> None:

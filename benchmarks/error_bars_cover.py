@@ -18,16 +18,13 @@ reference has the same seed: its nodes are others by their number alone.
 
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
+from draws import drawn, shares
 from scipy import stats
-from tqdm import tqdm
 
 from widelimit import Problem
-from widelimit.command.compilation import keep_compiled
 from widelimit.limit.solve import solved
 
 POINTS = 16
@@ -155,23 +152,13 @@ def summary(found: pd.DataFrame) -> str:
         f"met, but true error above 3 × tolerance: {overshoot}",
         f"median reference error/reported {(found.reference / found.reported).median():.2f}",
     ]
-    for name in STRATA:
-        shares = covered.groupby(found[name]).agg(["mean", "size"])
-        lines.append(
-            f"by {name}: "
-            + ", ".join(f"{k}: {r['mean']:.0%} of {int(r['size'])}" for k, r in shares.iterrows())
-        )
+    lines += [shares(covered, found[name]) for name in STRATA]
     return "\n".join(lines)
 
 
 def main(draws: int) -> None:
-    """Run all draws on two processes and print what was found."""
-    keep_compiled()  # the processes inherit the environment before they import JAX
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        found = list(tqdm(pool.map(draw, range(draws)), total=draws, disable=None))
-    table = pd.DataFrame(found)
-    table.to_csv("error_bars_cover.csv", index=False)
-    print(summary(table))
+    """Run all draws and print what was found."""
+    print(summary(drawn(draw, draws, "error_bars_cover")))
 
 
 if __name__ == "__main__":

@@ -19,16 +19,13 @@ the error that is to be judged.
 
 import itertools
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
+from draws import drawn, shares
 from scipy import integrate, stats
-from tqdm import tqdm
 
 from widelimit import Problem, ProblemError, solve
-from widelimit.command.compilation import keep_compiled
 
 POINTS = 6
 
@@ -210,23 +207,13 @@ def summary(found: pd.DataFrame) -> str:
         f"met, but true error above 3 × tolerance: {wrong.sum()}",
         f"median reported/true {(found.reported / found.true).median():.2f}",
     ]
-    for name in ("kind", "law"):
-        shares = covered.groupby(found[name]).agg(["mean", "size"])
-        lines.append(
-            f"by {name}: "
-            + ", ".join(f"{k}: {r['mean']:.0%} of {int(r['size'])}" for k, r in shares.iterrows())
-        )
+    lines += [shares(covered, found[name]) for name in ("kind", "law")]
     return "\n".join(lines)
 
 
 def main(draws: int) -> None:
-    """Run all draws on two processes and print what was found."""
-    keep_compiled()  # the processes inherit the environment before they import JAX
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        found = list(tqdm(pool.map(draw, range(draws)), total=draws, disable=None))
-    table = pd.DataFrame(found)
-    table.to_csv("rare_components_cover.csv", index=False)
-    print(summary(table))
+    """Run all draws and print what was found."""
+    print(summary(drawn(draw, draws, "rare_components_cover")))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,11 @@ def offset(values: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return size, np.where(whole > square_se, square_se / (2 * resolved), hidden)
 
 
+def half_width(spread: Any, replicates: int) -> Any:
+    """95 % half-width of a mean over this many replicates with this standard deviation."""
+    return stdtrit(replicates - 1, 0.975) * spread / math.sqrt(replicates)
+
+
 def replicate_half_width(values: np.ndarray) -> np.ndarray:
     """Half-width of the 95 % interval of a mean over replicates (first axis), by Student's t.
 
@@ -55,13 +60,7 @@ def replicate_half_width(values: np.ndarray) -> np.ndarray:
     count = len(values)
     if count == 1:
         return np.zeros_like(values[0])
-    spread = np.std(values, axis=0, ddof=1)
-    return stdtrit(count - 1, 0.975) * spread / math.sqrt(count)
-
-
-def half_width(spread: float, replicates: int) -> float:
-    """95 % half-width to expect from this many replicates with this standard deviation."""
-    return float(stdtrit(replicates - 1, 0.975) * spread / math.sqrt(replicates))
+    return half_width(np.std(values, axis=0, ddof=1), count)
 
 
 HALVING = 2.0
