@@ -8,7 +8,7 @@ from scipy.stats import chi2
 import reference
 from conftest import small_problem, table
 from widelimit import Problem, ProblemError, predict_fluctuations, solve, train
-from widelimit.around.factors import factors
+from widelimit.around.variances import factors
 from widelimit.around.ways import Case
 
 ATOMS = {

@@ -31,6 +31,9 @@ FILL = 48
 FIRST = 32
 """So many random combinations are the first to look for directions."""
 
+MANY = 4
+"""Outputs that are not so many times as many as combinations are taken themselves."""
+
 NOTHING = 1e-14
 """A share of the squared cotangents that rounding alone makes."""
 
@@ -118,7 +121,7 @@ def directions(
     metric = Metric.of(ensemble)
     count, size = system.observed_outputs, FIRST
     while True:
-        few = size >= count
+        few = MANY * size >= count
         chosen = np.eye(count) if few else rng.normal(size=(size, count))
         vectors = read_back(system, ensemble, of_outputs(chosen))
         rows = metric.rows(vectors).astype(float)

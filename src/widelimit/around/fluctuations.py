@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from widelimit.around.factors import factors
+from widelimit.around.variances import factors
 from widelimit.around.influence import Influence
 from widelimit.around.prediction import Found, refined
 from widelimit.around.ways import Case

@@ -45,7 +45,7 @@ from widelimit.motion.spans import Span
 FEW = 24
 """Up to so many outputs at a time each is pulled back; of more, the directions they span."""
 
-COMBINATIONS = 3
+COMBINATIONS = 2
 """Where directions are pulled, so many random combinations of all outputs are pulled besides."""
 
 AT_ONCE = PIECE_VALUES // 8

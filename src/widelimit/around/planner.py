@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from scipy.special import stdtrit
 
-from widelimit.around.factors import factors
+from widelimit.around.variances import factors
 from widelimit.around.fluctuations import predict_fluctuations
 from widelimit.basics.words import shape_name
 from widelimit.ensemble.collapse import collapsed_layers

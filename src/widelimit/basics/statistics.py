@@ -89,9 +89,15 @@ class Estimate:
     @classmethod
     def of(cls, replicates: Sequence[Any], finer: Any) -> "Estimate":
         """From replicates, the first of which is known with finer steps too."""
-        values = np.stack([np.asarray(one, float) for one in replicates])
-        bound = step_error(values[0], np.asarray(finer, float))
-        return cls(values.mean(axis=0), replicate_half_width(values), bound)
+        first = np.asarray(replicates[0], float)
+        bound = step_error(first, np.asarray(finer, float))
+        value, spread = np.empty_like(first), np.empty_like(first)
+        rows = np.atleast_1d(value), np.atleast_1d(spread)
+        for place in range(len(rows[0])):  # large arrays are not stacked whole
+            own = slice(place, place + 1)
+            values = np.stack([np.atleast_1d(np.asarray(one, float))[own] for one in replicates])
+            rows[0][own], rows[1][own] = values.mean(axis=0), replicate_half_width(values)
+        return cls(value, spread, bound)
 
     @property
     def error(self) -> np.ndarray:

@@ -27,6 +27,10 @@ Inputs = Float[Array, "points inputs"]
 Outputs = Float[Array, "points channels"]
 
 
+ROW_NUMBERS = 2**22
+"""A tangent kernel holds gradients of so many outputs at once that they are no more numbers."""
+
+
 class Batch(eqx.Module):
     """Weighted data points: `inputs (n, d)`, `targets (n, o)`, `weights (n,)`."""
 
@@ -242,19 +246,39 @@ def tangent_kernel(
     ∂f/∂θ times the number of neurons, as in `gradient`. κ is not in it: gradients have κ², learning
     rates 1/κ².
     """
-    rows = jax.lax.map(lambda one: _of_one_output(equations, ensemble, one), x)
     now, masses = rates.at(time), ensemble.masses()
-    kernel = jax.tree.map(
-        lambda slope, rate, mass: jnp.tensordot(
-            (rate * mass * slope).reshape(*slope.shape[:2], -1),
-            slope.reshape(*slope.shape[:2], -1),
-            ([2], [2]),
-        ),
-        rows,
-        now,
-        masses,
-    )
-    return jnp.asarray(sum(jax.tree.leaves(kernel)))
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(ensemble.parameters))
+    channels = ensemble.parameters.readout.shape[1]
+    blocks = _cut(x, max(1, ROW_NUMBERS // (numbers * channels)), "edge")
+
+    def rows(block: Array) -> Parameters:
+        return jax.lax.map(lambda one: _of_one_output(equations, ensemble, one), block)
+
+    def products(slopes: Parameters, others: Parameters) -> Array:
+        found = jax.tree.map(
+            lambda slope, other, rate, mass: jnp.tensordot(
+                (rate * mass * slope).reshape(*slope.shape[:2], -1),
+                other.reshape(*other.shape[:2], -1),
+                ([2], [2]),
+            ),
+            slopes,
+            others,
+            now,
+            masses,
+        )
+        return jnp.asarray(sum(jax.tree.leaves(found)))
+
+    if len(blocks) == 1:
+        own = rows(blocks[0])
+        return products(own, own)
+
+    def of_block(block: Array) -> Array:
+        own = rows(block)
+        return jax.lax.map(lambda other: products(own, rows(other)), blocks)
+
+    kernel = jnp.moveaxis(jax.lax.map(of_block, blocks), 1, 3)
+    size = len(blocks) * blocks.shape[1]
+    return kernel.reshape(size, channels, size, channels)[: len(x), :, : len(x)]
 
 
 def _of_one_output(equations: Equations, ensemble: Ensemble, x: Array) -> Parameters:

@@ -1,6 +1,7 @@
 """A problem made ready for computing: equations, rates and data as arrays of one precision."""
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -139,6 +140,14 @@ def dims_of_functionals(system: System, ensemble: Ensemble) -> dict[str, tuple[s
 
     jax.eval_shape(traced, ensemble)
     return found
+
+
+def numbers_looked_at(system: System, ensemble: Ensemble) -> int:
+    """How many numbers `look` returns."""
+    if not system.functionals:
+        return 0
+    found = jax.eval_shape(lambda: _look(system, ensemble, jnp.zeros(())))
+    return sum(math.prod(values.shape) for values in jax.tree.leaves(found))
 
 
 def _sight(system: System, ensemble: Ensemble, time: Array) -> Sight:

@@ -3,19 +3,27 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import diffrax
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.words import duration
+from widelimit.ensemble.meanfield import ROW_NUMBERS
+from widelimit.ensemble.system import numbers_looked_at
 from widelimit.motion.engine import Engine
 from widelimit.motion.flow import COPIES
 from widelimit.nodes.coverage import needed
 from widelimit.nodes.design import Design
+from widelimit.nodes.refinement import REPLICATES
 from widelimit.nodes.rules import Exact, Rule
 from widelimit.problem.network.marks import SPLIT_LIMIT
+
+
+KEPT = REPLICATES[-1] + 5
+"""Functionals are kept of so many runs at most: of all replicates, of steps whole and halved, and
+as the answer with its errors."""
 
 
 class Shortfall(NamedTuple):
@@ -23,6 +31,15 @@ class Shortfall(NamedTuple):
 
     why: str
     remedy: str
+
+
+def with_functionals(work: Engine) -> Engine:
+    """The engine whose memory knows what functionals take: all runs keep theirs."""
+    numbers = numbers_looked_at(work.system, work.placed(work.first_design()))
+    kept = KEPT * 8 * len(work.problem.times) * numbers
+    if numbers >= work.system.observed_outputs**2:  # a tangent kernel, or as large as one
+        kept += 3 * ROW_NUMBERS * work.memory.itemsize
+    return replace(work, memory=replace(work.memory, kept=kept))
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,11 @@ class Budget:
             needed = math.ceil(memory.needed(sizes, fewest, 1) / 1e6)
             found, nodes = f"{memory.budget / 1e6:.0f} MB", " × ".join(map(str, sizes))
             said = f"limit.memory: found {found}; {nodes} nodes need at least {needed} MB"
+            if memory.kept > memory.budget / 2:
+                said += (
+                    f", of which {memory.kept / 1e6:.0f} MB are for observe.functionals at "
+                    f"{len(self.engine.problem.times)} times: observe fewer times or inputs"
+                )
             raise ProblemError([said], self.engine.problem.title)
 
     def refuse_too_few_nodes(self) -> None:

@@ -15,7 +15,7 @@ from widelimit.basics.statistics import Estimate, step_error
 from widelimit.ensemble.collapse import collapsed_layers, unknown_because
 from widelimit.ensemble.system import dims_of_functionals
 from widelimit.limit.advice import examine, refuse_kinks
-from widelimit.limit.budget import Budget
+from widelimit.limit.budget import Budget, with_functionals
 from widelimit.limit.free_energy import free_energy, reasons_against
 from widelimit.limit.search import Found, Search, largest_rms
 from widelimit.limit.tracers import Tracers
@@ -80,6 +80,7 @@ def solved(
         problem.require_noiseless("labels of sampled neurons do not tell their paths")
     refuse_kinks(problem)
     with engine(reduced(problem), "limit", progress) as work:
+        work = with_functionals(work)
         Budget(work).refuse_too_small()
         own = None if tracers is None else Tracers.of(problem, tracers)
         notes, found = examine(problem), Search(work).found()
@@ -120,7 +121,7 @@ def _has_widths(limit: Trajectory) -> bool:
 def check_memory(problem: Problem) -> None:
     """Raise `ProblemError` if `limit.memory` is too small for the first sizes of a solve."""
     with engine(reduced(problem), "limit", False) as work:
-        Budget(work).refuse_too_small()
+        Budget(with_functionals(work)).refuse_too_small()
 
 
 def _limit(work: Engine, found: Found, notes: Sequence[str]) -> Trajectory:

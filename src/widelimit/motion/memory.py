@@ -39,13 +39,14 @@ class Memory:
     """A budget in bytes, and what costs are made of.
 
     `costs`: those of the network's layers; `itemsize`: bytes of a number; `points`: data points at
-    which outputs are computed.
+    which outputs are computed; `kept`: bytes of what is looked at and kept of all runs.
     """
 
     budget: int
     costs: Costs
     itemsize: int
     points: int
+    kept: int = 0
 
     def edges(self, sizes: Sequence[int]) -> int:
         """How many weights join layers of these sizes, inputs and outputs included."""
@@ -56,7 +57,7 @@ class Memory:
         state = self.edges(sizes) + 2 * sum(sizes)
         values = POINT_COPIES * points * self.costs.values(sizes)
         data = 2 * self.points * (self.costs.entries[0] + self.costs.entries[-1])
-        return BASE + self.itemsize * (copies * state + values + data)
+        return BASE + self.kept + self.itemsize * (copies * state + values + data)
 
     def fits(self, sizes: Sequence[int], copies: int) -> bool:
         """Whether a solve can be done at all, one data point at a time if need be."""

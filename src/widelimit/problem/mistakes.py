@@ -2,13 +2,11 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from widelimit.basics.words import shown
-
-DISCRIMINATORS = ("law", "family", "source", "schedule", "loss", "functional")
 
 
 def in_words(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
@@ -63,11 +61,16 @@ def _place(loc: tuple, raw: Any) -> list[str]:
         elif isinstance(part, int) and isinstance(here, list | tuple) and part < len(here):
             place[-1:] = [f"{place[-1]}[{part}]"] if place else [f"[{part}]"]
             here = here[part]
-        elif isinstance(here, Mapping) and part in [here.get(d) for d in DISCRIMINATORS]:
+        elif isinstance(here, Mapping) and part in _texts(here):  # the tag of a union
             continue
         elif last and isinstance(part, str) and isinstance(here, Mapping):
             place.append(part)
     return place
+
+
+def _texts(table: Mapping[str, Any]) -> list[str]:
+    """The texts among a table's values: one of them tells which kind of table it is."""
+    return [value for value in table.values() if isinstance(value, str)]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -91,8 +94,9 @@ def _model_at(loc: tuple, model: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def _tag_values(model: type[BaseModel]) -> list[str]:
-    fields = [model.model_fields[d] for d in DISCRIMINATORS if d in model.model_fields]
-    return [field.default for field in fields]
+    """What tells a model from its siblings: fields that may have one value, their default."""
+    fields = model.model_fields.values()
+    return [field.default for field in fields if get_args(field.annotation) == (field.default,)]
 
 
 def _tags(loc: tuple, model: type[BaseModel], discriminator: str) -> list[str]:
