@@ -1,4 +1,4 @@
-"""Claims: 10^6 nodes on 1,797 points of 64 inputs run in 4 GB; so does a functional of 10^6 numbers.
+"""Claims: 2^20 nodes on 1,797 points of 64 inputs run in 4 GB; so does a functional of 10^6 values.
 
 One hidden layer with `limit.nodes = 1000000`, float32 and a short horizon; and a whole solve that
 looks at the tangent kernel of 1,000 outputs, at eleven times. `limit.memory` is 4 GB; the peak of

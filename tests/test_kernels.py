@@ -1,5 +1,7 @@
 """The tangent kernel along the limit: against closed forms, velocities, and the lazy scale."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -7,6 +9,10 @@ from conftest import small_problem, table
 from test_lazy import at_scale, erf_kernel
 from test_schedules import NEURONS, X, plain, pulse, pulsed
 from widelimit import ProblemError, solve, train
+from widelimit.ensemble.meanfield import output, tangent_kernel
+from widelimit.ensemble.neurons import limit_ensemble
+from widelimit.ensemble.system import System
+from widelimit.nodes.rules import rules_for
 
 
 def test_the_first_kernel_of_erf_networks_is_known():
@@ -41,6 +47,47 @@ def test_kernels_turn_slopes_into_velocities():
     np.testing.assert_allclose(
         (f[2] - f[0]) / (2 * step), -np.einsum("xcyd,yd->xc", kernel, slope), rtol=1e-4, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_kernel_in_blocks_is_the_same(depth, monkeypatch):
+    """To rounding; by the way each entry is the product of two gradients by automatic derivatives.
+
+    Blocks of one, of three (the last one is filled up) and of all rows.
+    """
+    inputs = np.random.default_rng(1).normal(size=(7, 2)).tolist()
+    problem = small_problem(depth, observe={"times": [1.0], "inputs": inputs})
+    with jax.enable_x64(True):
+        system = System.of(problem, jnp.float64)
+        rng = np.random.default_rng(0)
+        nodes = [
+            rules_for(mark, np.eye(2))[0].place(16, rng) for mark in problem.network.marks(2, 1)
+        ]
+        ensemble = limit_ensemble(problem.network, nodes, 2, 1, jnp.float64)
+        numbers = sum(leaf.size for leaf in jax.tree.leaves(ensemble.parameters))
+        found = []
+        for rows in (1, 3, 7):
+            monkeypatch.setattr("widelimit.ensemble.meanfield.ROW_NUMBERS", rows * numbers)
+            found.append(
+                tangent_kernel(
+                    system.equations, system.dynamics.rates, ensemble, jnp.asarray(inputs)
+                )
+            )
+        theta = ensemble.parameters
+        slopes = jax.jacobian(
+            lambda theta: output(
+                system.equations, ensemble.at((theta, ensemble.memory)), jnp.asarray(inputs)
+            )
+        )(theta)
+        plain = sum(
+            jnp.tensordot((g / m).reshape(7, -1), g.reshape(7, -1), ([1], [1]))
+            for g, m in zip(
+                jax.tree.leaves(slopes), jax.tree.leaves(ensemble.masses()), strict=True
+            )
+        )
+    for kernel in found:
+        assert kernel.shape == (7, 1, 7, 1)
+        np.testing.assert_allclose(kernel[:, 0, :, 0], plain, rtol=1e-10)
 
 
 def test_a_kernel_sees_a_pulse():

@@ -1,5 +1,8 @@
 """Memory budgets: the same numbers in pieces, less memory, and an error that names what works."""
 
+import importlib
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,6 +71,30 @@ def test_too_little_memory_names_the_smallest_that_works():
         solve(problem, progress=False)
     smallest = str(told.value).split("at least ")[1].split(" MB")[0]
     assert solve(problem.with_changes(limit={"memory": f"{smallest} MB"}), progress=False).met
+
+
+def test_functionals_count():
+    """37 × 8 bytes for each of 400 × 400 entries at 101 times are 4.8 GB, and 1 GB is allowed."""
+    inputs = np.linspace(-1, 1, 400).tolist()
+    many = {"times": 101, "inputs": inputs, "functionals": ["kernel"]}
+    problem = small_problem(
+        data={"source": "table", "inputs": [-1.0, 1.0], "targets": [0.5, -0.5]},
+        observe=many,
+        limit={"memory": "1 GB"},
+    )
+    with pytest.raises(ProblemError, match=r"47\d\d MB|48\d\d MB|49\d\d MB") as told:
+        check_memory(problem)
+    assert "observe.functionals at 101 times: observe fewer times or inputs" in str(told.value)
+    check_memory(problem.with_changes(observe=many | {"times": 2}))
+    check_memory(problem.with_changes(observe=many | {"functionals": ["moments"]}))
+
+
+@pytest.mark.slow
+def test_a_functional_of_a_million_entries_stays_inside(monkeypatch):
+    """The benchmark's peak of resident memory, 4 GB being allowed."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    row = importlib.import_module("memory_is_bounded").measured("functional")
+    assert float(row.reached.removesuffix(" GB")) < 4
 
 
 def test_memory_is_not_part_of_what_was_solved():

@@ -10,9 +10,9 @@ import xarray as xr
 from conftest import called, quick_problem, small_problem
 from test_fluctuations import HORIZON, atomic
 from widelimit import predict_fluctuations
-from widelimit.around.variances import factors
 from widelimit.around.planner import plan_width
 from widelimit.around.prediction import refined
+from widelimit.around.variances import factors
 from widelimit.around.ways import Case
 from widelimit.motion.engine import engine
 from widelimit.networks.price import rival

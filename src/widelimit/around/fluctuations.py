@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from widelimit.around.variances import factors
 from widelimit.around.influence import Influence
 from widelimit.around.prediction import Found, refined
+from widelimit.around.variances import factors
 from widelimit.around.ways import Case
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.streams import Stream, generator

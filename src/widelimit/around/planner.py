@@ -15,8 +15,8 @@ from itertools import pairwise
 
 from scipy.special import stdtrit
 
-from widelimit.around.variances import factors
 from widelimit.around.fluctuations import predict_fluctuations
+from widelimit.around.variances import factors
 from widelimit.basics.words import shape_name
 from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.solve import solve

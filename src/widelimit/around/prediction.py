@@ -9,9 +9,8 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
@@ -28,7 +27,6 @@ from widelimit.basics.words import duration, sizes_in_words
 from widelimit.motion.engine import Steps
 from widelimit.nodes.design import Design
 from widelimit.nodes.rules import Exact
-
 
 REPLICATES = 4
 """How many scrambles of the nodes tell the error of a variance, at least."""

@@ -20,7 +20,6 @@ from widelimit.nodes.refinement import REPLICATES
 from widelimit.nodes.rules import Exact, Rule
 from widelimit.problem.network.marks import SPLIT_LIMIT
 
-
 KEPT = REPLICATES[-1] + 5
 """Functionals are kept of so many runs at most: of all replicates, of steps whole and halved, and
 as the answer with its errors."""
