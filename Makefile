@@ -16,7 +16,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal --durations=25
 
 smoke: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -q -n 2 tests/test_start.py tests/test_docstrings.py tests/test_cli.py
+	$(BIN)/python -m pytest -q -n 2 tests/command/test_start.py tests/test_docstrings.py tests/command/test_cli.py
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -q -m slow -s

@@ -130,6 +130,14 @@ def test_a_folder_holds_a_dozen():
     assert crowded == []
 
 
+def test_tests_stand_in_rooms():
+    """As the modules do; those of the whole tree, and of what is above all rooms, stand outside."""
+    here = Path(__file__).parent
+    rooms = {path.parent.name for path in here.rglob("test_*.py") if path.parent != here}
+    assert rooms <= set(ROOMS)
+    assert len(list(here.glob("*.py"))) <= 12
+
+
 def test_tests_are_half_as_long_as_what_they_test():
     own = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES)
     tests = Path(__file__).parent.rglob("*.py")

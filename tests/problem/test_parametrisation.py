@@ -13,7 +13,7 @@ from widelimit import train
 from widelimit.limit.solve import solved
 from widelimit.problem.parametrisation import EXPONENTS, KINDS, factors, sections
 
-PAGE = Path(__file__).parents[1] / "docs" / "parametrisations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "parametrisations.md"
 
 WIDTH, RATE, STEPS = 16, 0.05, 5
 

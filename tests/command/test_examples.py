@@ -9,7 +9,7 @@ import pytest
 from conftest import command
 from widelimit import Problem
 
-FILES = sorted((Path(__file__).parents[1] / "examples").glob("*.toml"))
+FILES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
 WITH_NETWORKS = [path for path in FILES if "[networks]" in path.read_text(encoding="utf-8")]
 
 

@@ -12,7 +12,7 @@ from widelimit import ProblemError, solve
 from widelimit.problem.data.sources import Points, Source
 from widelimit.problem.network.laws import Normal, Own
 
-PAGE = Path(__file__).parents[1] / "docs" / "extend.md"
+PAGE = Path(__file__).parents[2] / "docs" / "extend.md"
 
 
 def test_the_page_runs_and_every_extension_is_short():
