@@ -1,6 +1,6 @@
 """How an ensemble moves: the mean-field gradient put through a learning rule.
 
-The same rule gives the limit's velocity and the step of networks; see `rules` for both.
+The same rule gives the limit's velocity and the step of networks; see `learning_rules` for both.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from widelimit.ensemble.meanfield import Batch, Equations, gradient, gradient_squares
 from widelimit.ensemble.neurons import Ensemble, Parameters, Rates, State
-from widelimit.problem.training.rules import Adam, Push, Rule
+from widelimit.problem.training.learning_rules import Adam, LearningRule, Push
 
 
 class Dynamics(eqx.Module):
@@ -22,7 +22,7 @@ class Dynamics(eqx.Module):
 
     rates: Rates
     decay: Rates | None = None
-    rule: Rule = eqx.field(static=True, default=Rule())
+    rule: LearningRule = eqx.field(static=True, default=LearningRule())
 
     def forces(
         self, equations: Equations, ensemble: Ensemble, batch: Batch, time: ArrayLike = 0.0

@@ -1,6 +1,6 @@
 """Stochastic and full-batch gradient descent on sampled networks, many seeds at once.
 
-    θ ← θ − ε ξ(kε) · multiplier · ∇_θ ℓ(f(x_k), y_k),   clock t = k ε  (other rules: `rules`)
+    θ ← θ − ε ξ(kε) · multiplier · ∇_θ ℓ(f(x_k), y_k),   clock t = k ε  (others: `learning_rules`)
 
 All parameters move at once, from their old values. Steps run in compiled blocks. What a network
 draws is told by `draws`.

@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from widelimit.problem.network.laws import Number
 from widelimit.problem.network.network import Network
+from widelimit.problem.training.learning_rules import Adam, HeavyBall, Langevin, LearningRule
 from widelimit.problem.training.losses import Loss, Squared
-from widelimit.problem.training.rules import Adam, HeavyBall, Langevin, Rule
 from widelimit.problem.training.schedules import Constant, Schedule
 
 
@@ -105,7 +105,7 @@ def _momentum(value: Any) -> Any:
 class Training(BaseModel):
     """Loss, horizon (mean-field time), learning rates, and the rule (`[training]`).
 
-    `momentum` asks for the heavy ball and `adam` for Adam in place of descent, see `rules`;
+    `momentum` asks for the heavy ball and `adam` for Adam in place of descent, see `learning_rules`;
     `label_noise` is the variance of normal noise, fresh at every step, that is added to targets;
     `temperature` is that of noise on all parameters.
     """
@@ -139,11 +139,11 @@ class Training(BaseModel):
         return self
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> LearningRule:
         """What is done with gradients."""
         if self.temperature > 0:
             return Langevin(temperature=self.temperature)
-        return self.momentum or self.adam or Rule()
+        return self.momentum or self.adam or LearningRule()
 
     def paths(self, network: Network) -> tuple[bool, ...]:
         """Of every index space whether its neurons have labels that follow Brownian paths."""

@@ -50,7 +50,7 @@ class Push(NamedTuple):
 Memory = tuple[Array, ...]
 
 
-class Rule(BaseModel):
+class LearningRule(BaseModel):
     """Descent, and what other rules are made from. Rules are constants of compiled code."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,7 +80,7 @@ class Rule(BaseModel):
         return jnp.zeros_like(normal)
 
 
-class Langevin(Rule):
+class Langevin(LearningRule):
     """Noisy descent: √(2 τ ξ ε) N(0, 1) is added to every parameter at each step."""
 
     noisy: ClassVar[bool] = True
@@ -92,7 +92,7 @@ class Langevin(Rule):
         return jnp.sqrt(2 * self.temperature * rate * size) * normal
 
 
-class HeavyBall(Rule):
+class HeavyBall(LearningRule):
     """Momentum 1 − friction·ε (Polyak): the limit is a damped motion of second order."""
 
     memories: ClassVar[int] = 1
@@ -111,7 +111,7 @@ class HeavyBall(Rule):
         return theta - size * push.rate * m, (m,)
 
 
-class Adam(Rule):
+class Adam(LearningRule):
     """Adam with slow moments, β_i = 1 − κ_i ε, κ = (`first`, `second`); `first` "none": RMSProp.
 
     `batch` is how many independently drawn points a gradient is of, "all" for the whole data.
