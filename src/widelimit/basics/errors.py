@@ -1,5 +1,10 @@
 """What can go wrong, as exceptions that carry a sentence for the user."""
 
+from widelimit.basics.words import printable
+
+MOST_TOLD = 20
+"""So many mistakes are told; of more their number."""
+
 
 class WidelimitError(Exception):
     """Every error that widelimit raises on purpose."""
@@ -15,7 +20,10 @@ class ProblemError(WidelimitError, ValueError):
         self.mistakes = mistakes
         self.source = source
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        super().__init__("\n".join([f"{source}: {count}", *(f"  {line}" for line in mistakes)]))
+        told = [f"  {line}" for line in mistakes[:MOST_TOLD]]
+        if more := len(mistakes) - len(told):
+            told.append(f"  … and {more} more")
+        super().__init__(printable("\n".join([f"{source}: {count}", *told])))
 
     def __reduce__(self) -> tuple:
         """How it travels between processes: by what made it, not by its text."""

@@ -1,6 +1,7 @@
 """What a command has to say: lines for people, fields for programs, an exit status."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-COMPUTED, NOT_MET, WRONG_CALL, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
+COMPUTED, NOT_MET, WRONG_CALL, INTERNAL = 0, 1, 2, 3
 """Exit statuses, see the problem-file documentation."""
 
 
@@ -40,14 +41,24 @@ class Answer:
 
     def give(self) -> int:
         """Print the answer; the exit status."""
+        text = "\n".join(self.lines)
         if self.as_json:
             seconds = round(time.perf_counter() - self.started, 3)
             head = {"command": self.command, "run": self.run and str(self.run), "met": self.met}
             tail = {"error": self.error, "seconds": seconds, "warnings": self.warnings}
-            print(json.dumps(head | tail | self.own))
-        elif self.lines:
-            print("\n".join(self.lines))
+            text = json.dumps(head | tail | self.own)
+        if text:
+            self._print(text)
         return COMPUTED if self.met else NOT_MET
+
+    def _print(self, text: str) -> None:
+        """Print to standard output; where nobody reads it, results are there all the same."""
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            where = f"; results are in {self.run}" if self.run else ""
+            print(f"note: the answer cannot be printed: {error.strerror}{where}", file=sys.stderr)
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - or Python complains once more at its end
 
     def warn(self, sentences: list[str]) -> None:
         """Say sentences on standard error, once each, and keep them for the answer."""

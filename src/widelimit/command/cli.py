@@ -1,5 +1,6 @@
 """The command line: read, call one function, print. Heavy imports wait until they are needed."""
 
+import io
 import json
 import logging
 import sys
@@ -15,8 +16,9 @@ from cyclopts import App, CycloptsError, Parameter, validators
 
 from widelimit import __version__
 from widelimit.command import stages
-from widelimit.command.answer import COMPUTED, INTERNAL, INTERRUPTED, NOT_MET, WRONG_CALL, Answer
+from widelimit.command.answer import COMPUTED, INTERNAL, NOT_MET, WRONG_CALL, Answer
 from widelimit.command.compilation import keep_compiled
+from widelimit.command.interrupts import INTERRUPTED, interruptible
 
 app = App(
     name="widelimit",
@@ -24,6 +26,7 @@ app = App(
     "stated accuracy, and networks of finite width held against it.",
     version=__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 
 ProblemFile = Annotated[Path, Parameter(help="The problem file (TOML).")]
@@ -269,9 +272,12 @@ def _told() -> Iterator[None]:
 
 def _guarded(call: Callable[[], Any]) -> int:
     """Every failure as a sentence and an exit status; no traceback for what users can mend."""
-    keep_compiled()
+    for stream in (sys.stdout, sys.stderr):  # terminals that know ASCII alone
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        with _told():
+        with interruptible(), _told():
+            keep_compiled()
             status = call()
         return status if isinstance(status, int) else COMPUTED
     except CycloptsError:

@@ -1,6 +1,6 @@
 """Particle gradient flow: an ensemble carried through mean-field time.
 
-    dθ/dt = −ξ(t) G(θ, ensemble),  the limit ε → 0 of SGD with clock t = k ε (others: `learning_rules`)
+    dθ/dt = −ξ(t) G(θ, ensemble),  the limit ε → 0 of SGD with clock t = k ε (`learning_rules`)
 
 It serves limits and networks alike; only the ensemble differs. Time stepping is diffrax's.
 """

@@ -6,14 +6,17 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from widelimit.basics.errors import MOST_TOLD
 from widelimit.basics.words import shown
 
 
 def in_words(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
     """One sentence for each mistake in `raw`, the nested tables that `model` refused."""
     items = error.errors()
-    sentences = [_sentence(item, raw, model) for item in items if not _follows(item, items)]
-    return list(dict.fromkeys(sentences))
+    told = items[: 2 * MOST_TOLD]  # some follow from others
+    sentences = [_sentence(item, raw, model) for item in told if not _follows(item, told)]
+    found = list(dict.fromkeys(sentences))
+    return found + ["…"] * min(len(items) - len(told), 1)
 
 
 def _follows(item: Any, items: list[Any]) -> bool:

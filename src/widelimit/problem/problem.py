@@ -21,6 +21,9 @@ from widelimit.problem.data.sources import Dataset
 from widelimit.problem.mistakes import in_words
 from widelimit.problem.tables import Tables
 
+MOST_PARTS = 100
+"""Keys of so many parts are none of ours."""
+
 
 class Problem(Tables):
     """A network given by its laws, data, training, and what is to be computed.
@@ -45,13 +48,18 @@ class Problem(Tables):
         """Read and check a problem file; paths inside it are relative to its folder."""
         path = Path(path)
         try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8-sig")
+            raw = tomllib.loads(_flat_enough(text))
         except OSError as error:
             reason = error.strerror or str(error)
             raise ProblemError([f"cannot be read: {reason}"], str(path)) from None
         except UnicodeDecodeError:
             raise ProblemError(["cannot be read: it is not UTF-8 text"], str(path)) from None
-        except tomllib.TOMLDecodeError as error:
+        except RecursionError:
+            raise ProblemError(
+                ["has lists or tables inside each other a thousand deep"], str(path)
+            ) from None
+        except ValueError as error:  # TOMLDecodeError among them; numbers of thousands of digits
             raise ProblemError([f"is not TOML: {error}"], str(path)) from None
         return cls.from_dict({"title": path.stem, **raw}, path.parent, str(path))
 
@@ -206,3 +214,14 @@ class Problem(Tables):
         if "networks" in sections:  # each width has its own result: adding widths refuses none
             chosen["networks"] = {k: v for k, v in raw["networks"].items() if k != "widths"}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def _flat_enough(text: str) -> str:
+    """The text itself. Raises `ValueError` for keys of very many parts, which take minutes."""
+    for number, line in enumerate(text.splitlines(), 1):
+        key = line.partition("=")[0]
+        if '"' not in key and "'" not in key and key.count(".") >= MOST_PARTS:
+            raise ValueError(
+                f"the key in line {number} has {key.count('.') + 1} parts; keys have four at most"
+            )
+    return text

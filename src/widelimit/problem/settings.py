@@ -27,6 +27,10 @@ Precision = Literal["float64", "float32"]
 RuleName = Literal["auto", "exact", "lattice", "sobol", "paths"]
 
 
+MOST_TIMES = 10_000
+"""Everything observed is kept at every time, and integrations stop there."""
+
+
 def _memory(value: Any) -> Any:
     """Bytes, as a number or with a unit."""
     try:
@@ -108,11 +112,15 @@ def _step(value: Any) -> Any:
 def _times(value: Any) -> Any:
     """A count of times, or the times themselves; pydantic would report both readings."""
     if isinstance(value, int) and not isinstance(value, bool):
-        if value >= 2:
+        if 2 <= value <= MOST_TIMES:
             return value
+        if value > MOST_TIMES:
+            raise ValueError(f"found {shown(value)} times; at most {MOST_TIMES:,} are kept")
         raise ValueError(f"found {value}; a count of times must be at least 2")
     if not isinstance(value, list | tuple):
         raise ValueError(f"found {shown(value)}; must be a count of times or a list of times")
+    if len(value) > MOST_TIMES:
+        raise ValueError(f"found {len(value)} times; at most {MOST_TIMES:,} are kept")
     for index, time in enumerate(value):
         wrong = not_a_number(time)
         if wrong or not 0 <= time < np.inf:

@@ -9,6 +9,7 @@ is a problem for each pair of values; results get the dimensions `network.scale`
 """
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ import xarray as xr
 
 from widelimit.basics.errors import ProblemError
 from widelimit.problem.problem import Problem
+
+MOST_MEMBERS = 1000
+"""Problems of a family: each is checked whole before the first is solved."""
 
 
 class Member(NamedTuple):
@@ -50,6 +54,12 @@ def members(problem: Problem) -> list[Member]:
     if problem.sweep is None:
         raise ProblemError(
             ["sweep: is missing; it says which keys have several values"], problem.title
+        )
+    count = math.prod(len(values) for values in problem.sweep.values())
+    if count > MOST_MEMBERS:
+        raise ProblemError(
+            [f"sweep: makes {count} problems; a family has at most {MOST_MEMBERS:,}: split it"],
+            problem.title,
         )
     found, mistakes = [], []
     for chosen in itertools.product(*problem.sweep.values()):

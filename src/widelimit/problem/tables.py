@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -16,7 +17,7 @@ from pydantic import (
 )
 
 from widelimit.basics.errors import ProblemError
-from widelimit.basics.words import shown
+from widelimit.basics.words import printable, shown
 from widelimit.problem import functionals
 from widelimit.problem.data.population import Population
 from widelimit.problem.data.sources import Csv, Digits, Npz, OpenML, Source, Table
@@ -63,12 +64,18 @@ def _swept(value: Any) -> Any:
     return found
 
 
+def _printed(title: str) -> str:
+    if title != printable(title) or "\n" in title:
+        raise ValueError(f"found {shown(title)}; control characters cannot stand in a title")
+    return title
+
+
 class Tables(BaseModel):
     """All sections of a problem, each right by itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    title: str = "problem"
+    title: Annotated[str, AfterValidator(_printed)] = "problem"
     format: Literal[1] = 1
     seed: Annotated[int, Strict(), Field(ge=0, lt=2**32)] = 0
     network: Network

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import xarray as xr
 
 from widelimit.basics.errors import RunFolderError
 
 ABANDONED_SECONDS = 3600
 """Temporary files older than this were left by a killed process."""
+
+RECENT_SECONDS = 60
+"""Younger ones are never taken away: another machine may write them."""
 
 UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
 """What xarray and h5py raise on a file that is damaged, or is none of ours."""
@@ -77,7 +81,14 @@ class Files:
     def _write_groups(self, name: str, groups: dict[str, xr.Dataset]) -> None:
         tree = xr.DataTree.from_dict(groups)
         encoding = {f"/{own}": dict.fromkeys(g.data_vars, COMPRESSION) for own, g in groups.items()}
-        self._write(name, lambda p: tree.to_netcdf(p, engine="h5netcdf", encoding=encoding))
+        self._write_netcdf(name, tree, encoding)
+
+    def _write_netcdf(
+        self, name: str, held: xr.Dataset | xr.DataTree, encoding: dict[Any, Any] | None = None
+    ) -> None:
+        """A netCDF file, made in memory: HDF5 ends the whole process where a disk is full."""
+        made = held.to_netcdf(engine="h5netcdf", encoding=encoding)
+        self._write(name, lambda p: p.write_bytes(made))
 
     def _write_json(self, name: str, value: Any) -> None:
         text = json.dumps(_nan_as_null(value), indent=1, allow_nan=False)
@@ -85,22 +96,40 @@ class Files:
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
         """A file whole or not at all: temporary file, fsync, rename, fsync of the folder."""
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=self.path)
-        os.close(handle)
         try:
-            write(Path(temporary))
-            _sync(Path(temporary))
-            Path(temporary).chmod(0o644)
-            os.replace(temporary, self.path / name)
-            _sync(self.path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+            handle, temporary = tempfile.mkstemp(
+                prefix=f".{name}.", suffix=f".{os.getpid()}.tmp", dir=self.path
+            )
+            os.close(handle)
+            try:
+                write(Path(temporary))
+                _sync(Path(temporary))
+                Path(temporary).chmod(0o644)
+                os.replace(temporary, self.path / name)
+                _sync(self.path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RunFolderError(
+                f"{self.path / name} cannot be written: {reason}; what was there stays"
+            ) from None
 
     def _sweep(self) -> None:
         """Remove temporary files that killed processes left behind."""
         for path in self.path.glob(".*.tmp"):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+            try:
+                age = time.time() - path.stat().st_mtime
+            except FileNotFoundError:
+                continue
+            if age > ABANDONED_SECONDS or (age > RECENT_SECONDS and not _at_work(path)):
                 path.unlink(missing_ok=True)
+
+
+def _at_work(path: Path) -> bool:
+    """Whether the process that a temporary file names is there, on this machine."""
+    pid = path.name.split(".")[-2]
+    return not pid.isdigit() or psutil.pid_exists(int(pid))
 
 
 def _nan_as_null(value: Any) -> Any:

@@ -30,6 +30,14 @@ COMMANDS = {
     "bias": "bias",
 }
 """Which command makes which result."""
+HELD = {
+    "limit": ("risk", "risk_error", "output", "output_error"),
+    "networks": ("risk", "output", "widths"),
+    "fluctuations": ("factor", "rms_std", "widths"),
+    "bias": ("widths",),
+}
+"""What a result of each kind has at least."""
+
 STATES = "states.nc"
 CLAIMS = "claims.json"
 
@@ -58,6 +66,7 @@ class RunFolder(Files):
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is not a folder; name another with -o")
+        self._refuse_what_is_not_ours()
         judged = set().union(*(SECTIONS[kind] for kind in kinds))
         for kind in FILES:
             whole = judged.issuperset(SECTIONS[kind])
@@ -81,6 +90,21 @@ class RunFolder(Files):
             self._remove(kind)
         self.provenance()  # a damaged one is told before computing, not after
         self._make()
+
+    def _refuse_what_is_not_ours(self) -> None:
+        """Raise `RunFolderError` where results would replace what no command has written."""
+        for name in (*FILES.values(), STATES, "problem.toml", "provenance.json"):
+            if (self.path / name).is_dir():
+                raise RunFolderError(
+                    f"{self.path / name} is a folder, and a result has that name; name another "
+                    "run folder with -o"
+                )
+        own = (self.path / "provenance.json").exists() or any(map(self.has, FILES))
+        if (self.path / "problem.toml").exists() and not own:
+            raise RunFolderError(
+                f"{self.path / 'problem.toml'} is no result of widelimit, and would be replaced: "
+                "name a folder for the run with -o"
+            )
 
     def has(self, kind: str) -> bool:
         """Whether results of this kind are here."""
@@ -118,7 +142,7 @@ class RunFolder(Files):
         self._write("problem.toml", lambda p: p.write_text(problem.to_toml(), encoding="utf-8"))
         if isinstance(result, Trajectory):
             self._write_states(result, digest)
-        self._write(FILES[kind], lambda p: _to_netcdf(dataset, p, encoding))
+        self._write_netcdf(FILES[kind], dataset, encoding)
         self._write_provenance(
             {
                 kind: {
@@ -132,19 +156,31 @@ class RunFolder(Files):
 
     def load(self, kind: str) -> Trajectory:
         """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
-        dataset, problem = self._dataset(kind), self.problem()
+        dataset = self._dataset(kind)
+        problem = self._same_problem(kind, dataset)
         states = self._groups(STATES, dataset.attrs["digest"])
         return Trajectory(problem, dataset, xr.DataTree.from_dict(states))
 
     def load_fluctuations(self) -> Fluctuations:
         """Read predicted fluctuations back. Raises `RunFolderError` if they are not here."""
         dataset = self._dataset("fluctuations")
-        return Fluctuations(self.problem(), dataset)
+        return Fluctuations(self._same_problem("fluctuations", dataset), dataset)
 
     def load_bias(self) -> Bias:
         """Read the measured bias back. Raises `RunFolderError` if it is not here."""
         dataset = self._dataset("bias")
-        return Bias(self.problem(), dataset)
+        return Bias(self._same_problem("bias", dataset), dataset)
+
+    def _same_problem(self, kind: str, dataset: xr.Dataset) -> Problem:
+        """The problem of this folder. Raises `RunFolderError` if a result is of another one."""
+        problem = self.problem()
+        if dataset.attrs.get("shared_digest") != problem.digest(*SHARED):
+            raise RunFolderError(
+                f"{self.path / FILES[kind]} belongs to another problem than "
+                f"{self.path / 'problem.toml'}, which has been changed since, or its data have; "
+                f"undo that, or make the result again: widelimit {COMMANDS[kind]} --overwrite"
+            )
+        return problem
 
     def _dataset(self, kind: str) -> xr.Dataset:
         if not self.has(kind):
@@ -155,6 +191,8 @@ class RunFolder(Files):
             with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
                 dataset = file.load()
             _ = dataset.attrs["digest"]  # none of ours has no digest
+            if missing := [name for name in HELD[kind] if name not in dataset]:
+                raise KeyError(missing)
         except UNREADABLE:
             raise RunFolderError(
                 f"{self.path / FILES[kind]} cannot be read: it is damaged or not a result of "
@@ -168,8 +206,7 @@ class RunFolder(Files):
 
     def save_sweep(self, groups: dict[str, xr.Dataset]) -> Path:
         """Results of a family, one group for each kind; sweep.nc."""
-        tree = xr.DataTree.from_dict(groups)
-        self._write("sweep.nc", lambda p: tree.to_netcdf(p, engine="h5netcdf"))
+        self._write_netcdf("sweep.nc", xr.DataTree.from_dict(groups))
         return self.path / "sweep.nc"
 
     def save_comparison(self, comparison: Comparison) -> None:
@@ -233,7 +270,3 @@ def _known(before: dict[str, Any], kept: Collection[str]) -> dict[str, Any]:
         name: metadata.version(name) for name in LIBRARIES
     }
     return record | {"python": platform.python_version(), "device": jax.devices()[0].device_kind}
-
-
-def _to_netcdf(dataset: xr.Dataset, path: Path, encoding: dict[Any, Any]) -> None:
-    dataset.to_netcdf(path, engine="h5netcdf", encoding=encoding)

@@ -1,12 +1,9 @@
 """The law π of the data as weighted atoms (x, y), and where real data come from."""
 
 import hashlib
-import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
@@ -20,10 +17,12 @@ from pydantic import (
 )
 
 from widelimit.basics.streams import Stream, generator
+from widelimit.basics.words import printable
+from widelimit.problem.data.files import MOST_INPUTS, arrays, checked_numbers, existing, read_csv
 from widelimit.problem.network.laws import Count, Number, checked_rows, checked_weights
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
+MOST_CLASSES = 1000
+"""Each class is one more output at every data point."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,11 @@ class Points:
             )
         if count == 0:
             raise ValueError("found no rows; at least one data point is needed")
+        if self.inputs.shape[1] > MOST_INPUTS:
+            raise ValueError(
+                f"inputs: found {self.inputs.shape[1]} numbers in a row; at most {MOST_INPUTS:,} "
+                "are taken: keep the columns that matter, or project them"
+            )
         for name, array in (("inputs", self.inputs), ("targets", self.targets)):
             bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
             if len(bad):
@@ -176,12 +180,17 @@ def _one_hot(rows: Points) -> Points:
             f"classes: found no label in {rows.row_name} {missing[0] + rows.first_row}; remove the "
             "row or fill it in"
         )
+    if len(set(labels[:, 0].tolist())) > MOST_CLASSES:
+        raise ValueError(
+            f"classes: found more than {MOST_CLASSES} different labels; leave classes out where "
+            "targets are numbers to be fitted"
+        )
     classes, which = np.unique(
         labels[:, 0] if numeric else labels[:, 0].astype(str), return_inverse=True
     )
     if len(classes) < 2:
         raise ValueError(f"classes: found the class {classes[0]} alone; there must be two at least")
-    names = tuple(f"{label:g}" if numeric else str(label) for label in classes)
+    names = tuple(f"{label:g}" if numeric else printable(str(label)) for label in classes)
     return replace(rows, targets=np.eye(len(classes))[which], channels=names)
 
 
@@ -237,13 +246,13 @@ class Csv(Source):
 
     def rows(self, folder: Path, seed: int) -> Points:
         """The file's columns; every entry must be a number."""
-        path = _existing(folder, self.path)
-        frame = _read_csv(path)
+        path = existing(folder, self.path)
+        frame = read_csv(path)
         self._require_targets(list(map(str, frame.columns)), path)
         labels = frame[list(self.targets)].to_numpy() if self.classes else None
         if self.classes:
             frame = frame.assign(**dict.fromkeys(self.targets, 0.0))
-        numbers = _checked_numbers(frame, path)
+        numbers = checked_numbers(frame, path)
         others = [name for name in frame.columns if name not in self.targets]
         if not others:
             raise ValueError(f"targets: they are all columns of {path.name}; no inputs are left")
@@ -267,37 +276,6 @@ class Csv(Source):
             raise ValueError(f"targets: no column {missing[0]!r} in {path.name}; it has {known}")
 
 
-def _read_csv(path: Path) -> "DataFrame":
-    """A csv file as it is."""
-    import pandas as pd
-
-    try:
-        with warnings.catch_warnings():
-            # A row longer than the header is otherwise cut short or taken for row names.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(path, index_col=False)
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:
-        reason = str(error).strip()
-        raise ValueError(f"path: {path} cannot be read as csv: {reason}") from None
-
-
-def _checked_numbers(frame: "DataFrame", path: Path) -> "DataFrame":
-    """A table's entries as numbers; `ValueError` names the first that is none."""
-    import pandas as pd
-
-    numbers = pd.DataFrame(
-        {name: pd.to_numeric(frame[name], errors="coerce") for name in frame.columns}
-    )
-    broken = np.argwhere((numbers.isna() & frame.notna()).to_numpy())
-    if len(broken):
-        row, column = broken[0]
-        raise ValueError(
-            f"path: data row {row + 1} of {path.name}, column {frame.columns[column]!r}, "
-            f"holds {frame.iat[row, column]!r}, which is not a number"
-        )
-    return numbers
-
-
 class Npz(Source):
     """A NumPy archive with arrays `inputs`, `targets` and perhaps `weights`; never a pickle."""
 
@@ -306,29 +284,15 @@ class Npz(Source):
 
     def rows(self, folder: Path, seed: int) -> Points:
         """The archive's arrays; one-dimensional ones become one column."""
-        path = _existing(folder, self.path)
-        arrays = _arrays(path)
-        inputs, targets = (_columns(arrays, name, path) for name in ("inputs", "targets"))
+        path = existing(folder, self.path)
+        held = arrays(path)
+        inputs, targets = (_columns(held, name, path) for name in ("inputs", "targets"))
         weights = None
-        if "weights" in arrays:
-            if arrays["weights"].ndim != 1 or not _real(arrays["weights"]):
+        if "weights" in held:
+            if held["weights"].ndim != 1 or not _real(held["weights"]):
                 raise ValueError(f"path: weights in {path.name} must be numbers on 1 axis")
-            weights = tuple(map(float, arrays["weights"]))
+            weights = tuple(map(float, held["weights"]))
         return Points(inputs, targets, weights, _count_up(targets))
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an archive; nothing in it is ever executed."""
-    try:
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise ValueError("it is a single array (npy)")
-            return {name: np.asarray(archive[name]) for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = "it holds Python objects, or is no archive at all"
-        reason = reason if "pickle" in str(error) else str(error)
-        raise ValueError(f"path: {path} cannot be read as npz: {reason}") from None
 
 
 def _real(array: np.ndarray) -> bool:
@@ -404,13 +368,6 @@ class OpenML(Source):
             ) from None
         except ValueError as error:
             raise ValueError(f"name: {called} was not had from openml.org: {error}") from None
-
-
-def _existing(folder: Path, path: str) -> Path:
-    full = folder / Path(path).expanduser()
-    if not full.is_file():
-        raise ValueError(f"path: found no file {full}")
-    return full
 
 
 def _count_up(targets: np.ndarray) -> tuple[str, ...]:

@@ -80,6 +80,16 @@ def _layers(value: Any) -> Any:
     return value if value is None or isinstance(value, list | tuple) else (value,)
 
 
+MOST_LAYERS = 100
+"""More are no layered network that anything is known of: its limit collapses long before."""
+
+
+def _few_layers(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) > MOST_LAYERS:
+        raise ValueError(f"found {len(value)} layers; at most {MOST_LAYERS} are taken")
+    return value
+
+
 class Architecture(BaseModel):
     """The layers of a network, without the laws of its weights.
 
@@ -95,7 +105,9 @@ class Architecture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     activations: Annotated[
-        tuple[Annotated[Activation, WrapValidator(_activation)], ...], Field(min_length=1)
+        tuple[Annotated[Activation, WrapValidator(_activation)], ...],
+        BeforeValidator(_few_layers),
+        Field(min_length=1),
     ]
     layers: Annotated[tuple[AnyLayer, ...], BeforeValidator(_layers), Field(min_length=1)] = (
         Dense(),

@@ -105,7 +105,7 @@ def _momentum(value: Any) -> Any:
 class Training(BaseModel):
     """Loss, horizon (mean-field time), learning rates, and the rule (`[training]`).
 
-    `momentum` asks for the heavy ball and `adam` for Adam in place of descent, see `learning_rules`;
+    `momentum` asks for the heavy ball and `adam` for Adam in place of descent (`learning_rules`);
     `label_noise` is the variance of normal noise, fresh at every step, that is added to targets;
     `temperature` is that of noise on all parameters.
     """
