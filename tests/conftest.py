@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -34,23 +33,17 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 from widelimit import Problem  # noqa: E402
+from widelimit.basics.compiled import make_room  # noqa: E402
 from widelimit.command.cli import main  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "allow")
-
-
-MOST_MAPS = 25_000
-"""Every compiled function maps memory, and a process may have 65,530 maps on Linux."""
 
 
 @pytest.fixture(autouse=True)
 def _room_for_compiled_code():
     """Forget compiled code before there is too much of it: it is on disk."""
     yield
-    maps = Path("/proc/self/maps")
-    if maps.is_file() and maps.read_bytes().count(b"\n") > MOST_MAPS:
-        eqx.clear_caches()
-        jax.clear_caches()
+    make_room()
 
 
 def table(points: int = 8, inputs: int = 2, seed: int = 0) -> dict:

@@ -251,6 +251,11 @@ def fail_in_the_middle(path, *_, **__):
     raise OSError(28, "No space left on device")
 
 
+def full_disk(folder, name, *_):
+    """Writing a result where there is no room for it."""
+    folder._write(name, fail_in_the_middle)
+
+
 @pytest.mark.parametrize("name", ["limit.nc", "problem.toml", "states.nc", "provenance.json"])
 def test_a_failed_write_leaves_the_old_file(full, limit, monkeypatch, name):
     before, write = contents(full), RunFolder._write
@@ -259,7 +264,7 @@ def test_a_failed_write_leaves_the_old_file(full, limit, monkeypatch, name):
         write(folder, file, fail_in_the_middle if file == name else action)
 
     monkeypatch.setattr(RunFolder, "_write", failing)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(RunFolderError, match="cannot be written: No space left"):
         full.save(limit, 99.0)
     assert names(full) == sorted(before)
     assert contents(full)[name] == before[name]
@@ -275,7 +280,7 @@ def test_a_failure_before_the_rename_is_done_leaves_the_old_file(full, limit, mo
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(f"widelimit.results.files.{step}", broken)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(RunFolderError, match="Input/output"):
         full.save(limit, 99.0)
     assert contents(full) == before
 
@@ -283,10 +288,8 @@ def test_a_failure_before_the_rename_is_done_leaves_the_old_file(full, limit, mo
 def test_a_first_write_that_fails_leaves_nothing(tmp_path, limit, problem, monkeypatch):
     folder = RunFolder(tmp_path / "new")
     folder.prepare(problem, ("limit",), overwrite=False)
-    monkeypatch.setattr(
-        "widelimit.results.runfolder._to_netcdf", lambda d, p, e: fail_in_the_middle(p)
-    )
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(RunFolder, "_write_netcdf", full_disk)
+    with pytest.raises(RunFolderError, match="No space left"):
         folder.save(limit, 1.0)
     assert not folder.has("limit")
     assert [name for name in names(folder) if name.endswith(".tmp")] == []

@@ -27,10 +27,10 @@ def shown(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """A text from a file as a terminal may have it: control characters written out.
+    r"""A text from a file as a terminal may have it: control characters written out.
 
-    >>> printable("a\x1b[31mb")
-    'a\\x1b[31mb'
+    >>> printable("a" + chr(27) + "b") == r"a\x1bb"
+    True
     """
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 

@@ -50,8 +50,13 @@ def _raise(number: int, frame: object) -> NoReturn:
 
 def _watch(woken: socket.socket, numbers: set[int]) -> None:
     """Hear of signals while compiled code runs."""
-    if not _heard(woken, numbers):
-        return
+    with woken:
+        if _heard(woken, numbers):
+            _second(woken, numbers)
+
+
+def _second(woken: socket.socket, numbers: set[int]) -> None:
+    """End the process after one more signal, or after a while if it goes on."""
     with suppress(OSError, ValueError):
         print("interrupting; once more ends at once", file=sys.stderr, flush=True)
     woken.settimeout(PATIENCE)

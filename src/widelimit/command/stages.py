@@ -76,6 +76,10 @@ def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
     problem.require_single()
     if {"networks", "fluctuations", "bias"} & set(kinds) and problem.networks is None:
         raise ProblemError(["networks: is missing; give at least networks.widths"], str(path))
+    if "networks" in kinds:
+        from widelimit.networks.room import refuse_impossible
+
+        refuse_impossible(problem)
     if "fluctuations" in kinds:
         problem.require_finite_data("predicting fluctuations")
     if "bias" in kinds:

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
+from widelimit.basics.compiled import make_room
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import Progress, progress
 from widelimit.basics.streams import Stream, generator
@@ -215,5 +216,6 @@ def engine(
 
     `shown` shows or hides the bar; None shows it if standard error is a terminal.
     """
+    make_room()
     with in_precision(precision or problem.limit.precision) as dtype, progress(what, shown) as bar:
         yield Engine.of(problem, dtype, bar)

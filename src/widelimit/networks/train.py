@@ -14,12 +14,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
 
+from widelimit.basics.compiled import make_room
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import progress as progress_of
 from widelimit.ensemble.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
 from widelimit.ensemble.system import System, dims_of_functionals, look
 from widelimit.limit.advice import examine
 from widelimit.networks.course import Course, in_groups, network_keys
+from widelimit.networks.room import refuse_impossible
 from widelimit.nodes.points import Numbers
 from widelimit.nodes.rules import finite_layers
 from widelimit.problem.problem import Problem
@@ -41,12 +43,14 @@ def train(
     `round(t / ε)`. `known` holds widths trained before (they are taken over), and `keep` is
     called with what there is after each width, so that nothing is lost on a kill.
 
-    Raises `ValueError` if the problem has no `[networks]`, `Diverged` if a state stops being
-    finite.
+    Raises `ValueError` if the problem has no `[networks]`, `ProblemError` if no machine trains
+    them, `Diverged` if a state stops being finite.
     """
     settings = problem.networks
     if settings is None:
         raise ValueError("the problem has no [networks] section: give at least networks.widths")
+    refuse_impossible(problem)
+    make_room()
     facts = facts_of_training(problem, settings.precision)
     trained = None
     with in_precision(settings.precision) as dtype:

@@ -13,10 +13,10 @@ from widelimit.basics.words import shown
 def in_words(error: ValidationError, raw: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
     """One sentence for each mistake in `raw`, the nested tables that `model` refused."""
     items = error.errors()
-    told = items[: 2 * MOST_TOLD]  # some follow from others
+    told, rest = items[: 2 * MOST_TOLD], items[2 * MOST_TOLD :]  # some follow from others
     sentences = [_sentence(item, raw, model) for item in told if not _follows(item, told)]
-    found = list(dict.fromkeys(sentences))
-    return found + ["…"] * min(len(items) - len(told), 1)
+    sentences += [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in rest]
+    return list(dict.fromkeys(sentences))
 
 
 def _follows(item: Any, items: list[Any]) -> bool:

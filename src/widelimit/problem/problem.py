@@ -47,21 +47,7 @@ class Problem(Tables):
     def from_file(cls, path: str | Path) -> "Problem":
         """Read and check a problem file; paths inside it are relative to its folder."""
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-            raw = tomllib.loads(_flat_enough(text))
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ProblemError([f"cannot be read: {reason}"], str(path)) from None
-        except UnicodeDecodeError:
-            raise ProblemError(["cannot be read: it is not UTF-8 text"], str(path)) from None
-        except RecursionError:
-            raise ProblemError(
-                ["has lists or tables inside each other a thousand deep"], str(path)
-            ) from None
-        except ValueError as error:  # TOMLDecodeError among them; numbers of thousands of digits
-            raise ProblemError([f"is not TOML: {error}"], str(path)) from None
-        return cls.from_dict({"title": path.stem, **raw}, path.parent, str(path))
+        return cls.from_dict({"title": path.stem, **_tables_of(path)}, path.parent, str(path))
 
     @classmethod
     def from_dict(
@@ -225,3 +211,22 @@ def _flat_enough(text: str) -> str:
                 f"the key in line {number} has {key.count('.') + 1} parts; keys have four at most"
             )
     return text
+
+
+def _tables_of(path: Path) -> dict[str, Any]:
+    """A file's tables. Raises `ProblemError` if it cannot be read."""
+    try:
+        return tomllib.loads(_flat_enough(path.read_text(encoding="utf-8-sig")))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ProblemError([f"cannot be read: {reason}"], str(path)) from None
+    except UnicodeDecodeError:
+        raise ProblemError(["cannot be read: it is not UTF-8 text"], str(path)) from None
+    except RecursionError:
+        raise ProblemError(
+            ["has lists or tables inside each other a thousand deep"], str(path)
+        ) from None
+    except ValueError as error:  # TOMLDecodeError among them
+        if "integer string conversion" in str(error):
+            error = ValueError("a whole number has thousands of digits")
+        raise ProblemError([f"is not TOML: {error}"], str(path)) from None

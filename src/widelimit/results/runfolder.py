@@ -66,7 +66,7 @@ class RunFolder(Files):
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"{self.path} is not a folder; name another with -o")
-        self._refuse_what_is_not_ours()
+        _refuse_what_is_not_ours(self)
         judged = set().union(*(SECTIONS[kind] for kind in kinds))
         for kind in FILES:
             whole = judged.issuperset(SECTIONS[kind])
@@ -90,21 +90,6 @@ class RunFolder(Files):
             self._remove(kind)
         self.provenance()  # a damaged one is told before computing, not after
         self._make()
-
-    def _refuse_what_is_not_ours(self) -> None:
-        """Raise `RunFolderError` where results would replace what no command has written."""
-        for name in (*FILES.values(), STATES, "problem.toml", "provenance.json"):
-            if (self.path / name).is_dir():
-                raise RunFolderError(
-                    f"{self.path / name} is a folder, and a result has that name; name another "
-                    "run folder with -o"
-                )
-        own = (self.path / "provenance.json").exists() or any(map(self.has, FILES))
-        if (self.path / "problem.toml").exists() and not own:
-            raise RunFolderError(
-                f"{self.path / 'problem.toml'} is no result of widelimit, and would be replaced: "
-                "name a folder for the run with -o"
-            )
 
     def has(self, kind: str) -> bool:
         """Whether results of this kind are here."""
@@ -157,30 +142,19 @@ class RunFolder(Files):
     def load(self, kind: str) -> Trajectory:
         """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
         dataset = self._dataset(kind)
-        problem = self._same_problem(kind, dataset)
+        problem = _same_problem(self, kind, dataset)
         states = self._groups(STATES, dataset.attrs["digest"])
         return Trajectory(problem, dataset, xr.DataTree.from_dict(states))
 
     def load_fluctuations(self) -> Fluctuations:
         """Read predicted fluctuations back. Raises `RunFolderError` if they are not here."""
         dataset = self._dataset("fluctuations")
-        return Fluctuations(self._same_problem("fluctuations", dataset), dataset)
+        return Fluctuations(_same_problem(self, "fluctuations", dataset), dataset)
 
     def load_bias(self) -> Bias:
         """Read the measured bias back. Raises `RunFolderError` if it is not here."""
         dataset = self._dataset("bias")
-        return Bias(self._same_problem("bias", dataset), dataset)
-
-    def _same_problem(self, kind: str, dataset: xr.Dataset) -> Problem:
-        """The problem of this folder. Raises `RunFolderError` if a result is of another one."""
-        problem = self.problem()
-        if dataset.attrs.get("shared_digest") != problem.digest(*SHARED):
-            raise RunFolderError(
-                f"{self.path / FILES[kind]} belongs to another problem than "
-                f"{self.path / 'problem.toml'}, which has been changed since, or its data have; "
-                f"undo that, or make the result again: widelimit {COMMANDS[kind]} --overwrite"
-            )
-        return problem
+        return Bias(_same_problem(self, "bias", dataset), dataset)
 
     def _dataset(self, kind: str) -> xr.Dataset:
         if not self.has(kind):
@@ -258,6 +232,34 @@ class RunFolder(Files):
         for name, group in trajectory.states.children.items():
             groups[name] = group.to_dataset().assign_attrs(digest=digest)
         self._write_groups(STATES, groups)
+
+
+def _same_problem(folder: RunFolder, kind: str, dataset: xr.Dataset) -> Problem:
+    """The problem of a folder. Raises `RunFolderError` if a result is of another one."""
+    problem = folder.problem()
+    if dataset.attrs.get("shared_digest") != problem.digest(*SHARED):
+        raise RunFolderError(
+            f"{folder.path / FILES[kind]} belongs to another problem than "
+            f"{folder.path / 'problem.toml'}, which has been changed since, or its data have; "
+            f"undo that, or make the result again: widelimit {COMMANDS[kind]} --overwrite"
+        )
+    return problem
+
+
+def _refuse_what_is_not_ours(folder: RunFolder) -> None:
+    """Raise `RunFolderError` where results would replace what no command has written."""
+    for name in (*FILES.values(), STATES, "problem.toml", "provenance.json"):
+        if (folder.path / name).is_dir():
+            raise RunFolderError(
+                f"{folder.path / name} is a folder, and a result has that name; name another "
+                "run folder with -o"
+            )
+    own = (folder.path / "provenance.json").exists() or any(map(folder.has, FILES))
+    if (folder.path / "problem.toml").exists() and not own:
+        raise RunFolderError(
+            f"{folder.path / 'problem.toml'} is no result of widelimit, and would be replaced: "
+            "name a folder for the run with -o"
+        )
 
 
 def _known(before: dict[str, Any], kept: Collection[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import lzma
 import math
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 BROKEN = (
     ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
     NotImplementedError, RuntimeError, MemoryError, OverflowError, KeyError, SyntaxError, TypeError,
+    tokenize.TokenError,
 )  # fmt: skip
 """What NumPy and zipfile raise on an archive that is damaged, or is none."""
 
@@ -89,7 +91,7 @@ def checked_numbers(frame: "DataFrame", path: Path) -> "DataFrame":
         row, column = broken[0]
         raise ValueError(
             f"path: data row {row + 1} of {path.name}, column {frame.columns[column]!r}, "
-            f"holds {frame.iat[row, column]!r}, which is not a number"
+            f"holds {shown(frame.iat[row, column])}, which is not a number"
         )
     return numbers
 
