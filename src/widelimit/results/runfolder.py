@@ -64,8 +64,6 @@ class RunFolder(Files):
         another one by those that all results share. With `overwrite`, results of another problem
         are removed, and with them what was made from both.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RunFolderError(f"{self.path} is not a folder; name another with -o")
         _refuse_what_is_not_ours(self)
         judged = set().union(*(SECTIONS[kind] for kind in kinds))
         for kind in FILES:
@@ -248,6 +246,8 @@ def _same_problem(folder: RunFolder, kind: str, dataset: xr.Dataset) -> Problem:
 
 def _refuse_what_is_not_ours(folder: RunFolder) -> None:
     """Raise `RunFolderError` where results would replace what no command has written."""
+    if folder.path.exists() and not folder.path.is_dir():
+        raise RunFolderError(f"{folder.path} is not a folder; name another with -o")
     for name in (*FILES.values(), STATES, "problem.toml", "provenance.json"):
         if (folder.path / name).is_dir():
             raise RunFolderError(
