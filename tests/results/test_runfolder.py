@@ -242,6 +242,30 @@ def test_known_widths_are_not_trained_again(full, problem, monkeypatch):
     assert full.load("limit").states.children.keys() == {"limit"}
 
 
+def test_nothing_is_lost_by_asking_for_less(full, problem):
+    """A width that is not asked for any more stays, from the first file that is written on."""
+    less = problem.with_changes(networks={"widths": [12, 8]})
+    before = full.load("networks")
+    written = []
+
+    def keep(trained):
+        full.save(trained, 1.0)
+        written.append(full.load("networks").dataset["width"].values.tolist())
+
+    found = train(less, known=before, keep=keep, progress=False)
+    assert found.dataset["width"].values.tolist() == [12, 8]
+    assert written == [[4, 8, 12]]
+    after = full.load("networks")
+    assert after.problem.networks.widths == ((4,), (8,), (12,))
+    assert sorted(after.states.children) == ["width_12", "width_4", "width_8"]
+    xr.testing.assert_identical(
+        after.dataset["output"].sel(width=[4, 8]), before.dataset["output"].sel(width=[4, 8])
+    )
+    kept = []
+    train(problem.with_changes(networks={"widths": [8]}), known=after, keep=kept.append)
+    assert kept == []
+
+
 # Whole or not at all
 
 

@@ -40,8 +40,9 @@ def train(
     """Networks of every width in `problem.networks.widths`, with all their seeds.
 
     Clock and updates as in `descent`; the state at an observed time t is that of step
-    `round(t / ε)`. `known` holds widths trained before (they are taken over), and `keep` is
-    called with what there is after each width, so that nothing is lost on a kill.
+    `round(t / ε)`. `known` holds widths trained before: they are taken over. `keep` is called
+    after each new width with all that there is, what was known and is not asked for included, so
+    that nothing is lost by a kill or by asking for less.
 
     Raises `ValueError` if the problem has no `[networks]`, `ProblemError` if no machine trains
     them, `Diverged` if a state stops being finite.
@@ -52,18 +53,18 @@ def train(
     refuse_impossible(problem)
     make_room()
     facts = facts_of_training(problem, settings.precision)
-    trained = None
+    there, shapes = known, settings.layer_widths(problem.network)
     with in_precision(settings.precision) as dtype:
         system = System.of(problem, dtype)
-        for widths in settings.layer_widths(problem.network):
-            found = None if known is None else _taken_over(known, widths)
-            if found is None:
-                found = _one_width(problem, system, widths, progress)
-            trained = _joined(problem, trained, found, facts)
-            if keep is not None:
-                keep(trained)
-    assert trained is not None
-    return trained
+        for widths in shapes:
+            if there is None or not _holds(there, widths):
+                there = _joined(
+                    problem, there, _one_width(problem, system, widths, progress), facts
+                )
+                if keep is not None:
+                    keep(there)
+    assert there is not None
+    return _only(problem, there, shapes, facts)
 
 
 Result = tuple[xr.Dataset, str, xr.Dataset]
@@ -73,12 +74,41 @@ Result = tuple[xr.Dataset, str, xr.Dataset]
 def _joined(
     problem: Problem, before: Trajectory | None, found: Result, facts: dict[str, Any]
 ) -> Trajectory:
+    """What there was, and one more width: it takes the place of what was left of it."""
     dataset, name, states = found
     groups = {name: states}
     if before is not None:
-        dataset = xr.concat([before.dataset, dataset], "width", combine_attrs="drop")
+        others = np.flatnonzero(~_of_width(before, dataset["widths"].values[0]))
+        old = before.dataset.isel(width=others)
+        dataset = xr.concat([old, dataset], "width", combine_attrs="drop")
         groups = {n: group.to_dataset() for n, group in before.states.children.items()} | groups
+    widths = tuple(map(tuple, dataset["widths"].values.tolist()))
+    settings = _settings(problem).model_copy(update={"widths": widths})
     dataset.attrs = {"kind": "networks", **facts}
+    return Trajectory(problem.with_parts(networks=settings), dataset, xr.DataTree.from_dict(groups))
+
+
+def _of_width(there: Trajectory, widths: Any) -> np.ndarray:
+    """Which rows are of this width."""
+    return (there.dataset["widths"].values == widths).all(axis=1)
+
+
+def _holds(there: Trajectory, widths: tuple[int, ...]) -> bool:
+    """Whether the results of one width are all there."""
+    return bool(_of_width(there, widths).any()) and _name(widths) in there.states.children
+
+
+def _only(
+    problem: Problem,
+    there: Trajectory,
+    shapes: Sequence[tuple[int, ...]],
+    facts: dict[str, Any],
+) -> Trajectory:
+    """The widths that were asked for, in their order."""
+    rows = [int(np.flatnonzero(_of_width(there, widths))[0]) for widths in shapes]
+    dataset = there.dataset.isel(width=rows)
+    dataset.attrs = {"kind": "networks", **facts}
+    groups = {_name(widths): there.states[_name(widths)].to_dataset() for widths in shapes}
     return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
 
 
@@ -108,15 +138,6 @@ def _drawn(problem: Problem) -> str:
 
 def _name(widths: tuple[int, ...]) -> str:
     return "width_" + "_".join(map(str, widths))
-
-
-def _taken_over(known: Trajectory, widths: tuple[int, ...]) -> Result | None:
-    """The results of one width from an earlier training, if they are all there."""
-    rows = np.flatnonzero((known.dataset["widths"].values == widths).all(axis=1))
-    if len(rows) == 0 or _name(widths) not in known.states.children:
-        return None
-    chosen = known.dataset.isel(width=[rows[0]])
-    return chosen, _name(widths), known.states[_name(widths)].to_dataset()
 
 
 def _one_width(
