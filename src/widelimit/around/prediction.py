@@ -47,6 +47,9 @@ half (120 rows of three inputs)."""
 SAFETY = 0.9
 """Forecasts aim at this share of the tolerance."""
 
+NEARLY = 1.2
+"""An error so many times the least is as good where none suffices: steps may make most of it."""
+
 GROWS = 1.2
 """Work is forecast to grow with this power of the number of nodes, caches being small."""
 
@@ -152,8 +155,7 @@ def _said(found: Found, then: str) -> None:
     """Tell whoever waits how accurate the answer is by now."""
     nodes, count = sizes_in_words(found.design.sizes), len(found.runs)
     what = "would know" if found.pilot else "know"
-    error = _ahead(found, Level(found.doublings, count))
-    error = error if found.pilot else found.error
+    error = _ahead(found, Level(found.doublings, count)) if found.pilot else found.error
     found.case.engine.progress.say(
         f"{nodes} nodes, scrambled {count} times, {what} standard deviations to {error:.1%} "
         f"({found.case.tolerance:g} is asked for); {then}"
@@ -185,7 +187,7 @@ def _begun(case: Case) -> Found:
 def _next(found: Found) -> Level | None:
     """The cheapest nodes and scrambles that are forecast to suffice; None if nothing is missing.
 
-    The most accurate ones if none do, and None again if these are there already.
+    If none do, the cheapest that come about as near as any; None again if there are no more.
     """
     case, have = found.case, 0 if found.pilot else len(found.runs)
     if have and (found.error <= case.tolerance or not found.random):
@@ -197,10 +199,10 @@ def _next(found: Found) -> Level | None:
         for more, count in itertools.product(range(most + 1), counts)
         if more > 0 or count > have
     ]
-    enough = [level for level in levels if _ahead(found, level) <= SAFETY * case.tolerance]
-    if enough:
-        return min(enough, key=lambda level: _work(found, level))
-    return min(levels, key=lambda level: _ahead(found, level), default=None)
+    ahead = {level: _ahead(found, level) for level in levels}
+    nearest = NEARLY * min(ahead.values(), default=0.0)
+    enough = [own for own, error in ahead.items() if error <= max(SAFETY * case.tolerance, nearest)]
+    return min(enough, key=lambda level: _work(found, level), default=None)
 
 
 def _work(found: Found, level: Level) -> float:
@@ -217,15 +219,11 @@ def _ahead(found: Found, level: Level) -> float:
     spread = half_width(1.0, level.replicates) if level.replicates > 1 else 0.0
     each = xr.concat(found.runs, "replicate")
     own = each.rms_variance.mean("replicate")
-    steps = (found.case.factor * own * (found.changed.outputs + each.missed.max("replicate"))).sum(
-        "source"
-    ) / (found.case.factor * own).sum("source")
-    return (
-        float(
-            (spread * (falls * apart.nodes + apart.signs) ** 0.5 + falls * apart.bias + steps).max()
-        )
-        / 2
-    )
+    total = (found.case.factor * own).sum("source")
+    part = found.case.factor * own / total.where(total > 0, 1.0)
+    kept = (part * (found.changed.outputs + each.missed.max("replicate"))).sum("source")
+    nodes = spread * (falls * apart.nodes + apart.signs) ** 0.5 + falls * apart.bias
+    return float((nodes + kept).max()) / 2  # of a standard deviation half that of a variance
 
 
 def _carried_out(found: Found, level: Level) -> Found:
