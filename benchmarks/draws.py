@@ -13,8 +13,7 @@ from widelimit.command.compilation import keep_compiled
 def drawn(draw: Callable[[int], dict], draws: int, name: str) -> pd.DataFrame:
     """`draw(number)` for so many numbers, in two processes; kept as `name`.csv."""
     keep_compiled()  # the processes inherit the environment before they import JAX
-    # New processes now and then: compiled code of many shapes fills what memory maps there may be.
-    with ProcessPoolExecutor(2, get_context("spawn"), max_tasks_per_child=8) as pool:
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         found = list(tqdm(pool.map(draw, range(draws)), total=draws, disable=None))
     table = pd.DataFrame(found)
     table.to_csv(f"{name}.csv", index=False)
