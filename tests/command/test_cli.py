@@ -39,7 +39,7 @@ def problem_path(tmp_path):
 def test_run_makes_all_files(finished_run):
     folder, done = finished_run
     assert done.returncode == 0
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert {path.name for path in folder.glob("[!.]*")} == FILES
 
 
 def test_json_is_one_object_that_agrees_with_the_files(finished_run):
@@ -128,7 +128,7 @@ def test_four_commands_make_what_run_makes(problem_path, tmp_path, finished_run,
         status, out, err = called(capfd, *arguments)
         assert status == 0, err
         made |= files
-        assert {path.name for path in folder.iterdir()} == made
+        assert {path.name for path in folder.glob("[!.]*")} == made
         assert out.startswith(heading)
     assert str(folder / "report.html") in out
     assert err == ""
@@ -319,12 +319,12 @@ def test_results_of_another_problem_are_refused(finished_run, tmp_path, capfd):
     folder, _ = finished_run
     path = tmp_path / "other.toml"
     path.write_text(quick_problem(seed=5).to_toml(), encoding="utf-8")
-    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    before = {p.name: p.read_bytes() for p in folder.glob("[!.]*")}
     status, out, err = called(capfd, "run", path, "-o", folder)
     assert (status, out) == (2, "")
     assert "holds results of another problem" in err
     assert "--overwrite" in err
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert {p.name: p.read_bytes() for p in folder.glob("[!.]*")} == before
 
 
 @pytest.mark.parametrize("name", ["compare", "report", "solve"])

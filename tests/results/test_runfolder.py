@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -19,6 +21,7 @@ from widelimit import (
     solve,
     train,
 )
+from widelimit.results.files import LOCK, OWNER
 
 BOTH = ("limit", "networks")
 
@@ -63,11 +66,12 @@ def full(tmp_path, saved):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.path.iterdir())
+    """All files but those that say whose the folder is."""
+    return sorted({path.name for path in folder.path.iterdir()} - {LOCK, OWNER})
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    return {name: (folder.path / name).read_bytes() for name in names(folder)}
 
 
 def assert_same_dataset(found, expected):
@@ -264,6 +268,35 @@ def test_nothing_is_lost_by_asking_for_less(full, problem):
     kept = []
     train(problem.with_changes(networks={"widths": [8]}), known=after, keep=kept.append)
     assert kept == []
+
+
+# One process at a time
+
+HOLDER = """
+import sys, time
+from widelimit.results.runfolder import RunFolder
+folder = RunFolder(sys.argv[1])
+folder.hold()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_another_process_is_kept_away_until_it_ends(full, problem):
+    """Even if it is killed: no lock outlives its process."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(full.path)], stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        before = contents(full)
+        with pytest.raises(RunFolderError, match=rf"in use by process {other.pid} on .*, since"):
+            full.prepare(problem, BOTH, overwrite=True)
+        assert contents(full) == before
+        other.kill()
+    full.prepare(problem, BOTH, overwrite=False)
+    RunFolder(full.path).prepare(problem, BOTH, overwrite=False)  # the same process may again
 
 
 # Whole or not at all

@@ -141,8 +141,9 @@ def compare(run: Run, *, as_json: Json = False) -> int:
     """Measure the networks' distance from the limit; writes RUN/comparison.json."""
     from widelimit.results.runfolder import RunFolder
 
-    answer = Answer("compare", run, as_json)
-    stages.compare(RunFolder(run), answer)
+    answer, folder = Answer("compare", run, as_json), RunFolder(run)
+    folder.hold()
+    stages.compare(folder, answer)
     return answer.give()
 
 
@@ -151,8 +152,9 @@ def report(run: Run, *, as_json: Json = False) -> int:
     """Draw one self-contained page from a run folder; writes RUN/report.html."""
     from widelimit.results.runfolder import RunFolder
 
-    answer = Answer("report", run, as_json)
-    stages.report(RunFolder(run), answer)
+    answer, folder = Answer("report", run, as_json), RunFolder(run)
+    folder.hold()
+    stages.report(folder, answer)
     return answer.give()
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import psutil
 import xarray as xr
+from filelock import BaseFileLock, FileLock, Timeout
 
 from widelimit.basics.errors import RunFolderError
 
@@ -24,6 +26,9 @@ UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
 """What xarray and h5py raise on a file that is damaged, or is none of ours."""
 
 
+LOCK, OWNER = ".lock", ".owner"
+"""Files that tell whose a folder is."""
+
 COMPRESSION = {"zlib": True, "complevel": 2}
 
 
@@ -32,6 +37,7 @@ class Files:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._lock: BaseFileLock | None = None
 
     def _make(self) -> None:
         """The folder itself, writable, and without what killed processes left."""
@@ -41,7 +47,31 @@ class Files:
             raise RunFolderError(f"{self.path} cannot be made: {error.strerror}") from None
         if not os.access(self.path, os.W_OK):
             raise RunFolderError(f"{self.path} cannot be written to; name another with -o")
+        self.hold()
         self._sweep()
+
+    def hold(self) -> None:
+        """Keep other processes away from the folder, if it is there, while this object lives.
+
+        The system's lock on a file ends with the process, however that ends: no lock is ever stale.
+        Raises `RunFolderError` if another process holds the folder.
+        """
+        if not self.path.is_dir():
+            return
+        lock = FileLock(self.path.resolve() / LOCK, is_singleton=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            owner = self.path / OWNER
+            who = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
+            raise RunFolderError(
+                f"{self.path} is in use by {who}; wait for it, or name another folder with -o"
+            ) from None
+        except (NotImplementedError, OSError):
+            return  # a file system without locks
+        self._lock = lock
+        mine = f"process {os.getpid()} on {platform.node()}, since {time.strftime('%F %T')}"
+        (self.path / OWNER).write_text(mine, encoding="utf-8")
 
     def _read_json(self, name: str, kind: Callable[..., Any]) -> Any:
         """What a file holds, as a `kind` (dict or list); an empty one if there is no file."""
