@@ -4,6 +4,10 @@ Near rest the error of any step is below an absolute tolerance, and steps would 
 they take e^(λh) for a polynomial: what grows out of a state that is almost at rest would be missed,
 and by halved steps too. So while the motion gains speed, a step that moves the state by less than
 `SMALL` is held to the tolerance relative to its own movement. Motion that dies out is left alone.
+
+At the kink of an activation the velocity jumps, and the error of a step is the same share of its
+movement however short it is. That is seen after a few steps that were not taken; this one and the
+next ones are then judged by their error alone.
 """
 
 from typing import Any, NamedTuple
@@ -16,6 +20,14 @@ from jaxtyping import Array, Float
 SMALL = 1e-3
 """Movement that steps are measured against while the motion gains speed."""
 
+ATTEMPTS, STAYS = 6, 0.1
+"""The velocity jumps where so many shorter and shorter steps leave this share of the relative
+error: each is a fifth of the one before, and a smooth motion's falls at least like the length."""
+
+UNTESTED = 100
+"""So many steps after a jump are not asked whether they see what grows: jumps come in crowds, where
+the motion slides along a kink."""
+
 ROUNDING = 8.0
 """So many units in the last place of the state are rounding."""
 
@@ -26,10 +38,16 @@ def by_kind(errors: list[Array]) -> Float[Array, ""]:
 
 
 class _Known(NamedTuple):
-    """What a controller remembers: diffrax's memory, and how fast the state moved last."""
+    """What a controller remembers: diffrax's memory, and how fast the state moved last.
+
+    Of steps that were not taken since: their number (negative: so many more are not tested), and
+    the first one's error by its movement.
+    """
 
     inner: Any
     speed: Array
+    attempts: Array
+    first: Array
 
 
 class Control(diffrax.AbstractAdaptiveStepSizeController):
@@ -68,7 +86,8 @@ class Control(diffrax.AbstractAdaptiveStepSizeController):
     ) -> tuple[Any, _Known]:
         """The end of the first step, and what is known then."""
         end, inner = self.inner.init(terms, t0, t1, y0, dt0, args, func, error_order)
-        return end, _Known(inner, self.norm(func(terms, t0, y0, args)))
+        speed = self.norm(func(terms, t0, y0, args))
+        return end, _Known(inner, speed, jnp.zeros((), jnp.int32), jnp.zeros_like(speed))
 
     def adapt_step_size(
         self,
@@ -85,13 +104,27 @@ class Control(diffrax.AbstractAdaptiveStepSizeController):
         moved = self.norm(jax.tree.map(jnp.subtract, y1_candidate, y0))
         speed = moved / (t1 - t0)
         factor = self._unseen(moved, y0, y1_candidate, y_error)
-        factor = jnp.where(speed > controller_state.speed, factor, 1.0)
+        known = controller_state
+        share = self.norm(y_error) / jnp.where(moved > 0, moved, 1.0)
+        jumps = (known.attempts >= ATTEMPTS) & (share > STAYS * known.first)
+        tested = (known.attempts >= 0) & ~jumps
+        factor = jnp.where((speed > known.speed) & tested, factor, 1.0)
         y_error = jax.tree.map(lambda e: factor.astype(e.dtype) * e, y_error)
         taken, start, end, jumped, inner, result = self.inner.adapt_step_size(
-            t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state.inner
+            t0, t1, y0, y1_candidate, args, y_error, error_order, known.inner
         )
-        speed = jnp.where(taken, speed, controller_state.speed)
-        return taken, start, end, jumped, _Known(inner, speed), result
+        now = _Known(
+            inner,
+            jnp.where(taken, speed, known.speed),
+            self._attempts(known.attempts, taken, jumps),
+            jnp.where(known.attempts == 0, share, known.first),
+        )
+        return taken, start, end, jumped, now, result
+
+    def _attempts(self, before: Array, taken: Array, jumps: Array) -> Array:
+        """How many steps have not been taken, or how many more will not be tested."""
+        after = jnp.where(jumps, -UNTESTED, jnp.minimum(before + 1, 0))
+        return jnp.where(taken, after, jnp.where(before < 0, before, before + 1))
 
     def _unseen(self, moved: Array, y0: Any, y1: Any, error: Any) -> Array:
         """By how much the error is above the share of the movement that it may be, or 1."""
