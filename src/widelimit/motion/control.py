@@ -121,7 +121,7 @@ class Control(diffrax.AbstractAdaptiveStepSizeController):
         )
         return taken, start, end, jumped, now, result
 
-    def _attempts(self, before: Array, taken: Array, jumps: Array) -> Array:
+    def _attempts(self, before: Array, taken: Any, jumps: Array) -> Array:
         """How many steps have not been taken, or how many more will not be tested."""
         after = jnp.where(jumps, -UNTESTED, jnp.minimum(before + 1, 0))
         return jnp.where(taken, after, jnp.where(before < 0, before, before + 1))
