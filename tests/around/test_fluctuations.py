@@ -227,16 +227,18 @@ def test_three_ways_agree(monkeypatch):
 def test_directions_stand_for_many_outputs(monkeypatch):
     """Sixty outputs by directions and one by one: what differs is inside the error that is told.
 
-    One scramble of the nodes alone: the error is then that of directions and steps.
+    One scramble of the nodes alone: the error is then that of directions and steps; a hundredth of
+    the cotangents is left out.
     """
     monkeypatch.setattr("widelimit.around.prediction.REPLICATES", 1)
+    monkeypatch.setattr("widelimit.around.prediction.COUNTS", (1,))
     inputs = np.random.default_rng(0).normal(size=(60, 2)).tolist()
     problem = small_problem(
         1, observe={"times": [1.0], "inputs": inputs}, networks={"widths": [100], "method": "sgd"}
     )
-    few = predict_fluctuations(problem, tolerance=1.0, progress=False).dataset
+    few = predict_fluctuations(problem, tolerance=10.0, progress=False).dataset
     monkeypatch.setattr("widelimit.around.influence.FEW", 100)
-    whole = predict_fluctuations(problem, tolerance=1.0, progress=False).dataset
+    whole = predict_fluctuations(problem, tolerance=10.0, progress=False).dataset
     rms = lambda d: float(np.sqrt((d**2).mean()))  # noqa: E731
     told = rms(few.output_std_error)
     assert 0 < rms(few.output_std - whole.output_std) < told < 0.03 * rms(whole.output_std)
@@ -244,14 +246,14 @@ def test_directions_stand_for_many_outputs(monkeypatch):
 
 
 def test_more_scrambles_are_tried_before_more_nodes(monkeypatch):
-    """An error a little above the tolerance: eight scrambles on the same nodes come first."""
+    """An error a little above the tolerance: a few more scrambles on the same nodes come first."""
     problem = small_problem(1, observe={"times": [1.0]}, networks={"widths": [100]})
     first = predict_fluctuations(problem, tolerance=1.0, progress=False).dataset
     assert first.attrs["replicates"] == 4
     monkeypatch.setattr("widelimit.around.prediction.MOST_DOUBLINGS", 0)
     wanted = first.attrs["error"] / 1.15
     second = predict_fluctuations(problem, tolerance=wanted, progress=False).dataset
-    assert second.attrs["replicates"] == 8
+    assert 4 < second.attrs["replicates"] <= 12
     assert second.attrs["points"] == first.attrs["points"]
     assert second.attrs["met"] == (second.attrs["error"] <= wanted)
     spread = np.hypot(first.output_std_error, second.output_std_error)

@@ -58,6 +58,7 @@ def test_the_mean_is_that_of_every_output(every_output):
     assert "relative error" in repr(found)
 
 
+@pytest.mark.slow
 def test_its_error_covers(monkeypatch):
     """Atoms, 60 outputs, 60 seeds of the signs: the exact mean is missed in fewer than nine.
 

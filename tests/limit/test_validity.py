@@ -249,6 +249,7 @@ def test_where_outputs_stay_0_the_targets_tell_what_is_far():
     assert found.reaches_horizon()
 
 
+@pytest.mark.slow
 def test_where_nothing_tells_what_is_far_no_time_is_told():
     problem = outputs_that_stay_0([0.0, 0.0])
     found = predict_validity(problem, [64], progress=False)

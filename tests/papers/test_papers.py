@@ -100,7 +100,13 @@ def test_distance_of_histograms():
     assert found == pytest.approx([32 / 33 / 4] * 2)
 
 
-@pytest.mark.parametrize("name", PAPERS)
+LONG = ("one-hidden-layer", "neuronal-embedding", "landscape")
+"""Papers whose smoke takes a quarter of a minute: the slow suite has it, and the quick effort."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in PAPERS]
+)
 def test_smoke(name):
     """No claim fails (false alarm 1e-3 each, seeds fixed); most are decided, and most controls."""
     findings = reproduce(name, "smoke")
