@@ -11,7 +11,10 @@ import pytest
 from conftest import WIDELIMIT, small_problem
 
 SLOW = """
-import time
+import signal, time
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # whatever runs the tests ignores
+{before}
 from widelimit.command.interrupts import interruptible
 print("ready", flush=True)
 try:
@@ -22,7 +25,8 @@ except KeyboardInterrupt:
     raise SystemExit(130)
 """
 
-DEAF = "import threading; lock = threading.Lock(); lock.acquire(); __import__('numpy').linalg.svd"
+HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""Whatever runs the tests ignores."""
 
 
 def begun(code: str) -> subprocess.Popen:
@@ -38,25 +42,31 @@ def begun(code: str) -> subprocess.Popen:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_heard(number):
-    process = begun(SLOW.format(work="time.sleep(60)"))
+    process = begun(SLOW.format(before="", work="time.sleep(60)"))
     process.send_signal(number)
     out, _ = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "heard\n")
 
 
+def test_what_is_ignored_stays_ignored():
+    """As nohup asks for SIGHUP."""
+    ignored = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    process = begun(SLOW.format(before=ignored, work="time.sleep(1.5)"))
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+
+
+DEAF = """while True:
+            try:
+                ctypes.CDLL(None).usleep(100_000)
+            except KeyboardInterrupt:
+                pass"""
+
+
 def deaf() -> subprocess.Popen:
-    """A process in code that does not hear of signals for a minute."""
-    work = (
-        "import ctypes; ctypes.PyDLL(None).sleep(1) if False else "
-        "[ctypes.CDLL(None).usleep(100000) for _ in iter(int, 1)]"
-    )
-    deafened = SLOW.replace("{work}", "while True:\n            try:\n                " + work) + ""
-    code = deafened.replace(
-        "\nexcept KeyboardInterrupt:\n    print",
-        "\n            except KeyboardInterrupt:\n                pass\nexcept KeyboardInterrupt:\n"
-        "    print",
-    )
-    return begun(code)
+    """A process that goes on whatever it hears."""
+    return begun(SLOW.format(before="import ctypes", work=DEAF))
 
 
 def test_the_second_signal_ends_what_does_not_hear():
@@ -90,7 +100,15 @@ def test_a_command_is_interrupted_while_it_computes(tmp_path):
     )
     path.write_text(problem.to_toml(), encoding="utf-8")
     process = subprocess.Popen(
-        [sys.executable, "-c", WIDELIMIT, "train", str(path), "-o", str(tmp_path / "run")],
+        [
+            sys.executable,
+            "-c",
+            HEARING + WIDELIMIT,
+            "train",
+            str(path),
+            "-o",
+            str(tmp_path / "run"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -270,6 +270,16 @@ def test_nothing_is_lost_by_asking_for_less(full, problem):
     assert kept == []
 
 
+def test_a_kill_in_the_first_save_is_no_reason_to_refuse(tmp_path, problem, limit):
+    """The problem is written first; that of somebody else is never replaced."""
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare(problem, BOTH, overwrite=False)
+    (folder.path / "problem.toml").write_text(problem.to_toml(), encoding="utf-8")
+    folder.prepare(problem, BOTH, overwrite=False)
+    with pytest.raises(RunFolderError, match="would be replaced"):
+        folder.prepare(problem.with_changes(title="another"), BOTH, overwrite=True)
+
+
 # One process at a time
 
 HOLDER = """

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import xarray as xr
 from threadpoolctl import threadpool_limits
@@ -70,7 +71,7 @@ class Found:
         """Whether only random combinations are known where every output is asked for."""
         return not self.case.rms and "variance" not in self.runs[0]
 
-    @property
+    @cached_property
     def apart(self) -> xr.Dataset:
         """The scatter of scrambles, and of combinations where each scramble has its own."""
         return scatter(self.runs, self.case.factor, self.case.combines(self.design))

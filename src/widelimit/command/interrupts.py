@@ -31,7 +31,8 @@ def interruptible() -> Iterator[None]:
         return
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    known = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    numbers = [n for n in known if signal.getsignal(n) != signal.SIG_IGN]  # nohup stays nohup
     handlers = {number: signal.signal(number, _raise) for number in numbers}
     before = signal.set_wakeup_fd(ours.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(theirs, set(numbers)), daemon=True).start()

@@ -144,8 +144,6 @@ def dims_of_functionals(system: System, ensemble: Ensemble) -> dict[str, tuple[s
 
 def numbers_looked_at(system: System, ensemble: Ensemble) -> int:
     """How many numbers `look` returns."""
-    if not system.functionals:
-        return 0
     found = jax.eval_shape(lambda: _look(system, ensemble, jnp.zeros(())))
     return sum(math.prod(values.shape) for values in jax.tree.leaves(found))
 

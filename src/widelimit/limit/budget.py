@@ -34,6 +34,8 @@ class Shortfall(NamedTuple):
 
 def with_functionals(work: Engine) -> Engine:
     """The engine whose memory knows what functionals take: all runs keep theirs."""
+    if not work.system.functionals:
+        return work
     numbers = numbers_looked_at(work.system, work.placed(work.first_design()))
     kept = KEPT * 8 * len(work.problem.times) * numbers
     if numbers >= work.system.observed_outputs**2:  # a tangent kernel, or as large as one

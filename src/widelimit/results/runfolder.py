@@ -64,7 +64,7 @@ class RunFolder(Files):
         another one by those that all results share. With `overwrite`, results of another problem
         are removed, and with them what was made from both.
         """
-        _refuse_what_is_not_ours(self)
+        _refuse_what_is_not_ours(self, problem)
         judged = set().union(*(SECTIONS[kind] for kind in kinds))
         for kind in FILES:
             whole = judged.issuperset(SECTIONS[kind])
@@ -244,8 +244,11 @@ def _same_problem(folder: RunFolder, kind: str, dataset: xr.Dataset) -> Problem:
     return problem
 
 
-def _refuse_what_is_not_ours(folder: RunFolder) -> None:
-    """Raise `RunFolderError` where results would replace what no command has written."""
+def _refuse_what_is_not_ours(folder: RunFolder, problem: Problem) -> None:
+    """Raise `RunFolderError` where results would replace what no command has written.
+
+    A kill in a first save may leave the problem alone, as it is written.
+    """
     if folder.path.exists() and not folder.path.is_dir():
         raise RunFolderError(f"{folder.path} is not a folder; name another with -o")
     for name in (*FILES.values(), STATES, "problem.toml", "provenance.json"):
@@ -255,9 +258,12 @@ def _refuse_what_is_not_ours(folder: RunFolder) -> None:
                 "run folder with -o"
             )
     own = (folder.path / "provenance.json").exists() or any(map(folder.has, FILES))
-    if (folder.path / "problem.toml").exists() and not own:
+    written = folder.path / "problem.toml"
+    if own or not written.exists():
+        return
+    if written.read_bytes() != problem.to_toml().encode():
         raise RunFolderError(
-            f"{folder.path / 'problem.toml'} is no result of widelimit, and would be replaced: "
+            f"{written} is no result of widelimit, and would be replaced: "
             "name a folder for the run with -o"
         )
 
