@@ -24,6 +24,10 @@ ATTEMPTS, STAYS = 6, 0.1
 """The velocity jumps where so many shorter and shorter steps leave this share of the relative
 error: each is a fifth of the one before, and a smooth motion's falls at least like the length."""
 
+FASTER = 2.0
+"""At a jump a step is not much faster than the one before: what grows in steps that are far too
+long is, however short they have become by then."""
+
 UNTESTED = 100
 """So many steps after a jump are not asked whether they see what grows: jumps come in crowds, where
 the motion slides along a kink."""
@@ -107,6 +111,7 @@ class Control(diffrax.AbstractAdaptiveStepSizeController):
         known = controller_state
         share = self.norm(y_error) / jnp.where(moved > 0, moved, 1.0)
         jumps = (known.attempts >= ATTEMPTS) & (share > STAYS * known.first)
+        jumps &= speed < FASTER * known.speed
         tested = (known.attempts >= 0) & ~jumps
         factor = jnp.where((speed > known.speed) & tested, factor, 1.0)
         y_error = jax.tree.map(lambda e: factor.astype(e.dtype) * e, y_error)
