@@ -39,7 +39,8 @@ from widelimit.ensemble.neurons import Ensemble, Parameters, sampled_network
 from widelimit.ensemble.system import System, outputs
 from widelimit.limit.search import seen_of_limit
 from widelimit.motion.engine import Engine, Steps, engine
-from widelimit.motion.flow import advance_many, follow, method_for
+from widelimit.motion.flow import FlowPath, advance_many, method_for
+from widelimit.motion.moments import ensembles
 from widelimit.nodes.design import Design
 
 SAMPLES = {8: 256, 16: 256, 32: 256, 64: 128, 128: 64, 256: 32}
@@ -147,17 +148,10 @@ class Contest:
         read = eqx.filter_jit(eqx.filter_vmap(outputs, in_axes=(None, 0)))
 
         def path(times: np.ndarray) -> np.ndarray:
-            steps = follow(
-                advance_many,
-                method_for(tolerance),
-                system,
-                batch,
-                times,
-                tolerance,
-                "a network",
-            )
-            observed = system.view("observed")
-            return np.stack([np.asarray(read(system, e))[:, observed] for e in steps], axis=1)
+            solver, observed = method_for(tolerance), system.view("observed")
+            way = FlowPath(advance_many, solver, system, times, tolerance, "a network")
+            found = [np.asarray(read(system, e))[:, observed] for e in ensembles(way, batch)]
+            return np.stack(found, axis=1)
 
         path(np.array([0.0, 1e-3]))  # compiles
         seconds = []

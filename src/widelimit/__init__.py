@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from widelimit.results.comparison import Comparison as Comparison
     from widelimit.results.comparison import compare as compare
     from widelimit.results.fluctuations import Fluctuations as Fluctuations
+    from widelimit.results.folders.runfolder import RunFolder as RunFolder
     from widelimit.results.plan import Plan as Plan
-    from widelimit.results.runfolder import RunFolder as RunFolder
     from widelimit.results.trajectory import Trajectory as Trajectory
 
 _HOMES = {
@@ -55,7 +55,7 @@ _HOMES = {
     "Points": "problem.data.sources",
     "Problem": "problem.problem",
     "ProblemError": "basics.errors",
-    "RunFolder": "results.runfolder",
+    "RunFolder": "results.folders.runfolder",
     "RunFolderError": "basics.errors",
     "Source": "problem.data.sources",
     "Trajectory": "results.trajectory",

@@ -9,7 +9,8 @@ from conftest import small_problem, table
 from widelimit.ensemble.meanfield import gradient, output, risk, tangent_kernel
 from widelimit.ensemble.neurons import Ensemble, Parameters, sampled_network
 from widelimit.ensemble.system import System
-from widelimit.motion.flow import advance_one, follow, method_for
+from widelimit.motion.flow import FlowPath, advance_one, method_for
+from widelimit.motion.moments import ensembles
 
 RATES = {"input": 0.6, "hidden": [1.5, 0.8], "readout": 0.9, "bias": [0.7, 1.2, 0.4, 0.5]}
 
@@ -102,8 +103,9 @@ def test_tracers_follow_without_being_felt(biased):
     )
     ends = []
     for start in (ensemble, tracing):
-        path = follow(advance_one, method_for(1e-9), system, start, np.array([1.0]), 1e-9, "test")
-        ends.append(next(path))
+        times, solver = np.array([1.0]), method_for(1e-9)
+        path = FlowPath(advance_one, solver, system, times, 1e-9, "test")
+        ends.append(next(ensembles(path, start)))
     np.testing.assert_allclose(
         output(system.equations, ends[0], system.inputs),
         output(system.equations, ends[1], system.inputs),
@@ -139,10 +141,10 @@ def test_time_stepping_converges_at_its_order(x64):
     start, _ = sampled_network(jax.random.key(0), problem.network, (4,), 2, 1, jnp.float64)
 
     def end(tolerance):
-        path = follow(
-            advance_one, method_for(tolerance), system, start, np.array([20.0]), tolerance, "test"
-        )
-        return np.asarray(output(system.equations, next(path), system.inputs))
+        times, solver = np.array([20.0]), method_for(tolerance)
+        path = FlowPath(advance_one, solver, system, times, tolerance, "test")
+        end = next(ensembles(path, start))
+        return np.asarray(output(system.equations, end, system.inputs))
 
     fine = end(1e-12)
     for tolerance in (1e-3, 1e-5, 1e-7):

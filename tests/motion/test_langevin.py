@@ -19,7 +19,8 @@ from widelimit import (
 )
 from widelimit.limit.search import seen_of_limit
 from widelimit.motion.engine import Steps, engine
-from widelimit.motion.langevin import follow_paths, hidden_variance, path_keys, path_normals
+from widelimit.motion.langevin import BrownianPath, hidden_variance, path_keys, path_normals
+from widelimit.motion.moments import ensembles
 
 STILL = {"source": "table", "inputs": [[0.0, 0.0]], "targets": [0.0]}
 """At x = 0 tanh networks without biases have no gradient: parameters are Ornstein–Uhlenbeck."""
@@ -123,7 +124,8 @@ def test_paths_of_labels_see_a_pulse():
         start = work.placed(work.first_design().with_counts([64]))
         for halvings in (0, 1):
             keys = path_keys(problem.seed, [0])
-            (end,) = follow_paths(work.system, start, problem.times, 1.0, keys, halvings)
+            path = BrownianPath(work.system, problem.times, 1.0, keys, halvings)
+            (end,) = ensembles(path, start)
             first, last = (np.asarray(e.parameters.input) for e in (start, end))
             np.testing.assert_allclose(last, np.exp(-0.02) * first, rtol=1.4e-6, atol=2e-7)
 
@@ -208,9 +210,8 @@ def test_halving_steps_on_the_same_paths_has_its_order():
         start = work.placed(work.first_design().with_counts([256]))
         ends = []
         for halvings in (0, 1, 2, 3, 6):
-            (end,) = follow_paths(
-                work.system, start, problem.times, 0.25, path_keys(0, [0]), halvings
-            )
+            path = BrownianPath(work.system, problem.times, 0.25, path_keys(0, [0]), halvings)
+            (end,) = ensembles(path, start)
             ends.append(np.asarray(end.parameters.input)[:, 0])
     errors = [np.sqrt(np.mean((end - ends[-1]) ** 2)) for end in ends[:-1]]
     orders = -np.diff(np.log2(errors))

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
-from conftest import called, quick_problem, table
+from conftest import quick_problem, table
 from widelimit import Problem, ProblemError, solve, sweep
 from widelimit.problem.sweeps import members
 
@@ -103,18 +102,3 @@ def test_members_with_inputs_of_their_own_are_looked_at_in_common_places():
     seen = {"inputs": [[0.0, 1.0]], "times": [0.5], "functionals": ["population risk"]}
     found = sweep(Problem.from_dict(swept | {"observe": seen}), solve)
     assert found.population_risk.sizes == {"data.samples": 2, "time": 1}
-
-
-def test_the_command_keeps_every_member_and_joins_them(tmp_path, capfd):
-    """A folder a member, sweep.nc with two groups; a second call computes nothing again."""
-    path, run = tmp_path / "family.toml", tmp_path / "run"
-    path.write_text(family(seed=[0, 1]).to_toml(), encoding="utf-8")
-    status, said, _ = called(capfd, "sweep", path, "-o", run)
-    assert status == 0
-    assert "seed=1" in said
-    with xr.open_datatree(run / "sweep.nc", engine="h5netcdf") as tree:
-        assert tree["networks"].sizes["seed"] == 5  # its own dimension keeps its name
-        assert tree["limit"].sizes["sweep.seed"] == 2
-    status, said, _ = called(capfd, "sweep", path, "-o", run)
-    assert said.count("already there") == 2
-    assert called(capfd, "solve", path, "-o", run)[0] == 2

@@ -21,7 +21,7 @@ from widelimit import (
     solve,
     train,
 )
-from widelimit.results.files import LOCK, OWNER
+from widelimit.results.folders.files import LOCK, OWNER
 
 BOTH = ("limit", "networks")
 
@@ -284,7 +284,7 @@ def test_a_kill_in_the_first_save_is_no_reason_to_refuse(tmp_path, problem, limi
 
 HOLDER = """
 import sys, time
-from widelimit.results.runfolder import RunFolder
+from widelimit.results.folders.runfolder import RunFolder
 folder = RunFolder(sys.argv[1])
 folder.hold()
 print("held", flush=True)
@@ -346,7 +346,7 @@ def test_a_failure_before_the_rename_is_done_leaves_the_old_file(full, limit, mo
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(f"widelimit.results.files.{step}", broken)
+    monkeypatch.setattr(f"widelimit.results.folders.files.{step}", broken)
     with pytest.raises(RunFolderError, match="Input/output"):
         full.save(limit, 99.0)
     assert contents(full) == before

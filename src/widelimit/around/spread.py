@@ -1,13 +1,12 @@
 """Fluctuations at one time, in the form in which they are computed and combined."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """Fluctuations at one time for unit noise; sources are the layers, sgd, data.
 
     `along (output, direction)` and `matrices (source, direction, direction)` make the covariances

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import xarray as xr
 
 from widelimit.around.influence import FEW, Influence
 from widelimit.around.lyapunov import MOST_PARAMETERS, lyapunov
 from widelimit.around.spread import Spread
+from widelimit.basics.store import Entry
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.motion.engine import Engine
 from widelimit.nodes.design import Design
 
@@ -136,8 +139,30 @@ def spreads(
     With `combined` random combinations stand for many outputs even if each is asked for: the same
     ones on all scrambles, to be compared; of halved steps a few of these. Raises `Diverged`.
     """
+    initial = case.engine.placed(design)
+    entry = _entry(case, design, initial, combined, halved)
+    found = entry.found(
+        lambda: [Spread(*[np.zeros(0)] * len(Spread._fields))] * len(case.engine.problem.times)
+    )
+    if found is None:
+        found = _spreads(case, design, initial, combined, halved)
+        entry.done(found)
+    return found
+
+
+def _entry(case: Case, design: Design, initial: Ensemble, combined: bool, halved: bool) -> Entry:
+    """Where the fluctuations on one set of nodes are kept."""
+    work, asked = case.engine, (case.used, case.rms, case.tolerance, combined, halved)
+    place = (design.scrambles, initial, work.system.inputs, work.system.batch)
+    return work.store.entry(work.identity, "spreads", asked, place)
+
+
+def _spreads(
+    case: Case, design: Design, initial: Ensemble, combined: bool, halved: bool
+) -> list[Spread]:
+    """`spreads` on nodes that are placed."""
     work = case.engine
-    times, system, initial = work.problem.times, work.system, work.placed(design)
+    times, system = work.problem.times, work.system
     way, tolerance = case.way(initial.sizes), case.step_tolerance
     piece = work.progress.piece()
 

@@ -1,14 +1,18 @@
 """Progress of long work: a bar where somebody watches, lines in the log where nobody does."""
 
+import json
 import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
+from widelimit.basics.store import Store
+from widelimit.basics.whole import write_whole
 from widelimit.basics.words import duration
 
 LOG = logging.getLogger("widelimit")
@@ -23,6 +27,9 @@ FIRST_SILENCE = 15.0
 ENOUGH = 3.0
 """Seconds of work that tell how long the rest takes; what takes no longer is not forecast."""
 
+
+NOTE, NOTED = "progress.json", 5.0
+"""The file that tells others how far kept work has come, and how old it is at most."""
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 """What is done, and how long it has taken."""
@@ -47,6 +54,7 @@ class Progress:
         self.place = "under way"
         self.done, self.total = 0.0, 0.0
         self.started, self.logged, self.quiet = time.monotonic(), time.monotonic(), FIRST_SILENCE
+        self.noted = self.started
         self.pace: Point | None = None
         self.forecast = False
         self.lock = threading.RLock()
@@ -105,6 +113,17 @@ class Progress:
             if self.bar.disable and time.monotonic() - self.logged > self.quiet:
                 self.tell()
 
+    def note(self, folder: Path) -> None:
+        """Write down how far the work has come, beside what is kept of it, now and then."""
+        now = time.monotonic()
+        if now - self.noted < NOTED or not folder.is_dir():
+            return
+        self.noted = now
+        told = {"what": self.what, "place": self.place, "seconds": now - self.started}
+        told["seconds_to_come"] = self.to_come()
+        with suppress(OSError):  # a note is not worth an error
+            write_whole(folder / NOTE, lambda p: p.write_text(json.dumps(told), encoding="utf-8"))
+
     def say(self, sentence: str) -> None:
         """A sentence for whoever waits."""
         with self.lock:
@@ -148,9 +167,13 @@ def progress(what: str, shown: bool | None = None, expected: int = 0) -> Iterato
         if expected:
             found.expect(expected)
 
+        folder = Store.here().folder
+
         def watch() -> None:
             while not over.wait(1.0):
                 found.break_silence()
+                if folder is not None:
+                    found.note(folder)
 
         watcher = threading.Thread(target=watch, name="widelimit progress", daemon=True)
         watcher.start()

@@ -39,6 +39,12 @@ class Answer:
             print(f"error: {error}", file=sys.stderr)
         return self.give()
 
+    def as_dict(self) -> dict[str, Any]:
+        """What there is to say, without when and where."""
+        seconds = round(time.perf_counter() - self.started, 3)
+        said = {"met": self.met, "error": self.error, "seconds": seconds}
+        return said | {"warnings": self.warnings, "lines": self.lines, "own": self.own}
+
     def give(self) -> int:
         """Print the answer; the exit status."""
         text = "\n".join(self.lines)

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import sys
 import tempfile
 import traceback
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
@@ -19,6 +20,7 @@ from widelimit.command import stages
 from widelimit.command.answer import COMPUTED, INTERNAL, NOT_MET, WRONG_CALL, Answer
 from widelimit.command.compilation import keep_compiled
 from widelimit.command.interrupts import INTERRUPTED, interruptible
+from widelimit.command.workers.threads import one_thread
 
 app = App(
     name="widelimit",
@@ -139,7 +141,7 @@ def width(
 @app.command
 def compare(run: Run, *, as_json: Json = False) -> int:
     """Measure the networks' distance from the limit; writes RUN/comparison.json."""
-    from widelimit.results.runfolder import RunFolder
+    from widelimit.results.folders.runfolder import RunFolder
 
     answer, folder = Answer("compare", run, as_json), RunFolder(run)
     folder.hold()
@@ -150,7 +152,7 @@ def compare(run: Run, *, as_json: Json = False) -> int:
 @app.command
 def report(run: Run, *, as_json: Json = False) -> int:
     """Draw one self-contained page from a run folder; writes RUN/report.html."""
-    from widelimit.results.runfolder import RunFolder
+    from widelimit.results.folders.runfolder import RunFolder
 
     answer, folder = Answer("report", run, as_json), RunFolder(run)
     folder.hold()
@@ -168,13 +170,66 @@ def run(
 
 @app.command
 def sweep(
-    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+    problem: ProblemFile,
+    *,
+    output: Output,
+    engine: Annotated[
+        Literal["local", "dask"],
+        Parameter(help="Who computes members: processes of this machine, or a Dask cluster."),
+    ] = "local",
+    scheduler: Annotated[
+        str | None,
+        Parameter(help="Dask's scheduler: an address, a scheduler file, or slurm (asks for jobs)."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        Parameter(
+            help="How many members at a time (default: what cores and memory bear).",
+            validator=validators.Number(gte=1),
+        ),
+    ] = None,
+    job_array: Annotated[
+        bool, Parameter(negative=(), help="Compute nothing: write a job array for sbatch.")
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> int:
-    """Solve, train and compare every problem of a family ([sweep]); writes RUN/sweep.nc."""
+    """Solve, train and compare every problem of a family ([sweep]); writes RUN/sweep.nc.
+
+    Members that are done stay done: the same call goes on where a killed one was.
+    """
+    from widelimit.command import sweeping
     from widelimit.problem.problem import Problem
 
     answer, read = Answer("sweep", output, as_json), Problem.from_file(problem)
-    return answer.after(lambda: stages.sweep(read, output, overwrite, answer))
+    who = sweeping.Who(engine, scheduler, workers)
+    if job_array:
+        return answer.after(lambda: sweeping.job_array(read, problem, output, overwrite, answer))
+    return answer.after(lambda: sweeping.sweep(read, output, who, overwrite, answer))
+
+
+@app.command
+def member(
+    number: Annotated[int, Parameter(help="Which member, counted from 0.")],
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="The sweep's run folder.")],
+    as_json: Json = False,
+) -> int:
+    """Compute one member of a sweep that widelimit sweep --job-array has laid out."""
+    os.environ.update(one_thread())  # before JAX is imported
+    from widelimit.command import sweeping
+
+    answer = Answer("member", output, as_json)
+    return answer.after(lambda: sweeping.member(output, number, answer))
+
+
+@app.command
+def status(run: Run, *, as_json: Json = False) -> int:
+    """Say what of a run or sweep is done, under way, failed, and how long the rest may take."""
+    from widelimit.command.standing import standing
+
+    answer = Answer("status", run, as_json)
+    return answer.after(lambda: standing(run, answer))
 
 
 @app.command
@@ -214,9 +269,9 @@ def reproduce(
 ) -> int:
     """Measure the claims of a paper; writes RUN/claims.json and RUN/report.html."""
     from widelimit.papers import find
-    from widelimit.results.runfolder import RunFolder
+    from widelimit.results.folders.claimsfolder import ClaimsFolder
 
-    answer, folder = Answer("reproduce", output, as_json), RunFolder(output)
+    answer, folder = Answer("reproduce", output, as_json), ClaimsFolder(output)
     title = find(name, mnist)
     folder.prepare_claims(name, overwrite)
     print(f"{name}: {title}", file=sys.stderr)

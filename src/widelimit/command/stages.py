@@ -23,7 +23,8 @@ from widelimit.report.words import (
 if TYPE_CHECKING:
     from widelimit.papers import Effort
     from widelimit.problem.problem import Problem
-    from widelimit.results.runfolder import RunFolder
+    from widelimit.results.folders.claimsfolder import ClaimsFolder
+    from widelimit.results.folders.runfolder import RunFolder
     from widelimit.results.trajectory import Trajectory
 
 
@@ -32,13 +33,14 @@ LONG = 10.0
 
 
 def reproduce(
-    name: str, effort: "Effort", mnist: bool, folder: "RunFolder", answer: Answer
+    name: str, effort: "Effort", mnist: bool, folder: "ClaimsFolder", answer: Answer
 ) -> None:
     """Measure the claims of a paper; claims.json and the report."""
     from widelimit.papers import PAPERS, reproduce
     from widelimit.report.page import render_report
 
-    findings = reproduce(name, effort, mnist=mnist)
+    with folder.unfinished("claims"):
+        findings = reproduce(name, effort, mnist=mnist)
     seconds = round(time.perf_counter() - answer.started, 3)
     about = {"name": name, "title": PAPERS[name], "effort": effort, "wall_seconds": seconds}
     folder.save_claims([finding.as_dict() for finding in findings], about)
@@ -55,7 +57,7 @@ def opened(
     path: Path, output: Path, kinds: tuple[str, ...], overwrite: bool, answer: Answer
 ) -> "tuple[RunFolder, Problem]":
     """The checked problem and its folder; then what is to be said before computing."""
-    from widelimit.results.runfolder import RunFolder
+    from widelimit.results.folders.runfolder import RunFolder
 
     problem = read(path, kinds)
     folder = RunFolder(output)
@@ -102,16 +104,17 @@ def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     from widelimit.limit.solve import completed, solved
 
     started, how = time.perf_counter(), "already there"
-    if folder.has("limit"):
-        found = replace(folder.load("limit"), problem=problem)
-        started -= float(found.dataset.attrs.get("wall_seconds", 0.0))
-    else:
-        found = solved(problem)
-        folder.save(found, time.perf_counter() - started)
-        how = f"{time.perf_counter() - started:.1f} s"
-    limit = completed(found)
-    if limit is not found:
-        folder.save(limit, time.perf_counter() - started)
+    with folder.unfinished("limit"):
+        if folder.has("limit"):
+            found = replace(folder.load("limit"), problem=problem)
+            started -= float(found.dataset.attrs.get("wall_seconds", 0.0))
+        else:
+            found = solved(problem)
+            folder.save(found, time.perf_counter() - started)
+            how = f"{time.perf_counter() - started:.1f} s"
+        limit = completed(found)
+        if limit is not found:
+            folder.save(limit, time.perf_counter() - started)
     attrs = limit.dataset.attrs
     answer.warn(limit.warnings)
     answer.met, answer.error = limit.met, float(attrs["error"])
@@ -149,11 +152,13 @@ def fluctuations(
     if covariance and what == "rms":
         raise _wrong(problem, "--covariance needs every output: leave out --rms")
     started = time.perf_counter()
-    found = predict_fluctuations(problem, what=what, tolerance=tolerance, covariance=covariance)
-    if paths:
-        found.dataset["path"] = found.paths(paths)
-    seconds = time.perf_counter() - started
-    folder.save_fluctuations(found, seconds)
+    asked = {"what": what, "tolerance": tolerance, "covariance": covariance}
+    with folder.unfinished("fluctuations"):
+        found = predict_fluctuations(problem, **asked)
+        if paths:
+            found.dataset["path"] = found.paths(paths)
+        seconds = time.perf_counter() - started
+        folder.save_fluctuations(found, seconds)
     answer.warn(found.warnings)
     answer.met, answer.error = found.met, float(found.dataset.attrs["error"])
     answer.own["way"] = found.dataset.attrs["way"]
@@ -198,9 +203,10 @@ def bias(problem: "Problem", pairs: int, folder: "RunFolder", answer: Answer) ->
     from widelimit.networks.bias import measure_bias
 
     started = time.perf_counter()
-    found = measure_bias(problem, pairs=pairs)
-    seconds = time.perf_counter() - started
-    folder.save_bias(found, seconds)
+    with folder.unfinished("bias"):
+        found = measure_bias(problem, pairs=pairs)
+        seconds = time.perf_counter() - started
+        folder.save_bias(found, seconds)
     answer.warn(found.warnings)
     lines = found.at_the_end()
     answer.own["pairs"] = pairs
@@ -263,7 +269,8 @@ def train(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     def keep(trained: "Trajectory") -> None:
         folder.save(trained, time.perf_counter() - started)
 
-    networks = train(problem, known=known, keep=keep)
+    with folder.unfinished("networks"):
+        networks = train(problem, known=known, keep=keep)
     d = networks.dataset
     answer.warn(networks.warnings)
     if runaway := ran_away(networks):
@@ -278,36 +285,6 @@ def train(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     for row in range(d.sizes["width"]):
         scores = network_scores(networks, row)
         answer.lines.append(f"          width {d['width'].values[row]:>5}: {scores}")
-
-
-def sweep(problem: "Problem", output: Path, overwrite: bool, answer: Answer) -> None:
-    """Solve, train and compare each problem of a family; sweep.nc."""
-    import xarray as xr
-
-    from widelimit.problem.sweeps import joined, members
-    from widelimit.results.runfolder import RunFolder
-
-    family, whole = members(problem), RunFolder(output)
-    whole.prepare_sweep()
-    kinds = ("limit",) if problem.networks is None else ("limit", "networks")
-    found: dict[str, list[xr.Dataset]] = {kind: [] for kind in kinds}
-    for member in family:
-        folder, own = RunFolder(output / member.name), Answer("run", output / member.name, False)
-        folder.prepare(member.problem, kinds, overwrite)
-        answer.lines.append(member.name)
-        solve(member.problem, folder, own)
-        if "networks" in kinds:
-            train(member.problem, folder, own)
-            compare(folder, own)
-        answer.met = answer.met and own.met
-        answer.error = max(answer.error or 0.0, own.error or 0.0)
-        answer.warn([f"{member.name}: {sentence}" for sentence in own.warnings])
-        answer.lines += own.lines
-        for kind in kinds:
-            found[kind].append(folder.load(kind).dataset)
-    path = whole.save_sweep({kind: joined(family, results) for kind, results in found.items()})
-    answer.own["members"] = [member.name for member in family]
-    answer.lines.append(f"sweep     {path.resolve()}")
 
 
 def compare(folder: "RunFolder", answer: Answer) -> None:

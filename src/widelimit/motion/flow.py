@@ -7,7 +7,7 @@ It serves limits and networks alike; only the ensemble differs. Time stepping is
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -22,13 +22,21 @@ from widelimit.ensemble.meanfield import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.control import Control
+from widelimit.motion.moments import Moment
 from widelimit.motion.spans import Span, spans_to, within
 
 MAX_STEPS = 100_000
 """Most steps between two observed times."""
 
-STRETCH = 128
-"""Steps of the flow in one compiled call: between two of them it is told how far it has come."""
+STRETCH, FEWEST = 128, 4
+"""Most and fewest steps of the flow in one compiled call: between two it is told how far it has
+come, and may be left."""
+
+STRETCH_FLOPS = 2e12
+"""A call is not to take much more work than this: half a minute of two cores."""
+
+FLOPS_EACH = 30
+"""A step takes about so many operations for each parameter and data point."""
 
 STIFF = 2_000_000
 """Most steps of the flow between two observed times, hours of the smallest limits."""
@@ -131,10 +139,11 @@ def advance(
     stop: Array,
     first_step: Array,
     tolerance: Array,
+    stretch: int,
 ) -> Advance:
     """Integrate from `start` towards `stop` with relative and absolute step error `tolerance`.
 
-    It ends after `STRETCH` steps at the latest.
+    It ends after `stretch` steps at the latest.
     """
 
     # The state is the bare list of arrays: diffrax's loop mistakes the empty tuple of
@@ -146,7 +155,7 @@ def advance(
         return jax.tree.leaves(dynamics.velocity(equations, now, batch, t))
 
     span, controller, saved = Span(start, stop), Control.of(tolerance), diffrax.SaveAt(t1=True)
-    found = _solution(field, solver, span, first_step, state, controller, saved, STRETCH)
+    found = _solution(field, solver, span, first_step, state, controller, saved, stretch)
     assert found.ts is not None
     end, time = jax.tree.map(lambda leaf: leaf[-1], found.ys), found.ts[-1]
     # A stretch of no length that another of the batch waits for is at its end.
@@ -160,7 +169,7 @@ def advance(
 
 advance_one = eqx.filter_jit(advance)
 advance_many = eqx.filter_jit(
-    eqx.filter_vmap(advance, in_axes=(None, None, None, None, 0, 0, None, 0, None))
+    eqx.filter_vmap(advance, in_axes=(None, None, None, None, 0, 0, None, 0, None, None))
 )
 """`advance` for a batch of ensembles, each with steps of its own."""
 
@@ -173,51 +182,83 @@ def untold(time: float) -> None:
     """Nobody listens."""
 
 
-def follow(
-    step: Callable[..., Advance],
-    solver: diffrax.AbstractERK,
-    system: System,
-    ensemble: Ensemble,
-    times: np.ndarray,
-    tolerance: float,
-    what: str,
-    halved: bool = False,
-    told: Told = untold,
-) -> Iterator[Ensemble]:
-    """The ensemble at each of the increasing `times`, starting from time 0.
+class _Place(NamedTuple):
+    """Where a flow is between two observed times: spans passed, times reached, the next steps."""
+
+    spans: Any
+    reached: Any
+    first_step: Any
+
+
+@dataclass(frozen=True)
+class FlowPath:
+    """The flow of an ensemble, or of a batch of them, through the increasing `times` from time 0.
 
     `step` is `advance_one` or `advance_many`, `solver` diffrax's method. Steps end at the
     observed times, so outputs there carry no interpolation error, and where schedules stop;
     `halved` halves the spans between. `told` hears of times reached, the least of a batch's.
-    Raises `Diverged`.
     """
-    dtype = ensemble.weights[0].dtype
-    shape = ensemble.weights[0].shape[:-1]
-    first_step = np.full(shape, min(1e-2, times[-1] / 10 or 1e-2))
 
-    def across(span: Span, now: Ensemble, first_step: np.ndarray) -> tuple[Ensemble, np.ndarray]:
-        start, stop = np.full(shape, float(span.start), dtype), float(span.stop)
-        for _ in range(STIFF // STRETCH):
+    step: Callable[..., Advance]
+    solver: diffrax.AbstractERK
+    system: System
+    times: np.ndarray
+    tolerance: float
+    what: str
+    halved: bool = False
+    told: Told = untold
+
+    def first(self, start: Ensemble) -> Moment:
+        """The moment before anything has moved."""
+        shape, dtype = start.weights[0].shape[:-1], start.weights[0].dtype
+        first_step = np.full(shape, min(1e-2, self.times[-1] / 10 or 1e-2))
+        return Moment(start, 0, _Place(0, np.zeros(shape, dtype), first_step))
+
+    def onward(self, moment: Moment) -> Iterator[Moment]:
+        """The moments after this one, at most `STRETCH` steps apart. Raises `Diverged`."""
+        dtype = moment.ensemble.weights[0].dtype
+        legs = list(spans_to(self.times, self.system.dynamics, dtype, self.halved))
+        for observed in range(int(moment.observed), len(legs)):
+            for span in legs[observed][int(moment.place.spans) :]:
+                for later in self._across(span, moment):
+                    yield later
+                    moment = later
+            moment = Moment(moment.ensemble, observed + 1, moment.place._replace(spans=0))
+            yield moment
+
+    def _across(self, span: Span, moment: Moment) -> Iterator[Moment]:
+        """Moments on the way to the end of a span, the last one there."""
+        now, observed, (passed, reached, first_step) = moment
+        begin, stop = np.asarray(span.start), float(span.stop)
+        start, stretch = np.maximum(reached, begin), stretch_of(self.system, now)
+        dtype = start.dtype
+        for _ in range(STIFF // stretch):
             left = np.where(start < stop, stop - np.asarray(start, float), first_step)
-            result = step(
-                solver, system.equations, system.dynamics, system.batch, now, start, span.stop,
-                np.asarray(np.minimum(first_step, left), dtype), np.asarray(tolerance, dtype),
+            result = self.step(
+                self.solver, self.system.equations, self.system.dynamics, self.system.batch, now,
+                start, span.stop, np.asarray(np.minimum(first_step, left), dtype),
+                np.asarray(self.tolerance, dtype), stretch,
             )  # fmt: skip
             reached, steps = np.asarray(result.time), np.asarray(result.steps)
-            told(float(reached.min()))
+            self.told(float(reached.min()))
             if not np.asarray(result.completed).all():
-                raise Diverged(what, float(reached.min()), DIVERGENCE_CAUSE)
+                raise Diverged(self.what, float(reached.min()), DIVERGENCE_CAUSE)
             mean = (np.asarray(reached, float) - start) / np.maximum(steps, 1)
             first_step, start = np.where(steps > 0, mean, first_step), reached
             now = result.ensemble
-            if reached.min() >= stop:
-                return now, first_step
-        raise Diverged(what, float(start.min()), STIFF_CAUSE)
+            if over := bool(reached.min() >= stop):
+                passed = passed + 1
+            yield Moment(now, observed, _Place(passed, reached, first_step))
+            if over:
+                return
+        raise Diverged(self.what, float(start.min()), STIFF_CAUSE)
 
-    for spans in spans_to(times, system.dynamics, dtype, halved):
-        for span in spans:
-            ensemble, first_step = across(span, ensemble, first_step)
-        yield ensemble
+
+def stretch_of(system: System, ensemble: Ensemble) -> int:
+    """Steps in one compiled call: fewer where a step takes long, so that moments are not rare."""
+    held = sum(leaf.size for leaf in jax.tree.leaves(ensemble.parameters))
+    work = FLOPS_EACH * held * len(system.batch.inputs)
+    return int(np.clip(STRETCH_FLOPS // work, FEWEST, STRETCH))
 
 
 @dataclass(frozen=True)
@@ -230,13 +271,12 @@ class Flow:
         self,
         method: diffrax.AbstractERK,
         system: System,
-        start: Ensemble,
         tolerance: float,
         scrambles: Sequence[int],
         halved: bool = False,
         told: Told = untold,
-    ) -> Iterator[Ensemble]:
-        """The ensemble at the observed times; `told` hears of times between them, too.
+    ) -> FlowPath:
+        """The way of an ensemble through the observed times; `told` hears of times between them.
 
         `halved` asks for steps half as long: a stricter tolerance, and a stop between any two.
         `scrambles` are those of the nodes; nothing else is random here.
@@ -244,10 +284,10 @@ class Flow:
         if halved:
             order = method.order(None)
             assert order is not None
-            double = start.weights[0].dtype == np.float64
+            double = system.inputs.dtype == np.float64
             tolerance = max(tolerance / 2**order, 1e-12 if double else 2e-6)
         times, what = self.times, "the limit"
-        return follow(advance_one, method, system, start, times, tolerance, what, halved, told)
+        return FlowPath(advance_one, method, system, times, tolerance, what, halved, told)
 
     def variables(self) -> dict[str, Any]:
         """What else is known of the limit."""

@@ -29,6 +29,7 @@ from widelimit.ensemble.meanfield import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble, Parameters, State
 from widelimit.ensemble.system import System
 from widelimit.motion.flow import DIVERGENCE_CAUSE, STRETCH, Flow, Told, integrate, untold
+from widelimit.motion.moments import Moment
 from widelimit.motion.spans import Span, spans_to, within
 from widelimit.problem.problem import Problem
 from widelimit.problem.training.schedules import Constant, Rate
@@ -55,19 +56,18 @@ class Diffusion:
         self,
         method: diffrax.AbstractERK,
         system: System,
-        start: Ensemble,
         tolerance: float,
         scrambles: Sequence[int],
         halved: bool = False,
         told: Told = untold,
-    ) -> Iterator[Ensemble]:
-        """The ensemble at the observed times; `told` hears of times between them, too.
+    ) -> "BrownianPath":
+        """The way of an ensemble through the observed times; `told` hears of times between them.
 
         Every space of neurons has the paths of its scramble; those of `halved` steps are the same.
         """
         keys = path_keys(self.problem.seed, scrambles)
         step = self.step(tolerance)
-        return follow_paths(system, start, self.problem.times, step, keys, int(halved), told)
+        return BrownianPath(system, self.problem.times, step, keys, int(halved), told)
 
     def step(self, tolerance: float) -> float:
         """The longest step: of second order, and shorter where learning rates are high."""
@@ -117,43 +117,68 @@ def path_normals(
     return found
 
 
-def follow_paths(
-    system: System,
-    start: Ensemble,
-    times: np.ndarray,
-    step: float,
-    keys: Key[Array, " spaces"],
-    halvings: int = 0,
-    told: Told = untold,
-) -> Iterator[Ensemble]:
-    """The ensemble at each of the increasing `times`, from time 0, in steps of at most `step`.
+class _Place(NamedTuple):
+    """Where a path is: spans passed since an observed time, steps in this one, steps before it."""
+
+    spans: Any
+    low: Any
+    done: Any
+
+
+@dataclass(frozen=True)
+class BrownianPath:
+    """An ensemble through the increasing `times` from time 0, in steps of at most `step`.
 
     `halvings` halves all steps so many times, on the same paths; `told` hears of times reached.
-    Raises `Diverged`.
     """
-    done, ensemble, dtype = 0, start, start.weights[0].dtype
-    for spans in spans_to(times, system.dynamics, dtype):
-        for span in spans:
-            begin, length = float(span.start), float(span.stop) - float(span.start)
-            count = math.ceil(length / step)
-            for low in range(0, count, STRETCH):
-                high = min(low + STRETCH, count)
-                steps = _Steps(*(jnp.asarray(k << halvings) for k in (done, count, low, high)))
-                ensemble, finite = _advance(
-                    system.equations,
-                    system.dynamics,
-                    system.batch,
-                    ensemble,
-                    keys,
-                    span,
-                    steps,
-                    halvings,
-                )
-                told(begin + length * high / count)
-                if not finite:
-                    raise Diverged("the limit", begin + length * low / count, CAUSE)
-            done += count
-        yield ensemble
+
+    system: System
+    times: np.ndarray
+    step: float
+    keys: Key[Array, " spaces"]
+    halvings: int = 0
+    told: Told = untold
+
+    def first(self, start: Ensemble) -> Moment:
+        """The moment before anything has moved."""
+        return Moment(start, 0, _Place(0, 0, 0))
+
+    def onward(self, moment: Moment) -> Iterator[Moment]:
+        """The moments after this one, at most `STRETCH` steps apart. Raises `Diverged`."""
+        dtype = moment.ensemble.weights[0].dtype
+        legs = list(spans_to(self.times, self.system.dynamics, dtype))
+        for observed in range(int(moment.observed), len(legs)):
+            for span in legs[observed][int(moment.place.spans) :]:
+                for later in self._across(span, moment):
+                    yield later
+                    moment = later
+            moment = Moment(moment.ensemble, observed + 1, moment.place._replace(spans=0))
+            yield moment
+
+    def _across(self, span: Span, moment: Moment) -> Iterator[Moment]:
+        """Moments on the way to the end of a span, the last one there."""
+        ensemble, observed, (passed, begun, done) = moment
+        begin, length = float(span.start), float(span.stop) - float(span.start)
+        count = math.ceil(length / self.step)
+        for low in range(int(begun), count, STRETCH):
+            high = min(low + STRETCH, count)
+            counts = (int(done), count, low, high)
+            ensemble, finite = _advance(
+                self.system.equations,
+                self.system.dynamics,
+                self.system.batch,
+                ensemble,
+                self.keys,
+                span,
+                _Steps(*(jnp.asarray(k << self.halvings) for k in counts)),
+                self.halvings,
+            )
+            self.told(begin + length * high / count)
+            if not finite:
+                raise Diverged("the limit", begin + length * low / count, CAUSE)
+            over = high == count
+            place = _Place(passed + 1, 0, done + count) if over else _Place(passed, high, done)
+            yield Moment(ensemble, observed, place)
 
 
 class _Steps(NamedTuple):

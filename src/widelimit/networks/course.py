@@ -6,8 +6,10 @@ the part of its error that comes from the step shrinks with the width.
 """
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,11 +19,13 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from widelimit.basics.errors import Diverged
 from widelimit.basics.progress import Piece
+from widelimit.basics.store import Entry, Store
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.descent import descend
 from widelimit.motion.draws import BLOCK, Draws, Fresh, Sampling
-from widelimit.motion.flow import advance_many, follow, method_for
+from widelimit.motion.flow import FlowPath, advance_many, method_for
+from widelimit.motion.moments import Moment, seen_along
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
 
@@ -33,6 +37,9 @@ VALUES = 2**26
 
 FIRST_STEPS = 16
 """Steps of the first block; the next ones are as long as all before, up to `BLOCK`."""
+
+LONGEST = 10.0
+"""Seconds that a block of steps may take: blocks become shorter where it takes more."""
 
 FLOW_TOLERANCE = {"float64": 1e-8, "float32": 1e-4}
 """Step tolerance of `method = "flow"`: far below the spread between networks."""
@@ -102,67 +109,66 @@ class Course:
         return f"a network of width {width}"
 
     def run(
-        self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], piece: Piece
-    ) -> Iterator[tuple[Ensemble, Float[np.ndarray, "seeds points channels"]]]:
-        """The networks at every observed time, and their outputs at all inputs of the system.
+        self,
+        initial: Ensemble,
+        data_keys: Key[Array, "seeds parts"],
+        piece: Piece,
+        look: Callable[[Ensemble, np.ndarray, float], Any],
+    ) -> list[Any]:
+        """What is seen of the networks at every observed time.
 
-        The state at time t is that of step `parts · round(t / (parts · step))`. Raises `Diverged`
-        if an output stops being finite.
+        `look` gets the networks, their outputs `(seed, point, channel)` at all inputs of the
+        system, and the time. The state at time t is that of step `parts · round(t / (parts ·
+        step))`. Raises `Diverged` if an output stops being finite.
         """
         held = initial.weights[0].shape[0] * sum(initial.sizes)
         initial = self.system.dynamics.started(initial)
         looked = self.system.in_pieces(max(1, VALUES // held))
-        by_flow = self.settings.method == "flow"
-        path = self._flow(initial, piece) if by_flow else self._descent(initial, data_keys, piece)
-        for time, ensembles in zip(self.problem.times, path, strict=True):
+
+        def seen(ensembles: Ensemble, time: float) -> Any:
             found = np.asarray(_many_outputs(looked, ensembles))
             if not np.isfinite(found).all():
                 raise Diverged(self.called, time, OVERSHOOT.format(step=self.step))
-            yield ensembles, found
-        piece.at(1.0, f"t = {self.problem.times[-1]:.3g}")
+            return look(ensembles, found, time)
 
-    def _flow(self, initial: Ensemble, piece: Piece) -> Iterator[Ensemble]:
+        entry = self._entry(look.__qualname__, initial, data_keys)
+        times = self.problem.times
+        found = entry.found(lambda: [seen(initial, float(times[0]))] * len(times))
+        if found is None:
+            by_flow = self.settings.method == "flow"
+            path = self._flow(piece) if by_flow else self._descent(data_keys, piece)
+            found = seen_along(path, initial, times, seen, entry)
+            entry.done(found)
+        piece.at(1.0, f"t = {times[-1]:.3g}")
+        return found
+
+    def _entry(self, look: str, initial: Ensemble, data_keys: Key[Array, "seeds parts"]) -> Entry:
+        """Where what is seen of these networks is kept."""
+        store, system = Store.here(), self.system
+        if store.folder is None:
+            return store.entry()
+        identity = self.problem.identity("network", "training", "observe")
+        settings = self.settings.model_dump_json(exclude={"widths", "seeds"})
+        drawn = jax.random.key_data(data_keys)
+        data = (system.inputs, system.batch)
+        return store.entry(identity, settings, look, self.step, self.parts, initial, drawn, data)
+
+    def _flow(self, piece: Piece) -> FlowPath:
         tolerance, times = FLOW_TOLERANCE[self.precision], self.problem.times
 
         def told(now: float) -> None:
             piece.at(now / times[-1] if times[-1] > 0 else 0.0, f"t = {now:.3g} of {times[-1]:.3g}")
 
-        return follow(
-            advance_many,
-            method_for(tolerance),
-            self.system,
-            initial,
-            times,
-            tolerance,
-            self.called,
-            told=told,
-        )
+        solver = method_for(tolerance)
+        return FlowPath(advance_many, solver, self.system, times, tolerance, self.called, told=told)
 
-    def _descent(
-        self, initial: Ensemble, data_keys: Key[Array, "seeds parts"], piece: Piece
-    ) -> Iterator[Ensemble]:
-        system, draws, last = (
-            self.system,
-            self._draws(data_keys),
-            self.steps_to(self.problem.times[-1]),
-        )
-        ensembles, done, step = initial, 0, jnp.asarray(self.step, system.inputs.dtype)
-        for time in self.problem.times:
-            target = self.steps_to(time)
-            while done < target:  # the first steps tell soon how long the others take
-                count = min(self.parts * BLOCK, max(self.parts * FIRST_STEPS, done), target - done)
-                ensembles = descend(
-                    system.equations,
-                    system.dynamics,
-                    draws.block(done // self.parts),
-                    ensembles,
-                    jnp.asarray(count),
-                    step,
-                    jnp.asarray(done),
-                )
-                done += count
-                piece.at(done / last, f"step {done:,} of {last:,}")
-            yield ensembles
+    def _descent(self, data_keys: Key[Array, "seeds parts"], piece: Piece) -> "_Descent":
+        stops = tuple(self.steps_to(time) for time in self.problem.times)
+
+        def told(done: int) -> None:
+            piece.at(done / stops[-1], f"step {done:,} of {stops[-1]:,}")
+
+        return _Descent(self.system, self._draws(data_keys), self.step, stops, self.parts, told)
 
     def _draws(self, data_keys: Key[Array, "seeds parts"]) -> Draws:
         """What networks with these keys draw while they train."""
@@ -175,6 +181,52 @@ class Course:
         noisy = system.dynamics.rule.noisy
         channels = system.batch.targets.shape[1]
         return Draws(data, sampling, data_keys, channels, system.label_noise, noisy)
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """SGD or gradient descent on a batch of networks, to the steps `stops`; see `descend`.
+
+    Networks are unions of `parts`, whose streams they read in turn.
+    """
+
+    system: System
+    draws: Draws
+    step: float
+    stops: tuple[int, ...]
+    parts: int
+    told: Callable[[int], None]
+
+    def first(self, start: Ensemble) -> Moment:
+        """The moment before anything has moved."""
+        return Moment(start, 0, 0)
+
+    def onward(self, moment: Moment) -> Iterator[Moment]:
+        """The moments after this one. How steps are cut into blocks changes no number."""
+        ensembles, observed, done = moment.ensemble, int(moment.observed), int(moment.place)
+        step, longest = jnp.asarray(self.step, self.system.inputs.dtype), BLOCK
+        while observed < len(self.stops):
+            target = self.stops[observed]
+            while done < target:  # the first steps tell soon how long the others take
+                blocks = self.parts * min(longest, max(FIRST_STEPS, done // self.parts))
+                count, begun = min(blocks, target - done), time.perf_counter()
+                ensembles = descend(
+                    self.system.equations,
+                    self.system.dynamics,
+                    self.draws.block(done // self.parts),
+                    ensembles,
+                    jnp.asarray(count),
+                    step,
+                    jnp.asarray(done),
+                )
+                done += count
+                self.told(done)
+                jax.block_until_ready(ensembles)
+                if time.perf_counter() - begun > LONGEST:
+                    longest = max(1, longest // 2)
+                yield Moment(ensembles, observed, done)
+            observed += 1
+            yield Moment(ensembles, observed, done)
 
 
 @eqx.filter_jit

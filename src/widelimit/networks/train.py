@@ -5,7 +5,7 @@ that its draws are the same whatever else is trained beside it.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,7 +22,6 @@ from widelimit.ensemble.system import System, dims_of_functionals, look
 from widelimit.limit.advice import examine
 from widelimit.networks.course import Course, in_groups, network_keys
 from widelimit.networks.room import refuse_impossible
-from widelimit.nodes.points import Numbers
 from widelimit.nodes.rules import finite_layers
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
@@ -165,8 +164,9 @@ def _one_width(
             )
             axes = axes or _axes(system, start)
             kept = settings.states - group * len(chosen)
-            path = course.run(start, data_keys[:, None], told.piece())
-            found.append(_group(system, problem.times, path, marks, kept))
+            look = _look_at(system, kept)
+            seen = course.run(start, data_keys[:, None], told.piece(), look)
+            found.append(_group(seen, _first(marks, kept)))
     values = np.concatenate([group.values for group in found])[: settings.seeds]
     seen = [group.seen for group in found]
     functionals = _functionals(axes, seen, settings.seeds)
@@ -188,21 +188,20 @@ class _Group(NamedTuple):
     labels: tuple[np.ndarray, ...]
 
 
-def _group(
-    system: System,
-    times: np.ndarray,
-    path: Iterable[tuple[Ensemble, np.ndarray]],
-    marks: tuple[Numbers, ...],
-    kept: int,
-) -> _Group:
-    """What is kept of networks along their path: the neurons of so many of them."""
-    rows, states, looks = [], [], []
-    for time, (ensembles, found) in zip(times, path, strict=True):
-        rows.append(found)
-        states.append(_first(ensembles, kept))
-        looks.append(_looked_at(system, ensembles, time))
-    seen = jax.tree.map(lambda *at: np.stack(at, axis=1), *looks)
-    return _Group(np.stack(rows, axis=1), states, seen, _first(marks, kept))
+def _look_at(system: System, kept: int) -> Callable[[Ensemble, np.ndarray, float], Any]:
+    """What is kept of networks at a time: outputs, the neurons of so many, functionals."""
+
+    def seen(ensembles: Ensemble, found: np.ndarray, time: float) -> Any:
+        return found, _first(ensembles, kept), _looked_at(system, ensembles, time)
+
+    return seen
+
+
+def _group(seen: Sequence[Any], labels: tuple[np.ndarray, ...]) -> _Group:
+    """What was seen of networks along their path."""
+    rows, states, looks = map(list, zip(*seen, strict=True))
+    functionals = jax.tree.map(lambda *at: np.stack(at, axis=1), *looks)
+    return _Group(np.stack(rows, axis=1), states, functionals, labels)
 
 
 def _axes(system: System, networks: Ensemble) -> dict[str, tuple[str, ...]]:

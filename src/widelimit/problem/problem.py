@@ -19,7 +19,7 @@ from widelimit.problem.checks import cross_check, loaded, observed, valid_parts
 from widelimit.problem.data.population import Population
 from widelimit.problem.data.sources import Dataset
 from widelimit.problem.mistakes import in_words
-from widelimit.problem.tables import Tables
+from widelimit.problem.tables import Tables, only_in_python
 
 MOST_PARTS = 100
 """Keys of so many parts are none of ours."""
@@ -200,6 +200,15 @@ class Problem(Tables):
         if "networks" in sections:  # each width has its own result: adding widths refuses none
             chosen["networks"] = {k: v for k, v in raw["networks"].items() if k != "widths"}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+    def identity(self, *sections: str) -> str | None:
+        """The seed and some sections in words, the numbers of the data apart.
+
+        None where they hold functions of one's own: these are not told apart.
+        """
+        raw = self.as_dict()
+        chosen = {name: raw.get(name) for name in sections}
+        return None if only_in_python(chosen, "") else json.dumps([self.seed, chosen])
 
 
 def _flat_enough(text: str) -> str:

@@ -11,7 +11,7 @@ is a problem for each pair of values; results get the dimensions `network.scale`
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,8 +92,10 @@ def sweep(problem: Problem, work: Callable[[Problem], Any]) -> xr.Dataset:
     return joined(family, [work(member.problem).dataset for member in family])
 
 
-def joined(family: list[Member], found: list[xr.Dataset]) -> xr.Dataset:
-    """Results of all members of a family along the keys that are swept."""
+def joined(family: Sequence[Member], found: Sequence[xr.Dataset | None]) -> xr.Dataset:
+    """Results of all members of a family along the keys that are swept; NaN where there is none."""
+    like = next(dataset for dataset in found if dataset is not None)
+    found = [like.where(xr.DataArray(False)) if dataset is None else dataset for dataset in found]
     keys = list(family[0].values)
     labels = {
         key: list(dict.fromkeys(_label(member.values[key]) for member in family)) for key in keys

@@ -127,11 +127,11 @@ class Tables(BaseModel):
             "a function of one's own cannot be written to a file; keep the problem in Python "
             "(solve, train and compare take it)"
         )
-        if places := _only_in_python(self.as_dict(), ""):
+        if places := only_in_python(self.as_dict(), ""):
             raise ProblemError([f"{place}: {said}" for place in places], self.title)
 
 
-def _only_in_python(value: Any, place: str) -> list[str]:
+def only_in_python(value: Any, place: str) -> list[str]:
     """Where there are functions, or layers of one's own."""
     if isinstance(value, dict):
         parts = [(f"{place}.{key}" if place else key, item) for key, item in value.items()]
@@ -139,7 +139,7 @@ def _only_in_python(value: Any, place: str) -> list[str]:
         parts = [(f"{place}[{k}]", item) for k, item in enumerate(value)]
     else:
         return [place] if callable(value) or isinstance(value, BaseModel) else []
-    return [found for name, item in parts for found in _only_in_python(item, name)]
+    return [found for name, item in parts for found in only_in_python(item, name)]
 
 
 def _plain(value: Any) -> Any:

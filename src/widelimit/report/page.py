@@ -14,7 +14,7 @@ from widelimit.report.laws import histograms
 from widelimit.results.comparison import compare
 
 if TYPE_CHECKING:
-    from widelimit.results.runfolder import RunFolder
+    from widelimit.results.folders.runfolder import RunFolder
 
 
 def render_report(folder: "RunFolder") -> str:

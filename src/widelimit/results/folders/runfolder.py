@@ -1,7 +1,9 @@
 """The run folder: what is written where, whole or not at all, and whose results they are."""
 
 import platform
-from collections.abc import Collection
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ import xarray as xr
 
 from widelimit import __version__
 from widelimit.basics.errors import RunFolderError
+from widelimit.basics.store import kept_in
 from widelimit.problem.problem import Problem
 from widelimit.results.bias import Bias
 from widelimit.results.comparison import Comparison
-from widelimit.results.files import COMPRESSION, UNREADABLE, Files
 from widelimit.results.fluctuations import Fluctuations
+from widelimit.results.folders.files import COMPRESSION, UNREADABLE, Files
 from widelimit.results.trajectory import Trajectory
 
 FILES = {
@@ -38,6 +41,9 @@ HELD = {
 }
 """What a result of each kind has at least."""
 
+UNFINISHED = "unfinished"
+"""The folder of work on results that are not there yet."""
+
 STATES = "states.nc"
 CLAIMS = "claims.json"
 
@@ -57,12 +63,15 @@ LIBRARIES = ("jax", "jaxlib", "diffrax", "equinox", "numpy", "scipy", "xarray")
 class RunFolder(Files):
     """Results of one problem in one folder."""
 
-    def prepare(self, problem: Problem, kinds: tuple[str, ...], overwrite: bool) -> None:
+    def prepare(
+        self, problem: Problem, kinds: tuple[str, ...], overwrite: bool, patience: float = 0.0
+    ) -> None:
         """Make the folder ready for results of `kinds`; refuse results of another problem.
 
         A file that depends on nothing that `kinds` do not depend on is judged by all its sections,
         another one by those that all results share. With `overwrite`, results of another problem
-        are removed, and with them what was made from both.
+        are removed, and with them what was made from both. A process that holds the folder is
+        waited for so many seconds (`patience`).
         """
         _refuse_what_is_not_ours(self, problem)
         judged = set().union(*(SECTIONS[kind] for kind in kinds))
@@ -87,7 +96,7 @@ class RunFolder(Files):
                 )
             self._remove(kind)
         self.provenance()  # a damaged one is told before computing, not after
-        self._make()
+        self._make(patience)
 
     def has(self, kind: str) -> bool:
         """Whether results of this kind are here."""
@@ -137,6 +146,20 @@ class RunFolder(Files):
             }
         )
 
+    @contextmanager
+    def unfinished(self, kind: str) -> Iterator[None]:
+        """Work on a result is kept in the folder until it is there whole: see `kept_in`."""
+        place = self.path / UNFINISHED / kind
+        with kept_in(place):
+            yield
+        shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):
+            place.parent.rmdir()  # unless other work is kept there
+
+    def places_of_work(self) -> dict[str, Path]:
+        """By kind of result the folder where unfinished work on it is kept."""
+        return {path.name: path for path in sorted((self.path / UNFINISHED).glob("*"))}
+
     def load(self, kind: str) -> Trajectory:
         """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
         dataset = self._dataset(kind)
@@ -172,33 +195,9 @@ class RunFolder(Files):
             ) from None
         return dataset
 
-    def prepare_sweep(self) -> None:
-        """Make the folder ready for a family: each problem has a folder of its own in it."""
-        self._make()
-
-    def save_sweep(self, groups: dict[str, xr.Dataset]) -> Path:
-        """Results of a family, one group for each kind; sweep.nc."""
-        self._write_netcdf("sweep.nc", xr.DataTree.from_dict(groups))
-        return self.path / "sweep.nc"
-
     def save_comparison(self, comparison: Comparison) -> None:
         """Write comparison.json."""
         self._write_json("comparison.json", comparison.as_dict())
-
-    def prepare_claims(self, name: str, overwrite: bool) -> None:
-        """Make the folder ready for a reproduction; refuse the claims of another one."""
-        found = self.provenance().get("reproduction", {}).get("name")
-        if (self.path / CLAIMS).is_file() and found != name and not overwrite:
-            raise RunFolderError(
-                f"{self.path / CLAIMS} holds the claims of {found or 'something else'}; name "
-                "another folder with -o, or replace it with --overwrite"
-            )
-        self._make()
-
-    def save_claims(self, claims: list[dict[str, Any]], about: dict[str, Any]) -> None:
-        """Write claims.json, and what the reproduction was (`name`, …) into the provenance."""
-        self._write_json(CLAIMS, claims)
-        self._write_provenance({"reproduction": about})
 
     def claims(self) -> list[dict[str, Any]]:
         """The entries of claims.json; none if there is no such file."""
@@ -206,7 +205,7 @@ class RunFolder(Files):
 
     def save_report(self, page: str) -> Path:
         """Write report.html and return its path."""
-        self._write("report.html", lambda p: p.write_text(page, encoding="utf-8"))
+        self.save_text("report.html", page)
         return self.path / "report.html"
 
     def provenance(self) -> dict[str, Any]:

@@ -4,23 +4,16 @@ import json
 import math
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import xarray as xr
 from filelock import BaseFileLock, FileLock, Timeout
 
 from widelimit.basics.errors import RunFolderError
-
-ABANDONED_SECONDS = 3600
-"""Temporary files older than this were left by a killed process."""
-
-RECENT_SECONDS = 60
-"""Younger ones are never taken away: another machine may write them."""
+from widelimit.basics.whole import sweep, write_whole
 
 UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
 """What xarray and h5py raise on a file that is damaged, or is none of ours."""
@@ -39,39 +32,60 @@ class Files:
         self.path = Path(path)
         self._lock: BaseFileLock | None = None
 
-    def _make(self) -> None:
-        """The folder itself, writable, and without what killed processes left."""
+    def _make(self, patience: float = 0.0) -> None:
+        """The folder itself, writable, ours, and without what killed processes left."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunFolderError(f"{self.path} cannot be made: {error.strerror}") from None
         if not os.access(self.path, os.W_OK):
             raise RunFolderError(f"{self.path} cannot be written to; name another with -o")
-        self.hold()
-        self._sweep()
+        self.hold(patience)
+        sweep(self.path)
 
-    def hold(self) -> None:
+    def hold(self, patience: float = 0.0) -> None:
         """Keep other processes away from the folder, if it is there, while this object lives.
 
         The system's lock on a file ends with the process, however that ends: no lock is ever stale.
-        Raises `RunFolderError` if another process holds the folder.
+        Raises `RunFolderError` if another process holds the folder for so many seconds more.
         """
         if not self.path.is_dir():
             return
         lock = FileLock(self.path.resolve() / LOCK, is_singleton=True)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience)
         except Timeout:
-            owner = self.path / OWNER
-            who = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
             raise RunFolderError(
-                f"{self.path} is in use by {who}; wait for it, or name another folder with -o"
+                f"{self.path} is in use by {self._owner()}; wait for it, or name another folder "
+                "with -o"
             ) from None
         except (NotImplementedError, OSError):
             return  # a file system without locks
         self._lock = lock
         mine = f"process {os.getpid()} on {platform.node()}, since {time.strftime('%F %T')}"
         (self.path / OWNER).write_text(mine, encoding="utf-8")
+
+    def release(self) -> None:
+        """Let other processes have the folder."""
+        if self._lock is not None:
+            self._lock.release(force=True)
+            self._lock = None
+
+    def at_work(self) -> str | None:
+        """Which process holds the folder; None if none does."""
+        if not (self.path / LOCK).is_file():
+            return None
+        try:
+            with FileLock(self.path.resolve() / LOCK, timeout=0):
+                return None
+        except Timeout:
+            return self._owner()
+        except (NotImplementedError, OSError):
+            return None
+
+    def _owner(self) -> str:
+        owner = self.path / OWNER
+        return owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
 
     def _read_json(self, name: str, kind: Callable[..., Any]) -> Any:
         """What a file holds, as a `kind` (dict or list); an empty one if there is no file."""
@@ -122,44 +136,21 @@ class Files:
 
     def _write_json(self, name: str, value: Any) -> None:
         text = json.dumps(_nan_as_null(value), indent=1, allow_nan=False)
+        self.save_text(name, text)
+
+    def save_text(self, name: str, text: str) -> None:
+        """Write a file of plain text."""
         self._write(name, lambda p: p.write_text(text, encoding="utf-8"))
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
-        """A file whole or not at all: temporary file, fsync, rename, fsync of the folder."""
+        """A file of the folder, whole or not at all."""
         try:
-            handle, temporary = tempfile.mkstemp(
-                prefix=f".{name}.", suffix=f".{os.getpid()}.tmp", dir=self.path
-            )
-            os.close(handle)
-            try:
-                write(Path(temporary))
-                _sync(Path(temporary))
-                Path(temporary).chmod(0o644)
-                os.replace(temporary, self.path / name)
-                _sync(self.path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            write_whole(self.path / name, write)
         except OSError as error:
             reason = error.strerror or str(error)
             raise RunFolderError(
                 f"{self.path / name} cannot be written: {reason}; what was there stays"
             ) from None
-
-    def _sweep(self) -> None:
-        """Remove temporary files that killed processes left behind."""
-        for path in self.path.glob(".*.tmp"):
-            try:
-                age = time.time() - path.stat().st_mtime
-            except FileNotFoundError:
-                continue
-            if age > ABANDONED_SECONDS or (age > RECENT_SECONDS and not _at_work(path)):
-                path.unlink(missing_ok=True)
-
-
-def _at_work(path: Path) -> bool:
-    """Whether the process that a temporary file names is there, on this machine."""
-    pid = path.name.split(".")[-2]
-    return not pid.isdigit() or psutil.pid_exists(int(pid))
 
 
 def _nan_as_null(value: Any) -> Any:
@@ -169,11 +160,3 @@ def _nan_as_null(value: Any) -> Any:
     if isinstance(value, list):
         return [_nan_as_null(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

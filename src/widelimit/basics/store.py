@@ -1,0 +1,144 @@
+"""Long work kept in a folder: what was done is taken over, what was begun goes on where it was.
+
+A piece of work is named by all that it depends on: its entry has their digest for a name, with the
+versions that compute it, so nothing is ever taken for something else. Entries hold plain arrays.
+"""
+
+import hashlib
+import io
+import os
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from widelimit import __version__
+from widelimit.basics.whole import sweep, write_whole
+
+PAUSE = 20.0
+"""Work that goes on writes down where it is every so many seconds."""
+
+SHORT = 0.1
+"""What took fewer seconds is done again rather than kept."""
+
+UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError)
+"""What NumPy raises on a file that is damaged."""
+
+_folder: ContextVar[Path | None] = ContextVar("folder of kept work", default=None)
+
+
+@contextmanager
+def kept_in(folder: str | Path) -> Iterator[None]:
+    """Long work inside the block is kept in a folder, and goes on from there when begun again.
+
+    What comes out is the same, bit for bit, as without a kill in between. Kept is what integrations
+    of limits and the training of networks have found, and every 20 seconds where they are; delete
+    the folder when its work is done. Problems with functions of one's own have no digest: their
+    work is not kept.
+
+    >>> import tempfile
+    >>> from widelimit import Problem, solve
+    >>> problem = Problem.from_dict({
+    ...     "network": {"activations": ["tanh"]}, "training": {"horizon": 1.0},
+    ...     "data": {"source": "table", "inputs": [-1.0, 1.0], "targets": [0.5, -0.5]},
+    ... })
+    >>> with tempfile.TemporaryDirectory() as folder, kept_in(folder):
+    ...     limit = solve(problem)
+    """
+    token = _folder.set(Path(folder))
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+class Store:
+    """Where work is kept, or nowhere."""
+
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+
+    @classmethod
+    def here(cls) -> "Store":
+        """The folder of the block that this thread is in; nowhere outside `kept_in`."""
+        return cls(_folder.get())
+
+    def entry(self, *depends: Any) -> "Entry":
+        """The place of the work that depends on this: a tree of arrays, numbers and text."""
+        if self.folder is None or None in depends:
+            return Entry(None)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sweep(self.folder)
+        return Entry(self.folder / _digest(depends))
+
+
+class Entry:
+    """The place of one piece of work."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.begun = self.written = time.monotonic()
+
+    def found(self, like: Callable[[], Any]) -> Any:
+        """What was found by the whole work, in the layout of `like()`; None if it is not done."""
+        return self._read("done", lambda _: like())
+
+    def done(self, found: Any) -> None:
+        """Keep what the whole work has found, unless it took no time."""
+        if self.path is None:
+            return
+        if time.monotonic() - self.begun > SHORT:
+            self._write("done", found)
+        self._file("going").unlink(missing_ok=True)
+
+    def resumed(self, like: Callable[[int], Any]) -> Any:
+        """Where the work was, in the layout of `like(count)`; None if it has not begun."""
+        return self._read("going", like)
+
+    def going(self, count: int, now: Callable[[], Any]) -> None:
+        """Keep where the work is, if that was not done for some time."""
+        if self.path is not None and time.monotonic() - self.written > PAUSE:
+            self._write("going", now(), count)
+            self.written = time.monotonic()
+
+    def _file(self, state: str) -> Path:
+        assert self.path is not None
+        return self.path.with_suffix(f".{state}.npz")
+
+    def _write(self, state: str, tree: Any, count: int = 0) -> None:
+        held = {str(place): np.asarray(leaf) for place, leaf in enumerate(jax.tree.leaves(tree))}
+        made = io.BytesIO()
+        np.savez(made, allow_pickle=False, count=count, **held)
+        write_whole(self._file(state), lambda p: p.write_bytes(made.getbuffer()))
+
+    def _read(self, state: str, like: Callable[[int], Any]) -> Any:
+        if self.path is None or not self._file(state).is_file():
+            return None
+        try:
+            held = io.BytesIO(self._file(state).read_bytes())
+            with np.load(held, allow_pickle=False) as file:
+                leaves = [file[str(place)] for place in range(len(file.files) - 1)]
+                count = int(file["count"])
+            return jax.tree.unflatten(jax.tree.structure(like(count)), leaves)
+        except UNREADABLE:  # a disk's fault: it is done again
+            return None
+
+
+def _digest(depends: Any) -> str:
+    """SHA-256 of arrays, numbers and text in a tree, and of what computes with them."""
+    versions = [__version__, jax.__version__, np.__version__, os.environ.get("XLA_FLAGS", "")]
+    found = hashlib.sha256(repr(versions).encode())
+    for leaf in jax.tree.leaves(depends):
+        if isinstance(leaf, str):
+            found.update(f"text {len(leaf)} {leaf}".encode())
+            continue
+        values = np.ascontiguousarray(leaf)
+        found.update(f"{values.dtype} {values.shape}".encode())
+        found.update(values.data)
+    return found.hexdigest()

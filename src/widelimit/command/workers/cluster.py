@@ -1,0 +1,92 @@
+"""Tasks on a Dask cluster: one at an address, one that SLURM is asked for, or one made here.
+
+Dask does a task again if its worker is killed. Nothing of results passes through it: a task leaves
+its files, in folders that all workers see.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from widelimit.basics.errors import RunFolderError
+from widelimit.command.workers.threads import one_thread
+
+RETRIES = 3
+"""A task is tried again so many times after errors of its own; kills are counted by Dask."""
+
+MISSING = (
+    "--engine dask needs {what}, which is not installed: pip install 'widelimit[dask]', or take "
+    "--engine local"
+)
+
+
+def on_dask(
+    work: Callable[[Path], None], tasks: Sequence[Path], count: int, scheduler: str | None
+) -> Iterator[Path]:
+    """Do tasks on a cluster; each is yielded when it has ended.
+
+    `scheduler` is an address or a scheduler file, "slurm" for `count` jobs of SLURM, None for
+    `count` processes of this machine.
+    """
+    try:
+        from dask.distributed import as_completed  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise RunFolderError(MISSING.format(what="dask.distributed")) from None
+    with _client(count, scheduler) as client:
+        futures = client.map(_alone, [work] * len(tasks), tasks, pure=False, retries=RETRIES)
+        ended = dict(zip([future.key for future in futures], tasks, strict=True))
+        for future, _ in as_completed(futures, with_results=True):
+            yield ended[future.key]
+
+
+def _alone(work: Callable[[Path], None], task: Path) -> None:
+    """A task in one thread, if JAX has not started here with more."""
+    import os
+
+    os.environ.update(one_thread())
+    work(task)
+
+
+@contextmanager
+def _client(count: int, scheduler: str | None) -> Iterator[Any]:
+    """Whoever gives tasks to the cluster; one that is made here ends with the block."""
+    from dask import config  # pyright: ignore[reportMissingImports]
+    from dask.distributed import (  # pyright: ignore[reportMissingImports]
+        Client,
+        LocalCluster,
+    )
+
+    with ExitStack() as stack:
+        stack.enter_context(config.set({"distributed.nanny.pre-spawn-environ": one_thread()}))
+        where: Any = scheduler
+        if scheduler is None:
+            where = stack.enter_context(
+                LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None)
+            )
+        elif scheduler == "slurm":
+            where = stack.enter_context(_slurm(count))
+        elif Path(scheduler).is_file():
+            yield stack.enter_context(Client(scheduler_file=scheduler))
+            return
+        try:
+            client = stack.enter_context(Client(where, timeout="30s"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(
+                f"--scheduler: found {scheduler!r}; no Dask scheduler answers there ({error})"
+            ) from None
+        yield client
+
+
+def _slurm(count: int) -> Any:
+    """So many jobs of SLURM, as the site's dask-jobqueue configuration describes them."""
+    try:
+        from dask_jobqueue import SLURMCluster  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise RunFolderError(MISSING.format(what="dask-jobqueue")) from None
+    cluster = SLURMCluster(
+        cores=1, processes=1, memory="4GB",
+        job_script_prologue=[f"export {name}='{text}'" for name, text in one_thread().items()],
+    )  # fmt: skip
+    cluster.scale(jobs=count)
+    return cluster
