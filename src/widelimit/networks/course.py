@@ -209,7 +209,7 @@ class _Descent:
             target = self.stops[observed]
             while done < target:  # the first steps tell soon how long the others take
                 blocks = self.parts * min(longest, max(FIRST_STEPS, done // self.parts))
-                count, begun = min(blocks, target - done), time.perf_counter()
+                count, before, begun = min(blocks, target - done), ensembles, time.perf_counter()
                 ensembles = descend(
                     self.system.equations,
                     self.system.dynamics,
@@ -221,7 +221,7 @@ class _Descent:
                 )
                 done += count
                 self.told(done)
-                jax.block_until_ready(ensembles)
+                jax.block_until_ready(before)  # draws are made while the block before goes on
                 if time.perf_counter() - begun > LONGEST:
                     longest = max(1, longest // 2)
                 yield Moment(ensembles, observed, done)
