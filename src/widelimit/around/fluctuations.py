@@ -22,12 +22,13 @@ import numpy as np
 import xarray as xr
 
 from widelimit.around.influence import Influence
-from widelimit.around.prediction import Found, refined
+from widelimit.around.prediction import Found, forecast, refined
 from widelimit.around.variances import factors
 from widelimit.around.ways import Case
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.streams import Stream, generator
-from widelimit.basics.words import shape_name
+from widelimit.basics.tasks import Task
+from widelimit.basics.words import shape_name, sizes_in_words
 from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.limit.validity import predict_validity
@@ -82,20 +83,41 @@ def predict_fluctuations(
     >>> bool(np.isclose(start, np.std([2 * np.tanh(1.0), np.tanh(-0.5)]) / 10))
     True
     """
-    if what not in TOLERANCE:
-        raise ValueError(f'what: found {what!r}; must be "all" or "rms"')
+    _check(what, tolerance)
     if covariance and what == "rms":
         raise ValueError('covariance: every output is needed for it; leave out what="rms"')
     tolerance = TOLERANCE[what] if tolerance is None else tolerance
-    if not tolerance > 0:
-        raise ValueError(f"tolerance: found {tolerance}; must be a positive number")
-    problem.require_finite_data("predicting fluctuations")
     problem = problem.with_widths(widths)
     _refuse_unknown(problem)
     factor, notes = factors(problem)
     with engine(problem, "fluctuations", progress, _precision(problem, tolerance)) as work:
         found = refined(Case(work, factor, tolerance, what == "rms", covariance))
     return Fluctuations(problem, _told(problem, found, notes))
+
+
+def forecast_fluctuations(problem: Problem, what: str, tolerance: float | None = None) -> Task:
+    """The first nodes of `predict_fluctuations`, and what the answer on them takes.
+
+    A part of it is timed where outputs are pulled back. Raises as `predict_fluctuations` does.
+    """
+    _check(what, tolerance)
+    tolerance = TOLERANCE[what] if tolerance is None else tolerance
+    _refuse_unknown(problem)
+    factor = factors(problem)[0]
+    with engine(problem, "fluctuations", False, _precision(problem, tolerance)) as work:
+        case = Case(work, factor, tolerance, what == "rms")
+        sizes, seconds = case.first.sizes, forecast(case)
+        needed = work.memory.needed(sizes[: work.layers], 1, 1)
+    details = f"{sizes_in_words(sizes)} nodes to begin with"
+    return Task("scatter", details, needed, seconds or None, grows=not case.exact)
+
+
+def _check(what: str, tolerance: float | None) -> None:
+    """Raise `ValueError` for what cannot be asked."""
+    if what not in TOLERANCE:
+        raise ValueError(f'what: found {what!r}; must be "all" or "rms"')
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"tolerance: found {tolerance}; must be a positive number")
 
 
 def sample_paths(found: Fluctuations, count: int, seed: int) -> xr.DataArray:
@@ -128,6 +150,7 @@ def _paths(work: Engine, found: xr.Dataset, count: int, seed: int) -> xr.DataArr
 
 def _refuse_unknown(problem: Problem) -> None:
     """Raise `ProblemError` where there is no limit, or no linearisation of its rule."""
+    problem.require_finite_data("predicting fluctuations")
     refuse_kinks(problem)
     problem.require_noiseless("Brownian paths are one more source of scatter, not derived yet")
     if not problem.training.rule.linear:

@@ -115,7 +115,7 @@ def refined(case: Case) -> Found:
 def _refined(case: Case) -> Found:
     progress = case.engine.progress
     progress.named("fluctuations")
-    if seconds := _forecast(case):
+    if seconds := forecast(case):
         progress.say(
             f"{sizes_in_words(case.first.sizes)} nodes answer in about {duration(seconds)}; "
             "whether they suffice is known then"
@@ -130,7 +130,7 @@ def _refined(case: Case) -> Found:
     return found
 
 
-def _forecast(case: Case) -> float:
+def forecast(case: Case) -> float:
     """Seconds that the answer takes on the first nodes, from what one pull-back takes."""
     each, times = seconds_to_pull(case, case.first), len(case.engine.problem.times)
     whole = each * times * (times - 1) / 2

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TextIO
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from widelimit import __version__
-from widelimit.command import stages
+from widelimit.command import plans, stages
 from widelimit.command.answer import COMPUTED, INTERNAL, NOT_MET, WRONG_CALL, Answer
 from widelimit.command.compilation import keep_compiled
 from widelimit.command.interrupts import INTERRUPTED, interruptible
@@ -46,25 +46,42 @@ Tolerance = Annotated[
         validator=validators.Number(gt=0),
     ),
 ]
+DryRun = Annotated[
+    bool, Parameter(negative=(), help="Say what it would take (memory, time), and do nothing.")
+]
 Run = Annotated[Path, Parameter(help="A run folder with results.")]
 
 
 @app.command
 def solve(
-    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+    problem: ProblemFile,
+    *,
+    output: Output,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> int:
     """Solve the infinite-width limit of a problem; writes RUN/limit.nc."""
     answer = Answer("solve", output, as_json)
+    if dry_run:
+        return plans.of_problem(problem, ("limit",), answer)
     folder, read = stages.opened(problem, output, ("limit",), overwrite, answer)
     return answer.after(lambda: stages.solve(read, folder, answer))
 
 
 @app.command
 def train(
-    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+    problem: ProblemFile,
+    *,
+    output: Output,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> int:
     """Train the networks of a problem; writes RUN/networks.nc."""
     answer = Answer("train", output, as_json)
+    if dry_run:
+        return plans.of_problem(problem, ("networks",), answer)
     folder, read = stages.opened(problem, output, ("networks",), overwrite, answer)
     return answer.after(lambda: stages.train(read, folder, answer))
 
@@ -85,15 +102,17 @@ def fluctuations(
         int, Parameter(help="Also so many sample paths.", validator=validators.Number(gte=0))
     ] = 0,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
     """Predict how far networks of the given widths are from the limit; trains none of them.
 
     Writes RUN/fluctuations.nc.
     """
-    answer = Answer("fluctuations", output, as_json)
+    answer, what = Answer("fluctuations", output, as_json), "rms" if rms else "all"
+    if dry_run:
+        return plans.of_problem(problem, ("fluctuations",), answer, what=what, tolerance=tolerance)
     folder, read = stages.opened(problem, output, ("fluctuations",), overwrite, answer)
-    what = "rms" if rms else "all"
     return answer.after(
         lambda: stages.fluctuations(read, what, tolerance, covariance, paths, folder, answer)
     )
@@ -109,6 +128,7 @@ def bias(
         Parameter(validator=validators.Number(gte=2), help="Pairs of networks of each width."),
     ] = 64,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
     """Measure how far the mean of networks is from the limit, with pairs that are trained for it.
@@ -116,6 +136,8 @@ def bias(
     Writes RUN/bias.nc.
     """
     answer = Answer("bias", output, as_json)
+    if dry_run:
+        return plans.of_problem(problem, ("bias",), answer, pairs=pairs)
     folder, read = stages.opened(problem, output, ("bias",), overwrite, answer)
     return answer.after(lambda: stages.bias(read, pairs, folder, answer))
 
@@ -162,10 +184,18 @@ def report(run: Run, *, as_json: Json = False) -> int:
 
 @app.command
 def run(
-    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+    problem: ProblemFile,
+    *,
+    output: Output,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> int:
     """Solve, train, compare and report."""
-    return _run(problem, output, Answer("run", output, as_json), overwrite)
+    answer = Answer("run", output, as_json)
+    if dry_run:
+        return plans.of_problem(problem, ("limit", "networks"), answer)
+    return _run(problem, output, answer, overwrite)
 
 
 @app.command
@@ -192,6 +222,7 @@ def sweep(
         bool, Parameter(negative=(), help="Compute nothing: write a job array for sbatch.")
     ] = False,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
     """Solve, train and compare every problem of a family ([sweep]); writes RUN/sweep.nc.
@@ -203,6 +234,8 @@ def sweep(
 
     answer, read = Answer("sweep", output, as_json), Problem.from_file(problem)
     who = sweeping.Who(engine, scheduler, workers)
+    if dry_run:
+        return plans.of_family(read, output, who, answer)
     if job_array:
         return answer.after(lambda: sweeping.job_array(read, problem, output, overwrite, answer))
     return answer.after(lambda: sweeping.sweep(read, output, who, overwrite, answer))
@@ -265,6 +298,7 @@ def reproduce(
         bool, Parameter(negative=(), help="Images of MNIST, downloaded once (one-hidden-layer).")
     ] = False,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
     """Measure the claims of a paper; writes RUN/claims.json and RUN/report.html."""
@@ -272,10 +306,11 @@ def reproduce(
     from widelimit.results.folders.claimsfolder import ClaimsFolder
 
     answer, folder = Answer("reproduce", output, as_json), ClaimsFolder(output)
-    title = find(name, mnist)
+    title, effort = find(name, mnist), "quick" if quick else "full"
+    if dry_run:
+        return plans.of_claims(name, effort, answer)
     folder.prepare_claims(name, overwrite)
     print(f"{name}: {title}", file=sys.stderr)
-    effort = "quick" if quick else "full"
     return answer.after(lambda: stages.reproduce(name, effort, mnist, folder, answer))
 
 

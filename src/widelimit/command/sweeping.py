@@ -25,9 +25,15 @@ class Who(NamedTuple):
     scheduler: str | None = None
     workers: int | None = None
 
+    def at_a_time(self, problem: "Problem") -> int:
+        """As many as were asked for; else as there are cores, and as memory that is free bears."""
+        each = problem.limit.memory or MEMORY_EACH
+        free = psutil.virtual_memory().available // each
+        return self.workers or max(1, min(cores(), free))
+
     def carry(self, problem: "Problem", tasks: Sequence[Path]) -> Iterator[Path]:
         """Compute the members in these folders; each is yielded when it has ended."""
-        count = min(self.workers or _at_a_time(problem), max(1, len(tasks)))
+        count = min(self.at_a_time(problem), max(1, len(tasks)))
         if self.engine == "dask":
             from widelimit.command.workers.cluster import on_dask
 
@@ -35,12 +41,6 @@ class Who(NamedTuple):
         from widelimit.command.workers.local import in_processes
 
         return in_processes(work_on, tasks, count)
-
-
-def _at_a_time(problem: "Problem") -> int:
-    """As many as there are cores, and as memory that is free now bears."""
-    each = problem.limit.memory or MEMORY_EACH
-    return max(1, min(cores(), psutil.virtual_memory().available // each))
 
 
 def sweep(problem: "Problem", run: Path, who: Who, overwrite: bool, answer: Answer) -> None:

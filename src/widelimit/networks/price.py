@@ -1,4 +1,4 @@
-"""What networks would tell for the same seconds: a prediction is held against their scatter."""
+"""What networks take, and what they would tell in the seconds of a prediction."""
 
 import math
 import time
@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 from scipy.special import ndtri
 
+from widelimit.basics.tasks import Task
+from widelimit.basics.words import shape_name
+from widelimit.networks.course import GROUP_BYTES
+from widelimit.networks.room import COPIES, bytes_held, refuse_impossible
 from widelimit.networks.train import train
 from widelimit.problem.problem import Problem
 
@@ -49,6 +53,34 @@ def rival(problem: Problem, seconds: float, effective_outputs: float) -> Rival:
     return Rival(widths, networks, error)
 
 
+def forecast_networks(problem: Problem, pairs: int | None = None) -> list[Task]:
+    """What training a problem's networks takes, or `pairs` of them with their unions (the bias).
+
+    A part of the training is timed. Raises `ProblemError` if no machine trains them.
+    """
+    refuse_impossible(problem)
+    settings, found = problem.networks, []
+    assert settings is not None
+    for widths in settings.layer_widths(problem.network):
+        each = seconds_each(problem, widths)
+        held = max(GROUP_BYTES, bytes_held(problem, widths))
+        if pairs is None:
+            count, what = settings.seeds, "networks"
+        else:  # both halves, and the union: twice the neurons, and twice the steps
+            count, what = pairs, "bias"
+            each *= 2 + 2 * 2 ** min(2, problem.network.depth)
+        how = "" if settings.method == "flow" else f" of {_steps(problem, widths):,} steps"
+        details = f"width {shape_name(widths)}, {count} {'pairs' if pairs else 'seeds'}{how}"
+        found.append(Task(what, details, COPIES * held, count * each))
+    return found
+
+
+def _steps(problem: Problem, widths: tuple[int, ...]) -> int:
+    """How many steps SGD or gradient descent takes."""
+    assert problem.networks is not None
+    return round(problem.training.horizon / problem.networks.step_size(problem.network, widths))
+
+
 def seconds_each(problem: Problem, widths: tuple[int, ...]) -> float:
     """What training one network takes among others, from a part of it that is long enough.
 
@@ -68,7 +100,7 @@ def seconds_each(problem: Problem, widths: tuple[int, ...]) -> float:
     seconds(share)  # compiled
     begun = seconds(0.0)
     taken = seconds(share)
-    while taken < begun + ENOUGH and share < 1.0:
+    while taken < 2 * begun + ENOUGH and share < 1.0:
         share = min(1.0, GROWTH * share)
         taken = seconds(share)
     return (taken if share == 1.0 else (taken - begun) / share) / SEEDS

@@ -38,6 +38,17 @@ def refuse_impossible(problem: Problem) -> None:
         raise ProblemError(list(dict.fromkeys(found)), problem.title)
 
 
+def bytes_held(problem: Problem, widths: tuple[int, ...]) -> int:
+    """What the weights of one network take."""
+    settings, data = problem.networks, problem.dataset
+    assert settings is not None
+    dims = data.inputs.shape[1], data.targets.shape[1]
+    kinds = neuron_kinds(problem.network, widths, *dims, problem.training.rule.noisy)
+    sizes = held_sizes(kinds, problem.network.by_space(widths))
+    itemsize = 4 if settings.precision == "float32" else 8
+    return itemsize * problem.network.costs(*dims).held(sizes)
+
+
 def _too_much(problem: Problem, widths: tuple[int, ...]) -> list[str]:
     """What there is too much of in networks of one shape."""
     settings, data = problem.networks, problem.dataset
@@ -51,18 +62,14 @@ def _too_much(problem: Problem, widths: tuple[int, ...]) -> list[str]:
                 f"networks.step: found {settings.step}, which makes {steps:.2g} steps to the "
                 f"horizon {horizon:g}; take at most {MOST_STEPS:.0e}"
             )
-    itemsize = 4 if settings.precision == "float32" else 8
-    dims = data.inputs.shape[1], data.targets.shape[1]
-    kinds = neuron_kinds(problem.network, widths, *dims, problem.training.rule.noisy)
-    sizes = held_sizes(kinds, problem.network.by_space(widths))
-    needed = COPIES * itemsize * problem.network.costs(*dims).held(sizes)
+    needed = COPIES * bytes_held(problem, widths)
     if needed > memory:
         found.append(
             f"networks.widths: one network of {shape_name(widths)} takes {needed / 1e9:.3g} GB to "
             f"train, and this machine has {memory / 1e9:.3g}; make it narrower"
         )
     looked = len(problem.observed_inputs) + len(data.inputs) + len(data.holdout_inputs)
-    kept = settings.seeds * len(problem.times) * looked * dims[1] * itemsize
+    kept = settings.seeds * len(problem.times) * looked * data.targets.shape[1] * 8
     if COPIES * kept > memory:
         most = math.floor(settings.seeds * memory / (COPIES * kept))
         found.append(

@@ -10,7 +10,7 @@ from typing import Literal
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.progress import progress as progress_of
-from widelimit.papers.claims import Finding, checked
+from widelimit.papers.claims import Claim, Finding, checked
 
 Effort = Literal["smoke", "quick", "full"]
 
@@ -45,6 +45,14 @@ def find(name: str, mnist: bool = False) -> str:
     return PAPERS[name]
 
 
+def claims_of(name: str, effort: Effort = "full", *, mnist: bool = False) -> list[Claim]:
+    """The claims of a reproduction, not measured yet. Raises as `find` does."""
+    find(name, mnist)
+    asked = {"images": "mnist"} if mnist else {}
+    paper = import_module(f"widelimit.papers.{name.replace('-', '_')}.claims")
+    return paper.claims(effort, **asked)
+
+
 def reproduce(
     name: str,
     effort: Effort = "full",
@@ -58,11 +66,7 @@ def reproduce(
     `one-hidden-layer` only). `progress` shows a bar on standard error (None: if that is a
     terminal). Raises `ProblemError` for a name that is not known.
     """
-    find(name, mnist)
-    asked = {"images": "mnist"} if mnist else {}
-    paper = import_module(f"widelimit.papers.{name.replace('-', '_')}.claims")
-    claims = paper.claims(effort, **asked)
-    findings = []
+    claims, findings = claims_of(name, effort, mnist=mnist), []
     with progress_of("claims", progress, len(claims)) as told:
         for claim in claims:
             piece = told.piece()

@@ -4,6 +4,7 @@ Dask does a task again if its worker is killed. Nothing of results passes throug
 its files, in folders that all workers see.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -41,11 +42,12 @@ def on_dask(
 
 
 def _alone(work: Callable[[Path], None], task: Path) -> None:
-    """A task in one thread, if JAX has not started here with more."""
-    import os
+    """A task in one thread, if JAX has not started here with more; xarray leaves Dask alone."""
+    from dask import config  # pyright: ignore[reportMissingImports]
 
     os.environ.update(one_thread())
-    work(task)
+    with config.set(scheduler="synchronous"):
+        work(task)
 
 
 @contextmanager
@@ -61,9 +63,9 @@ def _client(count: int, scheduler: str | None) -> Iterator[Any]:
         stack.enter_context(config.set({"distributed.nanny.pre-spawn-environ": one_thread()}))
         where: Any = scheduler
         if scheduler is None:
-            where = stack.enter_context(
-                LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None)
-            )
+            processes: Any = {"n_workers": count, "threads_per_worker": 1}
+            processes["dashboard_address"] = None
+            where = stack.enter_context(LocalCluster(**processes))
         elif scheduler == "slurm":
             where = stack.enter_context(_slurm(count))
         elif Path(scheduler).is_file():
@@ -81,7 +83,9 @@ def _client(count: int, scheduler: str | None) -> Iterator[Any]:
 def _slurm(count: int) -> Any:
     """So many jobs of SLURM, as the site's dask-jobqueue configuration describes them."""
     try:
-        from dask_jobqueue import SLURMCluster  # pyright: ignore[reportMissingImports]
+        from dask_jobqueue.slurm import (  # pyright: ignore[reportMissingImports]
+            SLURMCluster,
+        )
     except ImportError:
         raise RunFolderError(MISSING.format(what="dask-jobqueue")) from None
     cluster = SLURMCluster(

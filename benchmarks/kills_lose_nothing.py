@@ -1,0 +1,201 @@
+"""Claim: a command that is killed (-9) at any moment goes on, and its results are as undisturbed.
+
+Every command and both engines of a sweep are killed at random moments, again and again, until one
+call ends by itself: a sweep is killed whole or one of its workers. After each kill every file of
+the folder is whole; at the end all numbers are those of a folder that nobody disturbed, bit for
+bit. How much work a kill took is what passed since something was last kept: a process writes down
+where it is every 20 seconds, here every fifth of one, so that there is much to go on from.
+
+python benchmarks/kills_lose_nothing.py [kills] [command …]
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import tomli_w
+import xarray as xr
+
+CALL = (
+    "from widelimit.basics import store; store.PAUSE = 0.2; store.SHORT = 0.0\n"
+    "from widelimit.command.cli import main; main()"
+)
+"""A command that keeps what it does often: the default is every 20 seconds."""
+
+LONGEST = 12.0
+"""Kills come within so many seconds of the start, later and later while nothing ends."""
+
+COMMANDS: dict[str, list[str]] = {
+    "solve": ["solve", "FILE"],
+    "train": ["train", "FILE"],
+    "run": ["run", "FILE"],
+    "fluctuations": ["fluctuations", "FILE"],
+    "bias": ["bias", "FILE", "--pairs", "8"],
+    "sweep": ["sweep", "FAMILY", "--workers", "2"],
+    "sweep dask": ["sweep", "FAMILY", "--workers", "2", "--engine", "dask"],
+}
+
+
+def problem() -> dict:
+    """Some seconds of work for each command."""
+    x = np.random.default_rng(0).normal(size=(12, 2)).round(2)
+    return {
+        "network": {"activations": ["tanh", "tanh"]},
+        "data": {
+            "source": "table",
+            "inputs": x.tolist(),
+            "targets": np.sin(x[:, 0]).round(3).tolist(),
+        },
+        "training": {"horizon": 4.0},
+        "limit": {"tolerance": 0.01},
+        "observe": {"times": 5},
+        "networks": {"widths": [32, 64], "seeds": 8, "step": 4e-4},
+    }
+
+
+def whole(run: Path) -> list[str]:
+    """Files of a folder that cannot be read, temporary ones left out."""
+    broken = []
+    for path in run.rglob("*"):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        try:
+            if path.suffix == ".nc":
+                xr.open_datatree(path, engine="h5netcdf").close()
+            elif path.suffix == ".json":
+                json.loads(path.read_text(encoding="utf-8"))
+            elif path.suffix == ".npz":
+                with np.load(path, allow_pickle=False) as file:
+                    [file[name] for name in file.files]
+        except Exception as error:  # whatever it is: the file is not whole
+            broken.append(f"{path.relative_to(run)}: {error}")
+    return broken
+
+
+def numbers(run: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """All numbers of all results in a folder, by their names."""
+    for path in sorted(run.rglob("*.nc")):
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            for node in tree.subtree:
+                for name, values in node.to_dataset().variables.items():
+                    yield f"{path.relative_to(run)}:{node.path}:{name}", np.asarray(values)
+
+
+def differing(run: Path, undisturbed: Path) -> list[str]:
+    """Numbers that are not the same in two folders."""
+    found, expected = dict(numbers(run)), dict(numbers(undisturbed))
+    wrong = sorted(found.keys() ^ expected.keys())
+    for name in found.keys() & expected.keys():
+        a, b = found[name], expected[name]
+        same = a.shape == b.shape and (
+            np.array_equal(a, b, equal_nan=True) if a.dtype.kind == "f" else np.array_equal(a, b)
+        )
+        wrong += [] if same else [name]
+    return wrong
+
+
+def started(words: list[str], folder: Path, run: Path) -> subprocess.Popen[bytes]:
+    """A command on its way, in a session of its own."""
+    files = {"FILE": str(folder / "problem.toml"), "FAMILY": str(folder / "family.toml")}
+    call = [sys.executable, "-c", CALL, *[files.get(word, word) for word in words], "-o", str(run)]
+    with (folder / "said.txt").open("ab") as said:
+        return subprocess.Popen(call, stdout=said, stderr=said, start_new_session=True)
+
+
+def last_kept(run: Path) -> float:
+    """When something in the folder was last written."""
+    times = [0.0]
+    for path in run.rglob("*"):
+        try:
+            times += [path.stat().st_mtime] if path.suffix in (".npz", ".nc", ".json") else []
+        except FileNotFoundError:
+            continue
+    return max(times)
+
+
+def kill(process: subprocess.Popen[bytes], rng: np.random.Generator) -> bool:
+    """Kill a command, or one of a sweep's workers; whether the command itself is gone."""
+    children = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    if children and rng.random() < 0.5:
+        children[rng.integers(len(children))].kill()
+        return False
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    psutil.wait_procs(children, timeout=30)
+    return True
+
+
+def killed(words: list[str], folder: Path, run: Path, most: int, rng: np.random.Generator):
+    """Kill a command until it has ended by itself or was killed so often: what was seen."""
+    kills, lost, broken, patience = 0, [0.0], [], 2.0
+    while True:
+        process, begun = started(words, folder, run), time.time()
+        while process.poll() is None and kills < most:
+            wait = rng.uniform(0.2, patience)
+            try:
+                process.wait(wait)
+                break
+            except subprocess.TimeoutExpired:
+                pass
+            try:
+                gone = kill(process, rng)
+            except psutil.NoSuchProcess:
+                continue
+            kills += 1
+            patience = min(patience + 0.3, LONGEST)
+            if gone:
+                lost.append(time.time() - max(begun, last_kept(run)))
+                broken += whole(run)
+                break
+        if kills >= most or process.poll() not in (None, -signal.SIGKILL):
+            break
+    return kills, max(lost), broken, process.wait()
+
+
+def measure(most: int, names: list[str]) -> list[str]:
+    """Kill every command so often in all, and say what was found."""
+    rng, seen, wrong = np.random.default_rng(0), Counter(), []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        raw = problem()
+        (folder / "problem.toml").write_text(tomli_w.dumps(raw), encoding="utf-8")
+        raw["sweep"] = {"seed": [0, 1, 2, 3]}
+        (folder / "family.toml").write_text(tomli_w.dumps(raw), encoding="utf-8")
+        for name in names:
+            words, undisturbed = COMMANDS[name], folder / f"{name} undisturbed"
+            assert started(words, folder, undisturbed).wait() == 0, (
+                folder / "said.txt"
+            ).read_text()
+            share, rounds, lost = -(-most // len(names)), 0, 0.0
+            while seen[name] < share:
+                run = folder / f"{name} {rounds}"
+                kills, taken, broken, status = killed(words, folder, run, share - seen[name], rng)
+                seen[name] += kills
+                rounds, lost = rounds + 1, max(lost, taken)
+                wrong += [f"{name}: {each}" for each in broken]
+                wrong += [] if status == 0 else [f"{name}: ended with {status}"]
+                wrong += [f"{name}: {each}" for each in differing(run, undisturbed)]
+            print(f"{name:<14} {seen[name]:>4} kills in {rounds} runs, {lost:.1f} s lost at most",
+                  flush=True)  # fmt: skip
+    print(f"{sum(seen.values())} kills: {len(wrong)} wrong or half files")
+    return wrong
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[2:] or list(COMMANDS)
+    found = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1000, chosen)
+    print("\n".join(found))
+    sys.exit(bool(found))

@@ -1,0 +1,64 @@
+"""What a limit takes, from the first seconds of its first run."""
+
+import time
+
+from widelimit.basics.tasks import Task
+from widelimit.basics.words import sizes_in_words
+from widelimit.limit.budget import Budget, with_functionals
+from widelimit.motion.engine import Engine, Steps, engine
+from widelimit.motion.flow import COPIES
+from widelimit.nodes.design import Design
+from widelimit.nodes.reduction import reduced
+from widelimit.nodes.refinement import REPLICATES
+from widelimit.problem.problem import Problem
+
+ENOUGH = 3.0
+"""A run is timed for so many seconds, once it is compiled, or to its end."""
+
+TIMED = 3
+"""Steps and halved steps together take about so many times a run."""
+
+
+def forecast_limit(problem: Problem) -> Task:
+    """The first nodes of a problem's limit, and what solving on them takes.
+
+    More nodes, or more replicates, may turn out to be needed: that is known after the first level.
+    Raises `ProblemError` if memory or nodes do not suffice to begin with.
+    """
+    with engine(reduced(problem), "limit", False) as work:
+        work = with_functionals(work)
+        Budget(work).refuse_too_small()
+        design = Budget(work).first([choices[0] for choices in work.candidates])
+        steps = Steps(max(problem.limit.tolerance / 100, 1e-10))
+        sizes = design.sizes[: work.layers]
+        method, _ = work.means(sizes, steps.tolerance)
+        copies = COPIES[type(method)]
+        at_once = work.at_once(work.sizes(design), steps)
+        each = work.memory.needed(sizes, copies, work.memory.points_at_once(sizes, copies))
+        seconds, nodes = _seconds_of_run(work, design, steps), f"{sizes_in_words(sizes)} nodes"
+    if not design.random:
+        return Task("limit", f"{nodes}, exact", each, TIMED * seconds)
+    runs = TIMED + (REPLICATES[0] - 1) / at_once
+    details = f"{nodes} to begin with, {REPLICATES[0]} replicates"
+    return Task("limit", details, at_once * each, runs * seconds, grows=True)
+
+
+def _seconds_of_run(work: Engine, design: Design, steps: Steps) -> float:
+    """What one run takes when all is compiled, if time goes on as in its first seconds."""
+    method, system = work.means(design.sizes[: work.layers], steps.tolerance)
+    system = work.on_data(system, design).finer(steps.inside)
+    reached: list[tuple[float, float]] = []
+
+    def told(now: float) -> None:
+        reached.append((now, time.perf_counter()))
+
+    way = work.carrier.path(method, system, steps.tolerance, design.scrambles, told=told)
+    first = way.first(work.placed(design))
+    next(way.onward(first), None)  # compiled
+    reached.clear()
+    begun = time.perf_counter()
+    for _ in way.onward(first):
+        if time.perf_counter() - begun > ENOUGH:
+            break
+    taken, horizon = time.perf_counter() - begun, float(work.problem.times[-1])
+    return taken * horizon / reached[-1][0] if reached else taken
