@@ -25,7 +25,7 @@ from widelimit.ensemble.system import System, outputs
 from widelimit.motion.descent import descend
 from widelimit.motion.draws import BLOCK, Draws, Fresh, Sampling
 from widelimit.motion.flow import FlowPath, advance_many, method_for
-from widelimit.motion.moments import Moment, seen_along
+from widelimit.motion.moments import Moment, Way, seen_along
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
 
@@ -135,9 +135,7 @@ class Course:
         times = self.problem.times
         found = entry.found(lambda: [seen(initial, float(times[0]))] * len(times))
         if found is None:
-            by_flow = self.settings.method == "flow"
-            path = self._flow(piece) if by_flow else self._descent(data_keys, piece)
-            found = seen_along(path, initial, times, seen, entry)
+            found = seen_along(self.way(data_keys, piece), initial, times, seen, entry)
             entry.done(found)
         piece.at(1.0, f"t = {times[-1]:.3g}")
         return found
@@ -152,6 +150,11 @@ class Course:
         drawn = jax.random.key_data(data_keys)
         data = (system.inputs, system.batch)
         return store.entry(identity, settings, look, self.step, self.parts, initial, drawn, data)
+
+    def way(self, data_keys: Key[Array, "seeds parts"], piece: Piece) -> Way:
+        """How networks with these keys go through the observed times."""
+        by_flow = self.settings.method == "flow"
+        return self._flow(piece) if by_flow else self._descent(data_keys, piece)
 
     def _flow(self, piece: Piece) -> FlowPath:
         tolerance, times = FLOW_TOLERANCE[self.precision], self.problem.times

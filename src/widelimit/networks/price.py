@@ -2,25 +2,29 @@
 
 import math
 import time
+from itertools import islice
 from typing import NamedTuple
 
+import jax
 from scipy.special import ndtri
 
+from widelimit.basics.compiled import make_room
+from widelimit.basics.precision import in_precision
+from widelimit.basics.progress import Piece, progress
 from widelimit.basics.tasks import Task
 from widelimit.basics.words import shape_name
-from widelimit.networks.course import GROUP_BYTES
+from widelimit.ensemble.system import System
+from widelimit.motion.moments import Moment, Way
+from widelimit.networks.course import GROUP_BYTES, Course
+from widelimit.networks.drawn import drawn, groups_of
 from widelimit.networks.room import COPIES, bytes_held, refuse_impossible
-from widelimit.networks.train import train
 from widelimit.problem.problem import Problem
 
 SEEDS = 20
 """So many networks are timed: they train side by side."""
 
-ENOUGH = 1.0
+ENOUGH = 1.5
 """A part of the training is timed that takes so many seconds, or all of it."""
-
-FIRST, GROWTH = 0.002, 8.0
-"""The share of the horizon that is tried first, and by how much it grows."""
 
 
 class Rival(NamedTuple):
@@ -82,25 +86,27 @@ def _steps(problem: Problem, widths: tuple[int, ...]) -> int:
 
 
 def seconds_each(problem: Problem, widths: tuple[int, ...]) -> float:
-    """What training one network takes among others, from a part of it that is long enough.
+    """What training one network takes among others, from its first seconds when all is compiled."""
+    settings = problem.networks
+    assert settings is not None
+    make_room()
+    with in_precision(settings.precision) as dtype, progress("timing", False) as shown:
+        system, piece = System.of(problem, dtype), shown.piece()
+        keys = groups_of(problem, system, widths, SEEDS)[0]
+        start, _, data_keys = drawn(problem, system, widths, keys)
+        way = Course(problem, system, widths, settings.precision).way(data_keys, piece)
+        first = way.first(system.dynamics.started(start))
+        for moment in islice(way.onward(first), 2):  # compiled; the first may be time zero
+            jax.block_until_ready(moment.ensemble)
+        seconds, share = _timed(way, first, piece)
+    return seconds / share / len(keys) if share > 0 else 0.0
 
-    What only begins and ends it is taken off, unless it was trained to the end.
-    """
-    horizon, share = problem.training.horizon, FIRST
 
-    def seconds(share: float) -> float:
-        part = problem.with_changes(
-            networks={"widths": [list(widths)], "seeds": SEEDS},
-            observe={"times": [share * horizon], "inputs": problem.observed_inputs[:1].tolist()},
-        )
-        started = time.perf_counter()
-        train(part, progress=False)
-        return time.perf_counter() - started
-
-    seconds(share)  # compiled
-    begun = seconds(0.0)
-    taken = seconds(share)
-    while taken < 2 * begun + ENOUGH and share < 1.0:
-        share = min(1.0, GROWTH * share)
-        taken = seconds(share)
-    return (taken if share == 1.0 else (taken - begun) / share) / SEEDS
+def _timed(way: Way, first: Moment, piece: Piece) -> tuple[float, float]:
+    """Seconds of the first part of a way, and the share of it that they are."""
+    begun = time.perf_counter()
+    for moment in way.onward(first):
+        jax.block_until_ready(moment.ensemble)
+        if time.perf_counter() - begun > ENOUGH:
+            break
+    return time.perf_counter() - begun, piece.share

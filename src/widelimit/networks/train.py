@@ -8,21 +8,20 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Key
 
 from widelimit.basics.compiled import make_room
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import progress as progress_of
-from widelimit.ensemble.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
+from widelimit.basics.words import shape_name
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, dims_of_functionals, look
 from widelimit.limit.advice import examine
-from widelimit.networks.course import Course, in_groups, network_keys
+from widelimit.networks.course import Course
+from widelimit.networks.drawn import drawn, groups_of
 from widelimit.networks.room import refuse_impossible
-from widelimit.nodes.rules import finite_layers
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
 from widelimit.results.layout import network_dataset, neurons_over_time
@@ -143,29 +142,17 @@ def _one_width(
     problem: Problem, system: System, widths: tuple[int, ...], progress: bool | None
 ) -> Result:
     """All seeds of one width, in groups that fit into memory."""
-    settings, dims = _settings(problem), (system.inputs.shape[1], system.batch.targets.shape[1])
-    apart = problem.training.rule.noisy
-    kinds = neuron_kinds(problem.network, widths, *dims, apart)
-    sizes = held_sizes(kinds, problem.network.by_space(widths))
-    dtype, finite = system.inputs.dtype, finite_layers(problem.network, dims, problem.seed)
-    bytes_each = problem.network.costs(*dims).held(sizes) * dtype.itemsize
-    keys = network_keys(jax.random.key(problem.seed), widths, settings.seeds)
-    groups = in_groups(keys, bytes_each)
+    settings = _settings(problem)
     course = Course(problem, system, widths, settings.precision)
-    given = [None if layer is None else layer.points for layer in finite]
-    shape = " × ".join(map(str, widths))
+    groups, found = groups_of(problem, system, widths, settings.seeds), []
     axes: dict[str, tuple[str, ...]] = {}
-    found = []
-    with progress_of(f"networks: width {shape}", progress, len(groups)) as told:
-        for group, chosen in enumerate(groups):
-            initial_keys, data_keys = _split(chosen)
-            start, marks = _sampled(
-                initial_keys, problem.network, widths, *dims, dtype, given, apart
-            )
+    with progress_of(f"networks: width {shape_name(widths)}", progress, len(groups)) as told:
+        for group, keys in enumerate(groups):
+            start, marks, data_keys = drawn(problem, system, widths, keys)
             axes = axes or _axes(system, start)
-            kept = settings.states - group * len(chosen)
+            kept = settings.states - group * len(keys)
             look = _look_at(system, kept)
-            seen = course.run(start, data_keys[:, None], told.piece(), look)
+            seen = course.run(start, data_keys, told.piece(), look)
             found.append(_group(seen, _first(marks, kept)))
     values = np.concatenate([group.values for group in found])[: settings.seeds]
     seen = [group.seen for group in found]
@@ -243,16 +230,3 @@ def _joined_groups(groups: Sequence[Any]) -> Any:
 def _settings(problem: Problem) -> NetworkSettings:
     assert problem.networks is not None
     return problem.networks
-
-
-@eqx.filter_jit
-def _split(keys: Key[Array, " seeds"]) -> tuple[Array, Array]:
-    """For every network a key for its initial draws and one for its data."""
-    pairs = jax.vmap(jax.random.split)(keys)
-    return pairs[:, 0], pairs[:, 1]
-
-
-_sampled = eqx.filter_jit(
-    eqx.filter_vmap(sampled_network, in_axes=(0, None, None, None, None, None, None, None))
-)
-"""A batch of networks at time zero."""
