@@ -18,7 +18,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -122,15 +124,22 @@ def last_kept(run: Path) -> float:
     return max(times)
 
 
+def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The processes that compute members of a sweep."""
+    found = []
+    with suppress(psutil.Error):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                found += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return found
+
+
 def kill(process: subprocess.Popen[bytes], rng: np.random.Generator) -> bool:
     """Kill a command, or one of a sweep's workers; whether the command itself is gone."""
-    children = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
+    children = workers(process)
     if children and rng.random() < 0.5:
-        children[rng.integers(len(children))].kill()
+        with suppress(psutil.NoSuchProcess):
+            children[rng.integers(len(children))].kill()
         return False
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -138,31 +147,33 @@ def kill(process: subprocess.Popen[bytes], rng: np.random.Generator) -> bool:
     return True
 
 
-def killed(words: list[str], folder: Path, run: Path, most: int, rng: np.random.Generator):
-    """Kill a command until it has ended by itself or was killed so often: what was seen."""
-    kills, lost, broken, patience = 0, [0.0], [], 2.0
+class Story(NamedTuple):
+    """What was seen of one run: kills, seconds of work lost at most, broken files, its status."""
+
+    kills: int
+    lost: float
+    broken: list[str]
+    status: int
+
+
+def killed(words: list[str], folder: Path, run: Path, most: int, rng: np.random.Generator) -> Story:
+    """Start a command again and again, and kill it so often at most, until it ends by itself."""
+    kills, lost, broken, patience = 0, 0.0, [], 2.0
     while True:
         process, begun = started(words, folder, run), time.time()
-        while process.poll() is None and kills < most:
-            wait = rng.uniform(0.2, patience)
+        while kills < most:
             try:
-                process.wait(wait)
-                break
+                return Story(kills, lost, broken, process.wait(rng.uniform(0.2, patience)))
             except subprocess.TimeoutExpired:
                 pass
-            try:
-                gone = kill(process, rng)
-            except psutil.NoSuchProcess:
-                continue
-            kills += 1
-            patience = min(patience + 0.3, LONGEST)
+            gone = kill(process, rng)
+            kills, patience = kills + 1, min(patience + 0.3, LONGEST)
             if gone:
-                lost.append(time.time() - max(begun, last_kept(run)))
+                lost = max(lost, time.time() - max(begun, last_kept(run)))
                 broken += whole(run)
                 break
-        if kills >= most or process.poll() not in (None, -signal.SIGKILL):
-            break
-    return kills, max(lost), broken, process.wait()
+        else:
+            return Story(kills, lost, broken, process.wait())
 
 
 def measure(most: int, names: list[str]) -> list[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from widelimit.basics.errors import ProblemError as ProblemError
     from widelimit.basics.errors import RunFolderError as RunFolderError
     from widelimit.basics.errors import WidelimitError as WidelimitError
+    from widelimit.basics.store import kept_in as kept_in
     from widelimit.limit.certificate import optimality_gap as optimality_gap
     from widelimit.limit.free_energy import free_energy as free_energy
     from widelimit.limit.kernels import tangent_kernels as tangent_kernels
@@ -62,6 +63,7 @@ _HOMES = {
     "WidelimitError": "basics.errors",
     "compare": "results.comparison",
     "free_energy": "limit.free_energy",
+    "kept_in": "basics.store",
     "measure_bias": "networks.bias",
     "optimality_gap": "limit.certificate",
     "plan_width": "around.planner",
@@ -92,6 +94,7 @@ __all__ = [
     "WidelimitError",
     "compare",
     "free_energy",
+    "kept_in",
     "measure_bias",
     "optimality_gap",
     "plan_width",

@@ -23,7 +23,7 @@ def test_width_from_a_variance_in_closed_form():
     assert plan.error < 1e-6
 
 
-@pytest.mark.parametrize("step", ["1/width", 0.002])
+@pytest.mark.parametrize("step", ["1/width", pytest.param(0.002, marks=pytest.mark.slow)])
 def test_predictions_at_the_width_are_what_was_asked(step):
     """A plan's widths, put back into the prediction, give its rms, for every batch."""
     problem = atomic(networks={"widths": [[50, 20]], "method": "sgd", "step": step})
@@ -71,6 +71,7 @@ def test_a_check_trains_networks_of_the_planned_width():
     assert why_refuted(plan, found) is None  # a false alarm has p < 1e-3
 
 
+@pytest.mark.slow
 def test_a_check_refutes_a_width_that_does_not_suffice():
     """The same networks, had they been promised to be five times as near."""
     problem = atomic(networks={"widths": [[50, 20]], "method": "flow"})

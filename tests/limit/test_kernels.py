@@ -103,6 +103,7 @@ def test_a_kernel_sees_a_pulse():
     assert np.abs(phi - still).max() > 0.01
 
 
+@pytest.mark.slow
 def test_kernels_move_less_the_larger_the_scale():
     """Movement falls like κ⁻² for readouts of both signs alike: fitted exponent −2 ± 0.15."""
     scales = [4.0, 8.0, 16.0]

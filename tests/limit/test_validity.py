@@ -129,6 +129,7 @@ def test_differences_grow_in_a_pulse_as_in_its_clock(monkeypatch):
     assert abs(end - start) > 2 * float(d.departure_error.max())  # a missed pulse would show
 
 
+@pytest.mark.slow
 def test_the_closed_form_is_the_bias_of_networks():
     """The mean of 2,000 networks of width 16 is off by it, to 20 % and five standard errors."""
     problem = Problem.from_dict(LINEAR).with_changes(
@@ -225,6 +226,7 @@ def test_a_constant_readout_is_marked_as_collapsed(tmp_path, capfd):
     assert "width 64: t = " in (run / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_bands_of_a_constant_readout_end():
     """Networks of width 64 differ by a band at t = 0, and by what bands do not know at t = 25."""
     found = predict_fluctuations(Problem.from_dict(CONSTANT), tolerance=0.1, progress=False)

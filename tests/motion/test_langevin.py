@@ -139,6 +139,7 @@ def linear(**training):
     )
 
 
+@pytest.mark.slow
 def test_a_linear_problem_follows_its_moments():
     """f = E[aw] x: the moments of (w, a) close; SciPy solves them. Off by at most twice the error.
 
@@ -163,6 +164,7 @@ def test_a_linear_problem_follows_its_moments():
     assert any("Brownian path" in note for note in limit.warnings)
 
 
+@pytest.mark.slow
 def test_as_the_noise_vanishes_the_limit_is_that_of_descent():
     """At τ = 1e-14 even atoms are many nodes, and outputs are those of the flow to 1e-3."""
     law = {"law": "atoms", "points": [[0.8, -0.4, 1.5], [-0.6, 1.1, 0.7]], "weights": [0.3, 0.7]}

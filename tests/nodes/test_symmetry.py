@@ -214,6 +214,7 @@ def test_a_staircase_is_climbed():
     assert last > 0.5  # the coefficient of x1 x2 x3, which is 1 in the target
 
 
+@pytest.mark.slow
 def test_networks_in_a_hundred_dimensions_are_near_infinitely_many():
     """n = 1,000, d = 100: O(n^(-1/2)) + O(1/d) apart; outputs are of size 1."""
     inputs = np.sign(np.random.default_rng(1).normal(size=(8, 100)))

@@ -272,6 +272,7 @@ def test_every_variable_of_results_is_taken():
             assert name in TAKEN or name.endswith(("_error", "_low", "_high")), name
 
 
+@pytest.mark.slow
 def test_no_budget_where_the_identity_does_not_hold():
     """Noise, momentum and decay spend or store what the gradient alone does not tell."""
     for training in ({"temperature": 0.5}, {"momentum": {"friction": 1.0}}, {"weight_decay": 0.1}):

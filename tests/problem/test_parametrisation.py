@@ -124,6 +124,7 @@ def test_mup_is_the_mean_field_with_one_hidden_layer_alone():
     assert abs(ratios["mean field"] - 0.25) < 0.1
 
 
+@pytest.mark.slow
 def test_the_page_runs_and_three_layers_tell_mup_from_the_mean_field():
     """The page's numbers to their last digit; with three centred layers the limit never moves.
 
