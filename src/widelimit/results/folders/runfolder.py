@@ -1,5 +1,6 @@
 """The run folder: what is written where, whole or not at all, and whose results they are."""
 
+import logging
 import platform
 import shutil
 from collections.abc import Collection, Iterator
@@ -13,10 +14,12 @@ import xarray as xr
 from widelimit import __version__
 from widelimit.basics.errors import RunFolderError
 from widelimit.basics.store import kept_in
+from widelimit.basics.words import shown
 from widelimit.problem.problem import Problem
 from widelimit.results.bias import Bias
 from widelimit.results.comparison import Comparison
 from widelimit.results.fluctuations import Fluctuations
+from widelimit.results.folders.contents import require_all_of, require_whole
 from widelimit.results.folders.files import COMPRESSION, UNREADABLE, Files
 from widelimit.results.trajectory import Trajectory
 
@@ -33,13 +36,7 @@ COMMANDS = {
     "bias": "bias",
 }
 """Which command makes which result."""
-HELD = {
-    "limit": ("risk", "risk_error", "output", "output_error"),
-    "networks": ("risk", "output", "widths"),
-    "fluctuations": ("factor", "rms_std", "widths"),
-    "bias": ("widths",),
-}
-"""What a result of each kind has at least."""
+LOG = logging.getLogger(__name__)
 
 UNFINISHED = "unfinished"
 """The folder of work on results that are not there yet."""
@@ -160,40 +157,62 @@ class RunFolder(Files):
         """By kind of result the folder where unfinished work on it is kept."""
         return {path.name: path for path in sorted((self.path / UNFINISHED).glob("*"))}
 
-    def load(self, kind: str) -> Trajectory:
-        """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
+    def load(self, kind: str, *, states: bool = True) -> Trajectory:
+        """Read a limit or networks back, their neurons' `states` only if these are asked for.
+
+        Raises `RunFolderError` if they are not here, or damaged.
+        """
         dataset = self._dataset(kind)
-        problem = _same_problem(self, kind, dataset)
-        states = self._groups(STATES, dataset.attrs["digest"])
-        return Trajectory(problem, dataset, xr.DataTree.from_dict(states))
+        problem = self._problem_of(kind, dataset)
+        groups = self._groups(STATES, dataset.attrs["digest"]) if states else {}
+        return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
 
     def load_fluctuations(self) -> Fluctuations:
         """Read predicted fluctuations back. Raises `RunFolderError` if they are not here."""
         dataset = self._dataset("fluctuations")
-        return Fluctuations(_same_problem(self, "fluctuations", dataset), dataset)
+        return Fluctuations(self._problem_of("fluctuations", dataset), dataset)
 
     def load_bias(self) -> Bias:
         """Read the measured bias back. Raises `RunFolderError` if it is not here."""
         dataset = self._dataset("bias")
-        return Bias(_same_problem(self, "bias", dataset), dataset)
+        return Bias(self._problem_of("bias", dataset), dataset)
 
     def _dataset(self, kind: str) -> xr.Dataset:
         if not self.has(kind):
             raise RunFolderError(
                 f"{self.path} has no {FILES[kind]}; make it with widelimit {COMMANDS[kind]}"
             )
-        try:
+        with self._whole(kind):
             with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
                 dataset = file.load()
-            _ = dataset.attrs["digest"]  # none of ours has no digest
-            if missing := [name for name in HELD[kind] if name not in dataset]:
-                raise KeyError(missing)
-        except UNREADABLE:
+            require_whole(kind, dataset)
+        return dataset
+
+    @contextmanager
+    def _whole(self, kind: str) -> Iterator[None]:
+        """Raise `RunFolderError` where a result is found to be damaged."""
+        try:
+            yield
+        except UNREADABLE as error:
+            reason = shown(str(error)) if str(error) else type(error).__name__
             raise RunFolderError(
                 f"{self.path / FILES[kind]} cannot be read: it is damaged or not a result of "
-                f"widelimit; delete it and make it again with widelimit {COMMANDS[kind]}"
+                f"widelimit ({reason}); delete it and make it again with widelimit "
+                f"{COMMANDS[kind]}"
             ) from None
-        return dataset
+
+    def _problem_of(self, kind: str, dataset: xr.Dataset) -> Problem:
+        """The folder's problem. Raises `RunFolderError` if a result is of another, or damaged."""
+        problem = self.problem()
+        if dataset.attrs.get("shared_digest") != problem.digest(*SHARED):
+            raise RunFolderError(
+                f"{self.path / FILES[kind]} belongs to another problem than "
+                f"{self.path / 'problem.toml'}, which has been changed since, or its data have; "
+                f"undo that, or make the result again: widelimit {COMMANDS[kind]} --overwrite"
+            )
+        with self._whole(kind):
+            require_all_of(problem, kind, dataset)
+        return problem
 
     def save_comparison(self, comparison: Comparison) -> None:
         """Write comparison.json."""
@@ -225,22 +244,14 @@ class RunFolder(Files):
     def _write_states(self, trajectory: Trajectory, digest: str) -> None:
         """Replace this kind's groups in states.nc and keep those of the other kind's result."""
         other = {"limit": "networks", "networks": "limit"}[trajectory.kind]
-        groups = self._groups(STATES, self._attribute(FILES[other], "digest"))
+        try:
+            groups = self._groups(STATES, self._attribute(FILES[other], "digest"))
+        except RunFolderError:  # what was computed is worth more
+            LOG.warning("%s is replaced, without what it held of the %s", STATES, other)
+            groups = {}
         for name, group in trajectory.states.children.items():
             groups[name] = group.to_dataset().assign_attrs(digest=digest)
         self._write_groups(STATES, groups)
-
-
-def _same_problem(folder: RunFolder, kind: str, dataset: xr.Dataset) -> Problem:
-    """The problem of a folder. Raises `RunFolderError` if a result is of another one."""
-    problem = folder.problem()
-    if dataset.attrs.get("shared_digest") != problem.digest(*SHARED):
-        raise RunFolderError(
-            f"{folder.path / FILES[kind]} belongs to another problem than "
-            f"{folder.path / 'problem.toml'}, which has been changed since, or its data have; "
-            f"undo that, or make the result again: widelimit {COMMANDS[kind]} --overwrite"
-        )
-    return problem
 
 
 def _refuse_what_is_not_ours(folder: RunFolder, problem: Problem) -> None:
