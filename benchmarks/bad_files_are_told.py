@@ -29,8 +29,8 @@ from tqdm import tqdm
 CASES, MOST_SECONDS, MOST_SAID = 240, 60.0, 8000
 
 PLACE = re.compile(
-    r"^  ([^\s:]+): |^  (cannot be read|is not TOML|has lists or tables)"
-    r"|(^|\s)--[a-z]|\w\.(nc|json|csv|npz)\b",
+    r"^  \S+( … \S+)?: |^  (cannot be read|is not TOML|has lists or tables)"
+    r"|(^|\s)--[a-z]|problem\.toml|\w\.(nc|json|csv|npz)\b",
     re.MULTILINE,
 )
 """A key at the start of a mistake, the file as a whole, an option, a file of results or data."""

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 class Stream:
     """A text stream that drops what cannot be written. `lost` is why, None while all is well."""
 
-    def __init__(self, stream: TextIO):
-        self._stream = stream
+    def __init__(self, stream: Any):
+        self._stream = _nowhere() if stream is None else stream
         self.lost: str | None = None
 
     def write(self, text: str) -> int:
@@ -37,7 +37,12 @@ class Stream:
 
     def _lose(self, error: Exception) -> None:
         self.lost = getattr(error, "strerror", None) or str(error)
-        self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+        self._stream = _nowhere()
+
+
+def _nowhere() -> TextIO:
+    """What takes the place of a stream, and its number, or the next file would get that."""
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 @contextmanager
@@ -50,13 +55,12 @@ def forgiving() -> Iterator[None]:
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    out, err = (stream and Stream(stream) for stream in before)  # None where there is none
+    out, err = Stream(before[0]), Stream(before[1])
     sys.stdout, sys.stderr = out, err  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield
     finally:
-        for stream in (out, err):
-            if stream:
-                stream.flush()
-        sys.stdout = before[0] if out is None or out.lost is None else out._stream
-        sys.stderr = before[1] if err is None or err.lost is None else err._stream
+        out.flush()
+        err.flush()
+        sys.stdout = before[0] if out.lost is None else out._stream
+        sys.stderr = before[1] if err.lost is None else err._stream

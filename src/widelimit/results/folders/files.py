@@ -152,8 +152,9 @@ class Files:
             write_whole(self.path / name, write)
         except OSError as error:
             reason = error.strerror or str(error)
+            after = "what was there stays" if self.path.is_dir() else f"{self.path} is gone"
             raise RunFolderError(
-                f"{self.path / name} cannot be written: {reason}; what was there stays"
+                f"{self.path / name} cannot be written: {reason}; {after}"
             ) from None
 
 
