@@ -163,56 +163,30 @@ class RunFolder(Files):
         Raises `RunFolderError` if they are not here, or damaged.
         """
         dataset = self._dataset(kind)
-        problem = self._problem_of(kind, dataset)
+        problem = _same_problem(self, kind, dataset)
         groups = self._groups(STATES, dataset.attrs["digest"]) if states else {}
         return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
 
     def load_fluctuations(self) -> Fluctuations:
         """Read predicted fluctuations back. Raises `RunFolderError` if they are not here."""
         dataset = self._dataset("fluctuations")
-        return Fluctuations(self._problem_of("fluctuations", dataset), dataset)
+        return Fluctuations(_same_problem(self, "fluctuations", dataset), dataset)
 
     def load_bias(self) -> Bias:
         """Read the measured bias back. Raises `RunFolderError` if it is not here."""
         dataset = self._dataset("bias")
-        return Bias(self._problem_of("bias", dataset), dataset)
+        return Bias(_same_problem(self, "bias", dataset), dataset)
 
     def _dataset(self, kind: str) -> xr.Dataset:
         if not self.has(kind):
             raise RunFolderError(
                 f"{self.path} has no {FILES[kind]}; make it with widelimit {COMMANDS[kind]}"
             )
-        with self._whole(kind):
+        with _told_if_damaged(self.path / FILES[kind], kind):
             with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
                 dataset = file.load()
             require_whole(kind, dataset)
         return dataset
-
-    @contextmanager
-    def _whole(self, kind: str) -> Iterator[None]:
-        """Raise `RunFolderError` where a result is found to be damaged."""
-        try:
-            yield
-        except UNREADABLE as error:
-            reason = shown(str(error)) if str(error) else type(error).__name__
-            raise RunFolderError(
-                f"{self.path / FILES[kind]} cannot be read: it is damaged or not a result of "
-                f"widelimit ({reason}); delete it and make it again with widelimit "
-                f"{COMMANDS[kind]}"
-            ) from None
-
-    def _problem_of(self, kind: str, dataset: xr.Dataset) -> Problem:
-        """The folder's problem. Raises `RunFolderError` if a result is of another, or damaged."""
-        problem = self.problem()
-        if dataset.attrs.get("shared_digest") != problem.digest(*SHARED):
-            raise RunFolderError(
-                f"{self.path / FILES[kind]} belongs to another problem than "
-                f"{self.path / 'problem.toml'}, which has been changed since, or its data have; "
-                f"undo that, or make the result again: widelimit {COMMANDS[kind]} --overwrite"
-            )
-        with self._whole(kind):
-            require_all_of(problem, kind, dataset)
-        return problem
 
     def save_comparison(self, comparison: Comparison) -> None:
         """Write comparison.json."""
@@ -252,6 +226,33 @@ class RunFolder(Files):
         for name, group in trajectory.states.children.items():
             groups[name] = group.to_dataset().assign_attrs(digest=digest)
         self._write_groups(STATES, groups)
+
+
+@contextmanager
+def _told_if_damaged(path: Path, kind: str) -> Iterator[None]:
+    """Raise `RunFolderError` where a result is found to be damaged."""
+    try:
+        yield
+    except UNREADABLE as error:
+        reason = shown(str(error)) if str(error) else type(error).__name__
+        raise RunFolderError(
+            f"{path} cannot be read: it is damaged or not a result of widelimit ({reason}); delete "
+            f"it and make it again with widelimit {COMMANDS[kind]}"
+        ) from None
+
+
+def _same_problem(folder: RunFolder, kind: str, dataset: xr.Dataset) -> Problem:
+    """The problem of a folder. Raises `RunFolderError` if a result is of another, or damaged."""
+    problem, path = folder.problem(), folder.path / FILES[kind]
+    if dataset.attrs.get("shared_digest") != problem.digest(*SHARED):
+        raise RunFolderError(
+            f"{path} belongs to another problem than {folder.path / 'problem.toml'}, which has "
+            "been changed since, or its data have; undo that, or make the result again: widelimit "
+            f"{COMMANDS[kind]} --overwrite"
+        )
+    with _told_if_damaged(path, kind):
+        require_all_of(problem, kind, dataset)
+    return problem
 
 
 def _refuse_what_is_not_ours(folder: RunFolder, problem: Problem) -> None:
