@@ -1,15 +1,21 @@
 """Bad input ends with exit 2, a place and a sentence, soon; what is the user's stays as it is."""
 
 import io
+import os
+import shutil
+import subprocess
+import sys
 import time
 import tomllib
+import types
 import zipfile
 
 import numpy as np
 import pytest
 import tomli_w
+import xarray as xr
 
-from conftest import called
+from conftest import WIDELIMIT, called
 
 TABLE = 'source = "table"\ninputs = [-1.0, 1.0]\ntargets = [0.5, -0.5]\n'
 GOOD = f"""
@@ -61,6 +67,7 @@ WRONG = {
     "neurons by the billion": (changed("[8]", f"[{10**9}]"), "networks.widths: one network"),
     "seeds by the billion": (changed("seeds = 3", f"seeds = {10**12}"), "networks.seeds"),
     "10^30 steps": (changed("seeds = 3", "step = 1e-30"), "networks.step: found 1e-30"),
+    "a key of 10,000 letters": (f"{'x' * 10_000} = 1\n{GOOD}", "x … x"),
     "the smallest step": (changed("seeds = 3", "step = 5e-324"), "inf steps"),
 }  # fmt: skip
 
@@ -90,6 +97,23 @@ def test_thirty_thousand_labels_are_no_classes(tmp_path, capfd):
     rows = "".join(f"{n},{n}\n" for n in range(30_000))
     (tmp_path / "data.csv").write_text(f"a,y\n{rows}", encoding="utf-8")
     refused(tmp_path, capfd, CSV.replace('["y"]', '["y"]\nclasses = true'), "different labels")
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_no_rows_are_no_classes(kind, tmp_path, capfd):
+    np.savez(tmp_path / "data.npz", inputs=np.zeros((0, 1)), targets=np.zeros(0))
+    (tmp_path / "data.csv").write_text("a,y\n", encoding="utf-8")
+    text = {"csv": CSV, "npz": NPZ}[kind].replace('path = "', 'classes = true\npath = "')
+    refused(tmp_path, capfd, text, "found no rows")
+
+
+def test_classes_are_as_many_as_memory_bears(tmp_path, capfd, monkeypatch):
+    rows = "".join(f"{n},{n % 900}\n" for n in range(30_000))
+    (tmp_path / "data.csv").write_text(f"a,y\n{rows}", encoding="utf-8")
+    memory = types.SimpleNamespace(total=8 * 10**8, available=8 * 10**8)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    text = CSV.replace('["y"]', '["y"]\nclasses = true')
+    refused(tmp_path, capfd, text, "found 900 different labels in 30000 rows, which take 0.864 GB")
 
 
 def archive(header: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -185,3 +209,214 @@ def test_a_problem_edited_by_hand_is_seen(edit, tmp_path, capfd):
         status, _, err = called(capfd, command, run)
         assert status == 2, err
         assert "which has been changed since" in err
+
+
+# Results that are damaged
+
+
+def spoiled(name: str, **changes):
+    """A netCDF file with some variables or attributes replaced; None takes an attribute away."""
+
+    def spoil(folder):
+        with xr.open_dataset(folder / name, engine="h5netcdf") as file:
+            found = file.load()
+        for key, value in changes.items():
+            if value is None:
+                del found.attrs[key]
+            elif key in found:
+                found[key] = found[key] * value
+            else:
+                found.attrs[key] = value
+        found.to_netcdf(folder / name, engine="h5netcdf")
+
+    return spoil
+
+
+def cut(name: str):
+    """Half of a file."""
+
+    def spoil(folder):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[: len(whole) // 2])
+
+    return spoil
+
+
+@pytest.fixture
+def run(finished_run, tmp_path):
+    """A folder with results, to be damaged."""
+    return shutil.copytree(finished_run[0], tmp_path / "run")
+
+
+DAMAGE = {
+    "a risk of NaN": (spoiled("limit.nc", risk=np.nan), "limit.nc"),
+    "a risk of infinity": (spoiled("limit.nc", risk=np.inf), "limit.nc"),
+    "an output of NaN": (spoiled("networks.nc", output=np.nan), "networks.nc"),
+    "no warnings": (spoiled("limit.nc", warnings=None), "limit.nc"),
+    "warnings that are none": (spoiled("networks.nc", warnings="{"), "networks.nc"),
+    "no count of replicates": (spoiled("limit.nc", replicates=None), "limit.nc"),
+    "another kind": (spoiled("networks.nc", kind=[1, 2]), "networks.nc"),
+    "other times": (spoiled("networks.nc", time=2.0), "networks.nc"),
+    "widths of zero": (spoiled("networks.nc", widths=0), "networks.nc"),
+    "half a file": (cut("networks.nc"), "networks.nc"),
+}
+
+
+@pytest.mark.parametrize("command", ["compare", "report"])
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_result_is_told(what, command, run, capfd):
+    spoil, name = DAMAGE[what]
+    spoil(run)
+    status, out, err = called(capfd, command, run)
+    assert (status, out) == (2, "")
+    assert f"{name} cannot be read: it is damaged" in err
+    assert "delete it and make it again" in err
+
+
+@pytest.mark.parametrize("variable", ["holdout_risk", "accuracy"])
+def test_what_a_problem_has_is_missed(variable, run, capfd):
+    path = run / "networks.nc"
+    with xr.open_dataset(path, engine="h5netcdf") as file:
+        found = file.load()
+    found.drop_vars(variable).to_netcdf(path, engine="h5netcdf")
+    status, _, err = called(capfd, "report", run)
+    assert status == 2
+    assert f"{variable} is missing" in err
+
+
+def test_damaged_states_cost_the_laws_of_weights_alone(run, capfd):
+    cut("states.nc")(run)
+    assert called(capfd, "compare", run)[0] in (0, 1)
+    status, _, err = called(capfd, "report", run)
+    assert status == 2
+    assert "delete this file alone" in err
+    assert "no laws of weights" in err
+    (run / "states.nc").unlink()
+    assert called(capfd, "compare", run)[0] in (0, 1)
+    assert called(capfd, "report", run)[0] == 0
+
+
+def test_what_was_computed_is_kept_beside_damaged_states(run, capfd):
+    (run / "limit.nc").unlink()
+    cut("states.nc")(run)
+    status, _, err = called(capfd, "solve", run / "problem.toml", "-o", run)
+    assert status == 0
+    assert "states.nc is replaced, without what it held of the networks" in err
+    with xr.open_datatree(run / "states.nc", engine="h5netcdf") as tree:
+        assert list(tree.children) == ["limit"]
+
+
+def test_labels_of_a_table_are_read_back(tmp_path, capfd):
+    (tmp_path / "p.toml").write_text(
+        GOOD.replace("[0.5, -0.5]", '["a", "b"]\nclasses = true'), encoding="utf-8"
+    )
+    assert called(capfd, "run", tmp_path / "p.toml", "-o", tmp_path / "run")[0] in (0, 1)
+
+
+def test_a_folder_that_is_deleted_meanwhile_is_told(tmp_path, capfd, monkeypatch):
+    from widelimit.networks.train import train
+
+    def deleting(problem, *, keep, **settings):
+        def gone(trained):
+            shutil.rmtree(tmp_path / "run")
+            keep(trained)
+
+        return train(problem, keep=gone, **settings)
+
+    monkeypatch.setattr("widelimit.networks.train.train", deleting)
+    (tmp_path / "p.toml").write_text(GOOD, encoding="utf-8")
+    status, _, err = called(capfd, "train", tmp_path / "p.toml", "-o", tmp_path / "run")
+    assert status == 2
+    assert f"{tmp_path / 'run'} is gone" in err
+
+
+def test_a_folder_that_is_deleted_under_work_is_told(tmp_path, capfd, monkeypatch):
+    """Work is kept before a result is: here every piece of it."""
+    from widelimit.networks.train import train
+
+    def deleting(problem, **settings):
+        place = tmp_path / "run"
+        monkeypatch.setattr("widelimit.basics.store.SHORT", -1.0)
+        monkeypatch.setattr("widelimit.basics.store.sweep", lambda _: shutil.rmtree(place))
+        return train(problem, **settings)
+
+    monkeypatch.setattr("widelimit.networks.train.train", deleting)
+    (tmp_path / "p.toml").write_text(GOOD, encoding="utf-8")
+    status, _, err = called(capfd, "train", tmp_path / "p.toml", "-o", tmp_path / "run")
+    assert status == 2
+    assert "is gone: it was deleted while work was kept there" in err
+
+
+# Networks of twice the width
+
+MUCH = {
+    "widths": ([], f"[{10**9}]", "one network of 2000000000 (2 times 1000000000) takes"),
+    "pairs": (["--pairs", 10**12], "[8]", f"pairs: found {10**12}"),
+}
+
+
+@pytest.mark.parametrize("what", MUCH)
+def test_a_bias_that_no_machine_measures_is_refused(what, tmp_path, capfd):
+    more, widths, said = MUCH[what]
+    (tmp_path / "p.toml").write_text(changed("[8]", widths), encoding="utf-8")
+    status, out, err = called(capfd, "bias", tmp_path / "p.toml", "-o", tmp_path / "run", *more)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert not (tmp_path / "run").exists()
+
+
+# Nobody listens
+
+
+def quiet(folder, redirected: str, environment: dict | None = None):
+    """`widelimit train` with its streams as a shell redirects them; status, standard error."""
+    (folder / "p.toml").write_text(f'title = "é ∞"\n{GOOD}', encoding="utf-8")
+    call = f'"$0" -c "$1" train p.toml -o run {redirected}'
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", call, sys.executable, WIDELIMIT],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **(environment or {})},
+        timeout=300,
+    )
+    return done
+
+
+STREAMS = {
+    "a full disk": (">/dev/full", "cannot be printed: No space left on device; results are in run"),
+    "two full disks": (">/dev/full 2>/dev/full", ""),
+    "a closed pipe": ("| sleep 0", "cannot be printed: Broken pipe; results are in run"),
+    "two closed pipes": ("2>&1 | sleep 0", ""),
+    "no output": (">&-", ""),
+    "no streams": (">&- 2>&-", ""),
+}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no full disk")
+@pytest.mark.parametrize("where", STREAMS)
+def test_results_are_kept_where_nobody_listens(where, tmp_path):
+    redirected, said = STREAMS[where]
+    done = quiet(tmp_path, redirected)
+    assert done.returncode == 0
+    assert said in done.stderr
+    assert "internal" not in done.stderr
+    assert (tmp_path / "run" / "networks.nc").is_file()
+
+
+def test_an_ascii_terminal_is_written_to(tmp_path):
+    ascii_only = {"LANG": "C", "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = quiet(tmp_path, "", ascii_only)
+    assert done.returncode == 0
+    assert "\\xe9 \\u221e: 1 hidden layer" in done.stderr
+    assert "1 width \\xd7 3 seeds" in done.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no full disk")
+def test_help_and_lists_need_no_reader():
+    for call in ("papers", "--help"):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run(
+                [sys.executable, "-c", WIDELIMIT, call], stdout=full, stderr=subprocess.PIPE
+            )
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False), call

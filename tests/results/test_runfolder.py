@@ -373,6 +373,20 @@ def test_old_temporary_files_are_swept_and_fresh_ones_left(full, problem):
     assert fresh.exists()
 
 
+def test_what_a_killed_process_left_is_swept_after_a_minute(full, problem):
+    """Not what a living one may still write, nor what is so young that another machine may."""
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    age = {"dead": 120, "young": 10, "living": 120}
+    pids = {"dead": int(dead.stdout), "young": int(dead.stdout), "living": os.getpid()}
+    paths = {name: full.path / f".limit.nc.{name}.{pid}.tmp" for name, pid in pids.items()}
+    for name, path in paths.items():
+        path.write_bytes(b"half")
+        then = time.time() - age[name]
+        os.utime(path, (then, then))
+    full.prepare(problem, BOTH, overwrite=False)
+    assert {name for name, path in paths.items() if path.exists()} == {"young", "living"}
+
+
 # Damaged and foreign folders
 
 
@@ -409,8 +423,11 @@ def test_somebody_elses_netcdf_is_not_a_result(full, problem):
 def test_damaged_states_are_told_in_a_sentence(full):
     for content in spoiled(full.path / "states.nc"):
         (full.path / "states.nc").write_bytes(content)
-        with pytest.raises(RunFolderError, match=r"states\.nc cannot be read"):
+        with pytest.raises(RunFolderError, match=r"states\.nc cannot be read.* delete this file"):
             full.load("networks")
+        found = full.load("networks", states=False)
+        assert found.dataset.sizes["width"] == 2
+        assert list(found.states.children) == []
 
 
 def test_damaged_provenance_is_told_before_computing(full, problem):

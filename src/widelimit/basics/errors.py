@@ -1,6 +1,6 @@
 """What can go wrong, as exceptions that carry a sentence for the user."""
 
-from widelimit.basics.words import printable
+from widelimit.basics.words import printable, shortened
 
 MOST_TOLD = 20
 """So many mistakes are told; of more their number."""
@@ -20,7 +20,7 @@ class ProblemError(WidelimitError, ValueError):
         self.mistakes = mistakes
         self.source = source
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        told = [f"  {line}" for line in mistakes[:MOST_TOLD]]
+        told = [f"  {shortened(line)}" for line in mistakes[:MOST_TOLD]]
         if more := len(mistakes) - len(told):
             told.append(f"  … and {more} more")
         super().__init__(printable("\n".join([f"{source}: {count}", *told])))

@@ -6,6 +6,7 @@ versions that compute it, so nothing is ever taken for something else. Entries h
 
 import hashlib
 import io
+import logging
 import os
 import time
 import zipfile
@@ -19,6 +20,7 @@ import jax
 import numpy as np
 
 from widelimit import __version__
+from widelimit.basics.errors import RunFolderError
 from widelimit.basics.whole import sweep, write_whole
 
 PAUSE = 20.0
@@ -29,6 +31,8 @@ SHORT = 0.1
 
 UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError)
 """What NumPy raises on a file that is damaged."""
+
+LOG = logging.getLogger(__name__)
 
 _folder: ContextVar[Path | None] = ContextVar("folder of kept work", default=None)
 
@@ -93,9 +97,10 @@ class Entry:
         """Keep what the whole work has found, unless it took no time."""
         if self.path is None:
             return
+        going = self._file("going")
         if time.monotonic() - self.begun > SHORT:
             self._write("done", found)
-        self._file("going").unlink(missing_ok=True)
+        going.unlink(missing_ok=True)
 
     def resumed(self, like: Callable[[int], Any]) -> Any:
         """Where the work was, in the layout of `like(count)`; None if it has not begun."""
@@ -115,7 +120,16 @@ class Entry:
         held = {str(place): np.asarray(leaf) for place, leaf in enumerate(jax.tree.leaves(tree))}
         made = io.BytesIO()
         np.savez(made, allow_pickle=False, count=count, **held)
-        write_whole(self._file(state), lambda p: p.write_bytes(made.getbuffer()))
+        try:
+            write_whole(self._file(state), lambda p: p.write_bytes(made.getbuffer()))
+        except FileNotFoundError:
+            folder = self._file(state).parent
+            raise RunFolderError(
+                f"{folder} is gone: it was deleted while work was kept there; start again"
+            ) from None
+        except OSError as error:  # what is not kept is lost by a kill alone
+            LOG.warning("work cannot be kept in %s: %s", self._file(state), error.strerror)
+            self.path = None
 
     def _read(self, state: str, like: Callable[[int], Any]) -> Any:
         if self.path is None or not self._file(state).is_file():

@@ -26,6 +26,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def shortened(text: str, most: int = 600) -> str:
+    """A text whose middle is left out when it is long.
+
+    >>> shortened("abcdefghijklmno", 9)
+    'abcde … mno'
+    """
+    return text if len(text) <= most else f"{text[: most * 5 // 8]} … {text[-most // 3 :]}"
+
+
 def printable(text: str) -> str:
     r"""A text from a file as a terminal may have it: control characters written out.
 

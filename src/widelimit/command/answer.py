@@ -1,7 +1,6 @@
 """What a command has to say: lines for people, fields for programs, an exit status."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -59,12 +58,10 @@ class Answer:
 
     def _print(self, text: str) -> None:
         """Print to standard output; where nobody reads it, results are there all the same."""
-        try:
-            print(text, flush=True)
-        except OSError as error:
+        print(text, flush=True)
+        if lost := getattr(sys.stdout, "lost", None):
             where = f"; results are in {self.run}" if self.run else ""
-            print(f"note: the answer cannot be printed: {error.strerror}{where}", file=sys.stderr)
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - or Python complains once more at its end
+            print(f"note: the answer cannot be printed: {lost}{where}", file=sys.stderr)
 
     def warn(self, sentences: list[str]) -> None:
         """Say sentences on standard error, once each, and keep them for the answer."""

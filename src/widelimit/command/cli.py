@@ -1,6 +1,5 @@
 """The command line: read, call one function, print. Heavy imports wait until they are needed."""
 
-import io
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from widelimit.command import plans, stages
 from widelimit.command.answer import COMPUTED, INTERNAL, NOT_MET, WRONG_CALL, Answer
 from widelimit.command.compilation import keep_compiled
 from widelimit.command.interrupts import INTERRUPTED, interruptible
+from widelimit.command.streams import forgiving
 from widelimit.command.workers.threads import one_thread
 
 app = App(
@@ -138,7 +138,7 @@ def bias(
     answer = Answer("bias", output, as_json)
     if dry_run:
         return plans.of_problem(problem, ("bias",), answer, pairs=pairs)
-    folder, read = stages.opened(problem, output, ("bias",), overwrite, answer)
+    folder, read = stages.opened(problem, output, ("bias",), overwrite, answer, pairs)
     return answer.after(lambda: stages.bias(read, pairs, folder, answer))
 
 
@@ -363,10 +363,13 @@ def _told() -> Iterator[None]:
 
 
 def _guarded(call: Callable[[], Any]) -> int:
-    """Every failure as a sentence and an exit status; no traceback for what users can mend."""
-    for stream in (sys.stdout, sys.stderr):  # terminals that know ASCII alone
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Every failure as a sentence and an exit status, on streams that may be closed."""
+    with forgiving():
+        return _ended(call)
+
+
+def _ended(call: Callable[[], Any]) -> int:
+    """The exit status; no traceback for what users can mend."""
     try:
         with interruptible(), _told():
             keep_compiled()
@@ -382,6 +385,9 @@ def _guarded(call: Callable[[], Any]) -> int:
 
         if isinstance(error, ProblemError | RunFolderError):
             print(f"error: {error}", file=sys.stderr)
+            return WRONG_CALL
+        if isinstance(error, OSError) and error.filename is not None:  # deleted meanwhile, say
+            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
             return WRONG_CALL
         if isinstance(error, Diverged):
             print(f"error: {error}", file=sys.stderr)

@@ -118,7 +118,10 @@ def joined_results(found: Sequence[Found], whole: "SweepFolder") -> dict[str, An
     family, results = [member for member, _ in found], {}
     for kind in kinds_of(family[0].problem):
         folders = [whole.member(member.name) for member in family]
-        own = [folder.load(kind).dataset if folder.has(kind) else None for folder in folders]
+        own = [
+            folder.load(kind, states=False).dataset if folder.has(kind) else None
+            for folder in folders
+        ]
         if any(dataset is not None for dataset in own):
             results[kind] = joined(family, own)
     return results

@@ -29,7 +29,7 @@ def of_problem(path: Path, kinds: tuple[str, ...], answer: Answer, **asked: Any)
 def _tasks(problem: "Problem", kinds: tuple[str, ...], **asked: Any) -> "list[Task]":
     from widelimit.around.fluctuations import forecast_fluctuations
     from widelimit.limit.forecast import forecast_limit
-    from widelimit.networks.price import forecast_networks
+    from widelimit.networks.price import forecast_bias, forecast_networks
 
     found = []
     if "limit" in kinds:
@@ -37,7 +37,7 @@ def _tasks(problem: "Problem", kinds: tuple[str, ...], **asked: Any) -> "list[Ta
     if "networks" in kinds:
         found += forecast_networks(problem)
     if "bias" in kinds:
-        found += forecast_networks(problem, asked["pairs"])
+        found += forecast_bias(problem, asked["pairs"])
     if "fluctuations" in kinds:
         found.append(forecast_fluctuations(problem, asked["what"], asked["tolerance"]))
     return found

@@ -54,12 +54,17 @@ def reproduce(
 
 
 def opened(
-    path: Path, output: Path, kinds: tuple[str, ...], overwrite: bool, answer: Answer
+    path: Path,
+    output: Path,
+    kinds: tuple[str, ...],
+    overwrite: bool,
+    answer: Answer,
+    pairs: int = 2,
 ) -> "tuple[RunFolder, Problem]":
     """The checked problem and its folder; then what is to be said before computing."""
     from widelimit.results.folders.runfolder import RunFolder
 
-    problem = read(path, kinds)
+    problem = read(path, kinds, pairs)
     folder = RunFolder(output)
     folder.prepare(problem, kinds, overwrite)
     from widelimit.limit.advice import examine
@@ -69,8 +74,8 @@ def opened(
     return folder, problem
 
 
-def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
-    """A problem file, checked for what results of these kinds need."""
+def read(path: Path, kinds: tuple[str, ...], pairs: int = 2) -> "Problem":
+    """A problem file, checked for what results of these kinds need, a bias so many pairs."""
     from widelimit.basics.errors import ProblemError
     from widelimit.problem.problem import Problem
 
@@ -86,8 +91,10 @@ def read(path: Path, kinds: tuple[str, ...]) -> "Problem":
         problem.require_finite_data("predicting fluctuations")
     if "bias" in kinds:
         from widelimit.networks.bias import check_halves
+        from widelimit.networks.room import refuse_impossible_pairs
 
         check_halves(problem)
+        refuse_impossible_pairs(problem, pairs)
     if {"limit", "fluctuations", "bias"} & set(kinds):
         from widelimit.limit.advice import refuse_kinks
 
@@ -291,7 +298,7 @@ def compare(folder: "RunFolder", answer: Answer) -> None:
     """Hold the networks against the limit; comparison.json."""
     from widelimit.results.comparison import compare
 
-    limit, networks = folder.load("limit"), folder.load("networks")
+    limit, networks = (folder.load(kind, states=False) for kind in ("limit", "networks"))
     found = compare(limit, networks)
     folder.save_comparison(found)
     last = found.exponent[-1]

@@ -46,6 +46,7 @@ from widelimit.ensemble.neurons import Ensemble, coupled_networks, held_sizes, n
 from widelimit.ensemble.system import System
 from widelimit.limit.advice import refuse_kinks
 from widelimit.networks.course import Course, in_groups, network_keys
+from widelimit.networks.room import refuse_impossible_pairs
 from widelimit.networks.train import facts_of_training
 from widelimit.problem.problem import Problem
 from widelimit.results.bias import Bias
@@ -77,7 +78,8 @@ def measure_bias(
 
     Raises `ValueError` if there are no widths or fewer than two pairs, `ProblemError` if layers
     have a finite width in the limit (`network.ensembles`) or start on a kink of their activation,
-    `Diverged` if a state stops being finite.
+    or if memory or a life does not suffice for networks of twice the widths, `Diverged` if a state
+    stops being finite.
 
     >>> from widelimit.problem.problem import Problem
     >>> problem = Problem.from_dict({
@@ -97,6 +99,7 @@ def measure_bias(
     refuse_kinks(problem)
     if pairs < 2:
         raise ValueError(f"pairs: found {pairs}; their scatter tells the error, give 2 or more")
+    refuse_impossible_pairs(problem, pairs)
     settings = problem.networks
     assert settings is not None
     with in_precision(PRECISION) as dtype:

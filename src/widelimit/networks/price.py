@@ -17,7 +17,7 @@ from widelimit.ensemble.system import System
 from widelimit.motion.moments import Moment, Way
 from widelimit.networks.course import GROUP_BYTES, Course
 from widelimit.networks.drawn import drawn, groups_of
-from widelimit.networks.room import COPIES, bytes_held, refuse_impossible
+from widelimit.networks.room import COPIES, numbers_held, refuse_impossible, refuse_impossible_pairs
 from widelimit.problem.problem import Problem
 
 SEEDS = 20
@@ -57,26 +57,43 @@ def rival(problem: Problem, seconds: float, effective_outputs: float) -> Rival:
     return Rival(widths, networks, error)
 
 
-def forecast_networks(problem: Problem, pairs: int | None = None) -> list[Task]:
-    """What training a problem's networks takes, or `pairs` of them with their unions (the bias).
+def forecast_networks(problem: Problem) -> list[Task]:
+    """What training a problem's networks takes, width by width; a part of it is timed.
 
-    A part of the training is timed. Raises `ProblemError` if no machine trains them.
+    Raises `ProblemError` if no machine trains them.
     """
     refuse_impossible(problem)
-    settings, found = problem.networks, []
+    assert problem.networks is not None
+    shapes, seeds = problem.networks.layer_widths(problem.network), problem.networks.seeds
+    return [_task("networks", problem, widths, seeds, "seeds") for widths in shapes]
+
+
+def forecast_bias(problem: Problem, pairs: int) -> list[Task]:
+    """What training pairs of networks and their unions takes; a part of it is timed.
+
+    A union has twice the neurons, and takes twice the steps of a half. Raises `ProblemError` if no
+    machine trains them.
+    """
+    refuse_impossible_pairs(problem, pairs)
+    assert problem.networks is not None
+    unions = 4 if problem.network.depth == 1 else 8
+    return [
+        _task("bias", problem, widths, pairs, "pairs", 2 + unions)
+        for widths in problem.networks.layer_widths(problem.network)
+    ]
+
+
+def _task(
+    what: str, problem: Problem, widths: tuple[int, ...], count: int, of: str, work: float = 1.0
+) -> Task:
+    """So many networks, or pairs that are so many times the work of one network."""
+    settings = problem.networks
     assert settings is not None
-    for widths in settings.layer_widths(problem.network):
-        each = seconds_each(problem, widths)
-        held = max(GROUP_BYTES, bytes_held(problem, widths))
-        if pairs is None:
-            count, what = settings.seeds, "networks"
-        else:  # both halves, and the union: twice the neurons, and twice the steps
-            count, what = pairs, "bias"
-            each *= 2 + 2 * 2 ** min(2, problem.network.depth)
-        how = "" if settings.method == "flow" else f" of {_steps(problem, widths):,} steps"
-        details = f"width {shape_name(widths)}, {count} {'pairs' if pairs else 'seeds'}{how}"
-        found.append(Task(what, details, COPIES * held, count * each))
-    return found
+    itemsize = 4 if settings.precision == "float32" and what == "networks" else 8
+    held = max(GROUP_BYTES, work * itemsize * numbers_held(problem, widths))
+    how = "" if settings.method == "flow" else f" of {_steps(problem, widths):,} steps"
+    details = f"width {shape_name(widths)}, {count} {of}{how}"
+    return Task(what, details, int(COPIES * held), count * work * seconds_each(problem, widths))
 
 
 def _steps(problem: Problem, widths: tuple[int, ...]) -> int:

@@ -1,7 +1,5 @@
 """Networks that no machine trains are refused before anything is computed, in words."""
 
-import math
-
 import psutil
 
 from widelimit.basics.errors import ProblemError
@@ -32,49 +30,81 @@ def refuse_impossible(problem: Problem) -> None:
     """
     if problem.networks is None:
         return
-    shapes = problem.networks.layer_widths(problem.network)
-    found = [said for widths in shapes for said in _too_much(problem, widths)]
+    settings, found = problem.networks, []
+    itemsize = 4 if settings.precision == "float32" else 8
+    for widths in settings.layer_widths(problem.network):
+        found += _too_many_steps(problem, widths) + _too_wide(problem, widths, itemsize)
+    if (most := _most_seeds(problem, itemsize)) < settings.seeds:
+        found.append(
+            f"networks.seeds: found {settings.seeds}; the memory of this machine holds the outputs "
+            f"of {most} at all times: take fewer seeds, times or inputs"
+        )
+    _refuse(problem, found)
+
+
+def refuse_impossible_pairs(problem: Problem, pairs: int) -> None:
+    """The same for pairs of networks and those of twice the widths, in double precision."""
+    if problem.networks is None:
+        return
+    found = []
+    for widths in problem.networks.layer_widths(problem.network):
+        found += _too_many_steps(problem, widths, 2) + _too_wide(problem, widths, 8, 2)
+    if (most := _most_seeds(problem, 8) // 3) < pairs:
+        found.append(
+            f"pairs: found {pairs}; the memory of this machine holds the outputs of {most} at all "
+            "times: take fewer pairs, times or inputs"
+        )
+    _refuse(problem, found)
+
+
+def _refuse(problem: Problem, found: list[str]) -> None:
+    """Raise `ProblemError` if there is anything to say."""
     if found:
         raise ProblemError(list(dict.fromkeys(found)), problem.title)
 
 
-def bytes_held(problem: Problem, widths: tuple[int, ...]) -> int:
-    """What the weights of one network take."""
-    settings, data = problem.networks, problem.dataset
+def _too_many_steps(problem: Problem, widths: tuple[int, ...], parts: int = 1) -> list[str]:
+    """That a network which is the union of `parts` of these widths takes too many steps."""
+    settings, horizon = problem.networks, problem.training.horizon
     assert settings is not None
+    if settings.method == "flow":
+        return []
+    steps = parts * horizon / settings.step_size(problem.network, widths)
+    if steps <= MOST_STEPS:
+        return []
+    return [
+        f"networks.step: found {settings.step}, which makes {steps:.2g} steps to the "
+        f"horizon {horizon:g}; take at most {MOST_STEPS:.0e}"
+    ]
+
+
+def _too_wide(
+    problem: Problem, widths: tuple[int, ...], itemsize: int, parts: int = 1
+) -> list[str]:
+    """That the union of `parts` networks of these widths does not fit into the memory."""
+    memory, whole = psutil.virtual_memory().total, tuple(parts * n for n in widths)
+    needed = COPIES * itemsize * numbers_held(problem, widths, parts)
+    if needed <= memory:
+        return []
+    said = "" if parts == 1 else f" ({parts} times {shape_name(widths)})"
+    return [
+        f"networks.widths: one network of {shape_name(whole)}{said} takes {needed / 1e9:.3g} GB to "
+        f"train, and this machine has {memory / 1e9:.3g}; make it narrower"
+    ]
+
+
+def numbers_held(problem: Problem, widths: tuple[int, ...], parts: int = 1) -> int:
+    """How many weights the union of `parts` networks of these widths has."""
+    data = problem.dataset
     dims = data.inputs.shape[1], data.targets.shape[1]
     kinds = neuron_kinds(problem.network, widths, *dims, problem.training.rule.noisy)
-    sizes = held_sizes(kinds, problem.network.by_space(widths))
-    itemsize = 4 if settings.precision == "float32" else 8
-    return itemsize * problem.network.costs(*dims).held(sizes)
+    sizes = held_sizes(kinds, problem.network.by_space(tuple(parts * n for n in widths)))
+    return problem.network.costs(*dims).held(sizes)
 
 
-def _too_much(problem: Problem, widths: tuple[int, ...]) -> list[str]:
-    """What there is too much of in networks of one shape."""
-    settings, data = problem.networks, problem.dataset
-    assert settings is not None
-    found, memory = [], psutil.virtual_memory().total
-    if settings.method != "flow":
-        horizon = problem.training.horizon
-        steps = horizon / settings.step_size(problem.network, widths)
-        if steps > MOST_STEPS:
-            found.append(
-                f"networks.step: found {settings.step}, which makes {steps:.2g} steps to the "
-                f"horizon {horizon:g}; take at most {MOST_STEPS:.0e}"
-            )
-    needed = COPIES * bytes_held(problem, widths)
-    if needed > memory:
-        found.append(
-            f"networks.widths: one network of {shape_name(widths)} takes {needed / 1e9:.3g} GB to "
-            f"train, and this machine has {memory / 1e9:.3g}; make it narrower"
-        )
+def _most_seeds(problem: Problem, itemsize: int) -> int:
+    """How many networks of one width memory bears to have outputs of, at all observed times."""
+    data = problem.dataset
     looked = len(problem.observed_inputs) + len(data.inputs) + len(data.holdout_inputs)
-    kept = settings.seeds * len(problem.times) * looked * data.targets.shape[1] * 8
-    if COPIES * kept > memory:
-        most = math.floor(settings.seeds * memory / (COPIES * kept))
-        found.append(
-            f"networks.seeds: found {settings.seeds}; their outputs at all times take "
-            f"{COPIES * kept / 1e9:.3g} GB, and this machine has {memory / 1e9:.3g}: take at most "
-            f"{most}, fewer times or fewer inputs"
-        )
-    return found
+    each = len(problem.times) * looked * data.targets.shape[1] * itemsize
+    return psutil.virtual_memory().total // (COPIES * each)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import psutil
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -23,6 +24,11 @@ from widelimit.problem.network.laws import Count, Number, checked_rows, checked_
 
 MOST_CLASSES = 1000
 """Each class is one more output at every data point."""
+
+NO_ROWS = "found no rows; at least one data point is needed"
+
+COPIES = 4
+"""Targets are held about so many times."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Points:
                 f"targets: found {len(self.targets)} targets for {count} inputs; give one each"
             )
         if count == 0:
-            raise ValueError("found no rows; at least one data point is needed")
+            raise ValueError(NO_ROWS)
         if self.inputs.shape[1] > MOST_INPUTS:
             raise ValueError(
                 f"inputs: found {self.inputs.shape[1]} numbers in a row; at most {MOST_INPUTS:,} "
@@ -170,6 +176,8 @@ class Source(BaseModel):
 def _one_hot(rows: Points) -> Points:
     """Rows whose targets are one column of class labels, with one column a class instead."""
     labels, numeric = rows.targets, _real(rows.targets)
+    if len(labels) == 0:
+        raise ValueError(NO_ROWS)
     if labels.shape[1] != 1:
         raise ValueError(
             f"classes: found {labels.shape[1]} columns of targets; class labels are one column"
@@ -180,11 +188,7 @@ def _one_hot(rows: Points) -> Points:
             f"classes: found no label in {rows.row_name} {missing[0] + rows.first_row}; remove the "
             "row or fill it in"
         )
-    if len(set(labels[:, 0].tolist())) > MOST_CLASSES:
-        raise ValueError(
-            f"classes: found more than {MOST_CLASSES} different labels; leave classes out where "
-            "targets are numbers to be fitted"
-        )
+    _require_few(labels[:, 0].tolist())
     classes, which = np.unique(
         labels[:, 0] if numeric else labels[:, 0].astype(str), return_inverse=True
     )
@@ -192,6 +196,22 @@ def _one_hot(rows: Points) -> Points:
         raise ValueError(f"classes: found the class {classes[0]} alone; there must be two at least")
     names = tuple(f"{label:g}" if numeric else printable(str(label)) for label in classes)
     return replace(rows, targets=np.eye(len(classes))[which], channels=names)
+
+
+def _require_few(labels: list[Any]) -> None:
+    """Raise `ValueError` for more classes than outputs are for, or than memory bears."""
+    classes, memory = len(set(labels)), psutil.virtual_memory().total
+    if classes > MOST_CLASSES:
+        raise ValueError(
+            f"classes: found more than {MOST_CLASSES} different labels; leave classes out where "
+            "targets are numbers to be fitted"
+        )
+    if (needed := COPIES * 8 * classes * len(labels)) > memory:
+        raise ValueError(
+            f"classes: found {classes} different labels in {len(labels)} rows, which take "
+            f"{needed / 1e9:.3g} GB as targets, and this machine has {memory / 1e9:.3g}; keep "
+            "fewer rows or classes"
+        )
 
 
 def _numbers(value: Any) -> Any:
@@ -207,10 +227,12 @@ Rows = Annotated[tuple[tuple[float, ...], ...], BeforeValidator(_numbers)]
 
 
 def _numbers_or_labels(value: Any) -> Any:
-    """Rows of numbers, or a list of words."""
-    labels = value.tolist() if isinstance(value, np.ndarray) else value
-    if isinstance(labels, list | tuple) and labels and all(isinstance(v, str) for v in labels):
-        return tuple((label,) for label in labels)
+    """Rows of numbers, or a list of words, which may be rows of one word as they are written."""
+    rows = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(rows, list | tuple) and rows:
+        labels = [v[0] if isinstance(v, list | tuple) and len(v) == 1 else v for v in rows]
+        if all(isinstance(label, str) for label in labels):
+            return tuple((label,) for label in labels)
     return _numbers(value)
 
 

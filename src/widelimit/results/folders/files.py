@@ -15,7 +15,10 @@ from filelock import BaseFileLock, FileLock, Timeout
 from widelimit.basics.errors import RunFolderError
 from widelimit.basics.whole import sweep, write_whole
 
-UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError)
+UNREADABLE = (
+    OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, AssertionError,
+    MemoryError,
+)  # fmt: skip
 """What xarray and h5py raise on a file that is damaged, or is none of ours."""
 
 
@@ -117,8 +120,9 @@ class Files:
                         groups[own] = group.to_dataset().load()
         except UNREADABLE:
             raise RunFolderError(
-                f"{path} cannot be read: it is damaged; delete it together with the results in "
-                f"{self.path}, and make them again"
+                f"{path} cannot be read: it is damaged; delete this file alone: limits and "
+                "networks are whole in theirs. Without it a report has no laws of weights, and "
+                "widelimit train trains its networks again"
             ) from None
         return groups
 
@@ -148,8 +152,9 @@ class Files:
             write_whole(self.path / name, write)
         except OSError as error:
             reason = error.strerror or str(error)
+            after = "what was there stays" if self.path.is_dir() else f"{self.path} is gone"
             raise RunFolderError(
-                f"{self.path / name} cannot be written: {reason}; what was there stays"
+                f"{self.path / name} cannot be written: {reason}; {after}"
             ) from None
 
 

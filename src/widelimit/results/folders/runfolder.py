@@ -1,5 +1,6 @@
 """The run folder: what is written where, whole or not at all, and whose results they are."""
 
+import logging
 import platform
 import shutil
 from collections.abc import Collection, Iterator
@@ -13,10 +14,12 @@ import xarray as xr
 from widelimit import __version__
 from widelimit.basics.errors import RunFolderError
 from widelimit.basics.store import kept_in
+from widelimit.basics.words import shown
 from widelimit.problem.problem import Problem
 from widelimit.results.bias import Bias
 from widelimit.results.comparison import Comparison
 from widelimit.results.fluctuations import Fluctuations
+from widelimit.results.folders.contents import require_all_of, require_whole
 from widelimit.results.folders.files import COMPRESSION, UNREADABLE, Files
 from widelimit.results.trajectory import Trajectory
 
@@ -33,13 +36,7 @@ COMMANDS = {
     "bias": "bias",
 }
 """Which command makes which result."""
-HELD = {
-    "limit": ("risk", "risk_error", "output", "output_error"),
-    "networks": ("risk", "output", "widths"),
-    "fluctuations": ("factor", "rms_std", "widths"),
-    "bias": ("widths",),
-}
-"""What a result of each kind has at least."""
+LOG = logging.getLogger(__name__)
 
 UNFINISHED = "unfinished"
 """The folder of work on results that are not there yet."""
@@ -160,12 +157,15 @@ class RunFolder(Files):
         """By kind of result the folder where unfinished work on it is kept."""
         return {path.name: path for path in sorted((self.path / UNFINISHED).glob("*"))}
 
-    def load(self, kind: str) -> Trajectory:
-        """Read a limit or networks back. Raises `RunFolderError` if they are not here."""
+    def load(self, kind: str, *, states: bool = True) -> Trajectory:
+        """Read a limit or networks back, their neurons' `states` only if these are asked for.
+
+        Raises `RunFolderError` if they are not here, or damaged.
+        """
         dataset = self._dataset(kind)
         problem = _same_problem(self, kind, dataset)
-        states = self._groups(STATES, dataset.attrs["digest"])
-        return Trajectory(problem, dataset, xr.DataTree.from_dict(states))
+        groups = self._groups(STATES, dataset.attrs["digest"]) if states else {}
+        return Trajectory(problem, dataset, xr.DataTree.from_dict(groups))
 
     def load_fluctuations(self) -> Fluctuations:
         """Read predicted fluctuations back. Raises `RunFolderError` if they are not here."""
@@ -182,17 +182,10 @@ class RunFolder(Files):
             raise RunFolderError(
                 f"{self.path} has no {FILES[kind]}; make it with widelimit {COMMANDS[kind]}"
             )
-        try:
+        with _told_if_damaged(self.path / FILES[kind], kind):
             with xr.open_dataset(self.path / FILES[kind], engine="h5netcdf") as file:
                 dataset = file.load()
-            _ = dataset.attrs["digest"]  # none of ours has no digest
-            if missing := [name for name in HELD[kind] if name not in dataset]:
-                raise KeyError(missing)
-        except UNREADABLE:
-            raise RunFolderError(
-                f"{self.path / FILES[kind]} cannot be read: it is damaged or not a result of "
-                f"widelimit; delete it and make it again with widelimit {COMMANDS[kind]}"
-            ) from None
+            require_whole(kind, dataset)
         return dataset
 
     def save_comparison(self, comparison: Comparison) -> None:
@@ -225,21 +218,40 @@ class RunFolder(Files):
     def _write_states(self, trajectory: Trajectory, digest: str) -> None:
         """Replace this kind's groups in states.nc and keep those of the other kind's result."""
         other = {"limit": "networks", "networks": "limit"}[trajectory.kind]
-        groups = self._groups(STATES, self._attribute(FILES[other], "digest"))
+        try:
+            groups = self._groups(STATES, self._attribute(FILES[other], "digest"))
+        except RunFolderError:  # what was computed is worth more
+            LOG.warning("%s is replaced, without what it held of the %s", STATES, other)
+            groups = {}
         for name, group in trajectory.states.children.items():
             groups[name] = group.to_dataset().assign_attrs(digest=digest)
         self._write_groups(STATES, groups)
 
 
+@contextmanager
+def _told_if_damaged(path: Path, kind: str) -> Iterator[None]:
+    """Raise `RunFolderError` where a result is found to be damaged."""
+    try:
+        yield
+    except UNREADABLE as error:
+        reason = shown(str(error)) if str(error) else type(error).__name__
+        raise RunFolderError(
+            f"{path} cannot be read: it is damaged or not a result of widelimit ({reason}); delete "
+            f"it and make it again with widelimit {COMMANDS[kind]}"
+        ) from None
+
+
 def _same_problem(folder: RunFolder, kind: str, dataset: xr.Dataset) -> Problem:
-    """The problem of a folder. Raises `RunFolderError` if a result is of another one."""
-    problem = folder.problem()
+    """The problem of a folder. Raises `RunFolderError` if a result is of another, or damaged."""
+    problem, path = folder.problem(), folder.path / FILES[kind]
     if dataset.attrs.get("shared_digest") != problem.digest(*SHARED):
         raise RunFolderError(
-            f"{folder.path / FILES[kind]} belongs to another problem than "
-            f"{folder.path / 'problem.toml'}, which has been changed since, or its data have; "
-            f"undo that, or make the result again: widelimit {COMMANDS[kind]} --overwrite"
+            f"{path} belongs to another problem than {folder.path / 'problem.toml'}, which has "
+            "been changed since, or its data have; undo that, or make the result again: widelimit "
+            f"{COMMANDS[kind]} --overwrite"
         )
+    with _told_if_damaged(path, kind):
+        require_all_of(problem, kind, dataset)
     return problem
 
 

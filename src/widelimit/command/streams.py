@@ -1,0 +1,66 @@
+"""Standard streams that take no more: a full disk, a closed pipe. Nothing that is said there is
+worth a result, so what cannot be written is dropped, and commands go on.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+
+class Stream:
+    """A text stream that drops what cannot be written. `lost` is why, None while all is well."""
+
+    def __init__(self, stream: Any):
+        self._stream = _nowhere() if stream is None else stream
+        self.lost: str | None = None
+
+    def write(self, text: str) -> int:
+        """Write, or drop."""
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError) as error:
+            self._lose(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or drop."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            self._lose(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _lose(self, error: Exception) -> None:
+        self.lost = getattr(error, "strerror", None) or str(error)
+        self._stream = _nowhere()
+
+
+def _nowhere() -> TextIO:
+    """What takes the place of a stream, and its number, or the next file would get that."""
+    return open(os.devnull, "w", encoding="utf-8")
+
+
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """Standard output and error drop what cannot be written, and what ASCII has not is escaped.
+
+    Streams that were lost stay so: at its end Python would complain once more.
+    """
+    before = sys.stdout, sys.stderr
+    for stream in before:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    out, err = Stream(before[0]), Stream(before[1])
+    sys.stdout, sys.stderr = out, err  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        out.flush()
+        err.flush()
+        sys.stdout = before[0] if out.lost is None else out._stream
+        sys.stderr = before[1] if err.lost is None else err._stream

@@ -1,0 +1,152 @@
+"""What a result of each kind holds at least: what lacks it is damaged, or none of ours."""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from widelimit.problem.problem import Problem
+from widelimit.results.scores import has_classes
+
+
+class Contents(NamedTuple):
+    """Variables with their dimensions, those of them that are never NaN, and attributes."""
+
+    variables: dict[str, str]
+    known: tuple[str, ...]
+    numbers: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+WORDS = ("digest", "shared_digest", "precision")
+"""Attributes of all results; `warnings` is one more, and a list."""
+
+HELD = {
+    "limit": Contents(
+        {
+            "output": "time input channel",
+            "output_error": "time input channel",
+            "risk": "time",
+            "risk_error": "time",
+        },
+        ("output", "risk"),
+        (
+            "error",
+            "quadrature_error",
+            "time_error",
+            "tolerance",
+            "replicates",
+            "data_points",
+            "met",
+        ),
+        WORDS,
+    ),
+    "networks": Contents(
+        {
+            "output": "width seed time input channel",
+            "risk": "width seed time",
+            "widths": "width layer",
+            "width": "width",
+        },
+        ("output", "risk"),
+        (),
+        (*WORDS, "method"),
+    ),
+    "fluctuations": Contents(
+        {
+            "factor": "width source",
+            "source": "source",
+            "rms_variance": "width source time",
+            "rms_std": "width time",
+            "rms_std_error": "width time",
+            "widths": "width layer",
+            "width": "width",
+        },
+        ("factor",),
+        ("error", "met"),
+        (*WORDS, "way"),
+    ),
+    "bias": Contents(
+        {
+            "bias": "width time input channel",
+            "bias_rms": "width time",
+            "bias_rms_se": "width time",
+            "risk_shift": "width time",
+            "risk_shift_error": "width time",
+            "widths": "width layer",
+            "width": "width",
+        },
+        ("bias", "risk_shift"),
+        ("pairs",),
+        WORDS,
+    ),
+}
+"""By kind of result; `time` is in all of them."""
+
+VALIDITY = {
+    "widths": "width layer",
+    "describes_until": "width",
+    "clt_until": "width",
+    "departure": "width validity_time",
+    "band": "width validity_time",
+    "left": "width",
+    "validity_time": "validity_time",
+}
+"""What a limit with collapsed layers may hold besides: all of it or nothing."""
+
+
+def require_whole(kind: str, found: xr.Dataset) -> None:
+    """Raise `ValueError` if a result lacks what all of its kind have, or holds what none has."""
+    held = HELD[kind]
+    if str(found.attrs.get("kind")) != kind:
+        raise ValueError(f"kind is {found.attrs.get('kind')!r}")
+    _require_variables({"time": "time"} | held.variables, found)
+    if any(name in found for name in VALIDITY) and kind == "limit":
+        _require_variables(VALIDITY, found)
+    for name in held.known:
+        if not np.issubdtype(found[name].dtype, np.floating) or bool(found[name].isnull().any()):
+            raise ValueError(f"{name} holds what is no number")
+    if kind == "limit" and not bool(np.isfinite(found["risk"]).all()):
+        raise ValueError("risk is not finite")  # such limits have diverged, and are not saved
+    if "widths" in found and not bool((found["widths"] > 0).all()):
+        raise ValueError("widths are not positive")
+    _require_attributes(held, found)
+
+
+def require_all_of(problem: Problem, kind: str, found: xr.Dataset) -> None:
+    """Raise `ValueError` if a result lacks what results of this problem have."""
+    times = found["time"].values
+    if times.shape != problem.times.shape or not np.allclose(times, problem.times):
+        raise ValueError("time is not what is observed")
+    if kind not in ("limit", "networks"):
+        return
+    lead = {"limit": "", "networks": "width seed "}[kind]
+    wanted = {"holdout_risk": f"{lead}time"} if len(problem.dataset.holdout_inputs) else {}
+    wanted |= {"accuracy": f"{lead}time part", "part": "part"} if has_classes(problem) else {}
+    _require_variables(wanted, found)
+    names = [name for functional in problem.observe.functionals for name in functional.names]
+    errors = [f"{name}_error" for name in names] if kind == "limit" else []
+    if missing := [name for name in (*names, *errors) if name not in found]:
+        raise ValueError(f"{missing[0]} is missing")
+
+
+def _require_variables(wanted: dict[str, str], found: xr.Dataset) -> None:
+    """Raise `ValueError` if variables are missing, empty, or have other dimensions."""
+    for name, dims in wanted.items():
+        if name not in found or " ".join(map(str, found[name].dims)) != dims:
+            raise ValueError(f"{name} is missing or has other dimensions")
+        if found[name].size == 0:
+            raise ValueError(f"{name} is empty")
+
+
+def _require_attributes(held: Contents, found: xr.Dataset) -> None:
+    """Raise `ValueError` if attributes are missing or of another type."""
+    for name in held.numbers:
+        if not isinstance(found.attrs.get(name), int | float | np.number):
+            raise ValueError(f"{name} is no number")
+    if missing := [name for name in held.words if not isinstance(found.attrs.get(name), str)]:
+        raise ValueError(f"{missing[0]} is missing")
+    warnings = json.loads(str(found.attrs.get("warnings")))
+    if not isinstance(warnings, list) or not all(isinstance(said, str) for said in warnings):
+        raise ValueError("warnings are no list of sentences")
