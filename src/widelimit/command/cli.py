@@ -20,6 +20,7 @@ from widelimit.command import stages
 from widelimit.command.answer import COMPUTED, INTERNAL, NOT_MET, WRONG_CALL, Answer
 from widelimit.command.compilation import keep_compiled
 from widelimit.command.interrupts import INTERRUPTED, interruptible
+from widelimit.command.workers.processes import solve_together
 from widelimit.command.workers.threads import one_thread
 
 app = App(
@@ -51,9 +52,19 @@ Run = Annotated[Path, Parameter(help="A run folder with results.")]
 
 @app.command
 def solve(
-    problem: ProblemFile, *, output: Output, overwrite: Overwrite = False, as_json: Json = False
+    problem: ProblemFile,
+    *,
+    output: Output,
+    together: Annotated[
+        bool,
+        Parameter(negative=(), help="With the other processes of this SLURM or MPI job, as one."),
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> int:
     """Solve the infinite-width limit of a problem; writes RUN/limit.nc."""
+    if together:
+        return solve_together(problem, output, overwrite, as_json)
     answer = Answer("solve", output, as_json)
     folder, read = stages.opened(problem, output, ("limit",), overwrite, answer)
     return answer.after(lambda: stages.solve(read, folder, answer))

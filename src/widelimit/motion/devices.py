@@ -174,8 +174,9 @@ class Spread(NamedTuple):
         Each device is given its own piece: no device ever holds the whole.
         """
         cut = [self.cut[space] for space in spaces]
-        axis = cut.index(True) if any(cut) else len(cut)
-        pieces = NamedSharding(mesh, PartitionSpec(*[None] * axis, *[NODES][: len(cut) - axis]))
+        axis = cut.index(True) if any(cut) else 0
+        spec = PartitionSpec(*[None] * axis, NODES) if any(cut) else PartitionSpec()
+        pieces = NamedSharding(mesh, spec)
         full = [-(-n // self.pieces) * self.pieces for n in array.shape[: len(cut)]]
         lengths = [a if c else n for a, n, c in zip(full, array.shape, cut, strict=False)]
         shape = (*lengths, *array.shape[len(cut) :])
