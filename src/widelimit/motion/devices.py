@@ -32,6 +32,9 @@ WORTH = 2**20
 LEAST = 64
 """A layer is cut if each device gets so many of its neurons: what fills up is a small part."""
 
+POINTS = 64
+"""Which layers are cut is chosen for so many data points at once."""
+
 NODES = "nodes"
 """The name of the axis along which devices stand."""
 
@@ -81,7 +84,11 @@ class Devices:
             cut = tuple(s in chosen and n >= least for s, n in enumerate(sizes))
             return Spread(self.held if any(cut) else (), cut)
 
-        return min(map(every_second, range(2)), key=lambda one: costs.held(one.each(sizes)))
+        def on_one(spread: Spread) -> int:
+            each = spread.each(sizes)
+            return costs.held(each) + POINTS * costs.values(each)
+
+        return min(map(every_second, range(2)), key=on_one)
 
 
 ONE = Devices()
