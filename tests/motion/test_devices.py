@@ -53,7 +53,8 @@ devices.WORTH = 0
 TWO = {"network": {"activations": ["tanh"] * 2, "biases": True}}
 NOISE = {"training": {"horizon": 1.0, "temperature": 0.1, "weight_decay": 0.1}}
 ALL = 1, 2, 4, 8
-for sections, counts, several in (({}, [1021], ALL), (TWO, [96, 517], ALL), (NOISE, [1022], (1, 8))):
+CASES = ({}, [1021], ALL), (TWO, [96, 517], ALL), (NOISE, [1022], (1, 8))
+for sections, counts, several in CASES:
     first = None
     with engine(small_problem(**sections), "test", False) as work:
         design = work.first_design().with_counts(counts)
@@ -149,7 +150,7 @@ def accelerators(count: int) -> Devices:
         ((2**11, 2**10, 2**11), (True, False, True)),
         ((2**10, 2**12, 2**10), (False, True, False)),
         ((2**11,) * 4, (True, False, True, False)),
-        ((2**15, 1, 2**15), (True, False, True)),
+        ((2**18, 1, 2**18), (True, False, True)),
         ((2**8, 2**8), (False, False)),  # not worth it
     ],
 )

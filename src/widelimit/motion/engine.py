@@ -92,7 +92,7 @@ class Engine:
         if isinstance(problem.data, Measure):
             candidates += (problem.data.rules(),)
         budget, costs = problem.limit.memory, problem.network.costs(*dims)
-        budget = int(agreed(default_memory())) if budget is None else budget
+        budget = int(agreed(float(default_memory()))) if budget is None else budget
         itemsize, devices = np.dtype(dtype).itemsize, Devices.here()
         memory = Memory(budget, costs, itemsize, len(system.inputs), devices=devices)
         carrier, store = carrier_of(problem), Store.here() if devices.ours else Store(None)
