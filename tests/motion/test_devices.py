@@ -177,6 +177,12 @@ def test_memory_is_that_of_a_device_or_of_all():
     assert eight.fits(sizes, 8)
 
 
+def test_what_fills_up_costs_the_whole_while_it_is_looked_at():
+    eight = Memory(10**9, ONE_LAYER, 4, 1000, devices=accelerators(8))
+    divided, filled = (eight.needed((n,), 8, 1) for n in (2**20, 2**20 - 1))
+    assert (filled - BASE) / (divided - BASE) == pytest.approx(19 / 8, rel=0.05)
+
+
 def test_layers_with_a_space_in_common_are_counted_once():
     """A matrix from a layer to itself is cut along one axis, not along both."""
     costs = Costs((1, 1, 1), (1, 1), (1, 1, 1), (0, 0))

@@ -112,6 +112,10 @@ class Spread(NamedTuple):
             -(-n // self.pieces) if cut else n for n, cut in zip(sizes, self.cut, strict=True)
         )
 
+    def fills(self, sizes: Sequence[int]) -> bool:
+        """Whether weightless copies fill up."""
+        return any(n % self.pieces for n, cut in zip(sizes, self.cut, strict=True) if cut)
+
     def over(self, ensemble: Ensemble) -> Ensemble:
         """The ensemble in pieces, each on its device, filled up."""
         if not self.held:

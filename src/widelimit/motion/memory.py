@@ -23,6 +23,10 @@ SHARE = 4
 POINT_COPIES = 3
 """Arrays of the size (points, neurons) that are alive while a piece of the data is handled."""
 
+LOOKED_AT = 3
+"""Copies that are held beside what is looked at: where devices do not divide the neurons, that is
+whole on each of them, and so is what it is put together from."""
+
 BASE = 512 * 10**6
 """Bytes that Python, JAX and compiled code take before anything is solved (measured: 492 … 513)."""
 
@@ -70,6 +74,8 @@ class Memory:
         each, together = spread.each(sizes), self.devices.in_one_memory if spread.held else 1
         edges = max(self.edges(each), -(-self.edges(sizes) // spread.pieces))
         state = edges + 2 * sum(each)
+        if spread.fills(sizes):
+            copies = max(copies, LOOKED_AT + 2 * spread.pieces)
         values = POINT_COPIES * points * self.costs.values(each)
         data = 2 * self.points * (self.costs.entries[0] + self.costs.entries[-1])
         held = together * (copies * state + values + data)
