@@ -20,6 +20,7 @@ from widelimit.command.answer import COMPUTED, INTERNAL, NOT_MET, WRONG_CALL, An
 from widelimit.command.compilation import keep_compiled
 from widelimit.command.interrupts import INTERRUPTED, interruptible
 from widelimit.command.streams import forgiving
+from widelimit.command.workers.processes import solve_together
 from widelimit.command.workers.threads import one_thread
 
 app = App(
@@ -57,11 +58,17 @@ def solve(
     problem: ProblemFile,
     *,
     output: Output,
+    together: Annotated[
+        bool,
+        Parameter(negative=(), help="With the other processes of this SLURM or MPI job, as one."),
+    ] = False,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
     """Solve the infinite-width limit of a problem; writes RUN/limit.nc."""
+    if together:
+        return solve_together(problem, output, overwrite, as_json)
     answer = Answer("solve", output, as_json)
     if dry_run:
         return plans.of_problem(problem, ("limit",), answer)

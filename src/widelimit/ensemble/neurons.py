@@ -94,13 +94,16 @@ class Ensemble(eqx.Module):
     """Neurons with weights: `weights[s]` `(neuron,)` with sum 1, and their parameters.
 
     `memory` is what the learning rule carries along, arrays like those of the parameters. `spaces`
-    tells of every layer which index space its neurons are of (None: each has its own).
+    tells of every layer which index space its neurons are of (None: each has its own). `counted`
+    is how many of each space's first neurons there are, where weightless copies of the last one
+    fill up devices (None: all).
     """
 
     weights: tuple[Float[Numbers, "*batch _"], ...]
     parameters: Parameters
     memory: tuple[Parameters, ...] = ()
     spaces: tuple[int, ...] | None = eqx.field(static=True, default=None)
+    counted: tuple[int, ...] | None = eqx.field(static=True, default=None)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -133,11 +136,11 @@ class Ensemble(eqx.Module):
 
     def at(self, state: State) -> "Ensemble":
         """The same neurons in another state."""
-        return Ensemble(self.weights, *state, self.spaces)
+        return Ensemble(self.weights, *state, self.spaces, self.counted)
 
     def weighted(self, weights: tuple[Numbers, ...]) -> "Ensemble":
         """The same neurons with other weights."""
-        return Ensemble(weights, *self.state, self.spaces)
+        return Ensemble(weights, *self.state, self.spaces, self.counted)
 
     def taken(self, chosen: Sequence[np.ndarray]) -> "Ensemble":
         """The chosen neurons of each space, as often as they are chosen, with their weights."""
@@ -152,6 +155,10 @@ class Ensemble(eqx.Module):
             return self
         chosen = self.cut([slice(n) for n in counts])
         return chosen.weighted(tuple(w / w.sum() for w in chosen.weights))
+
+    def unfilled(self) -> "Ensemble":
+        """The neurons that count."""
+        return self if self.counted is None else self.cut([slice(n) for n in self.counted])
 
     def last(self, counts: Sequence[int]) -> "Ensemble":
         """The last neurons of each space, equal weights in place of their own (tracers' are 0)."""

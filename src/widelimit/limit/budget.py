@@ -12,6 +12,7 @@ from widelimit.basics.errors import ProblemError
 from widelimit.basics.words import duration
 from widelimit.ensemble.meanfield import ROW_NUMBERS
 from widelimit.ensemble.system import numbers_looked_at
+from widelimit.motion.devices import agreed
 from widelimit.motion.engine import Engine
 from widelimit.motion.flow import COPIES
 from widelimit.nodes.coverage import needed
@@ -93,7 +94,7 @@ class Budget:
         """What is left of `limit.max_seconds`, which count from the start of the solve."""
         allowed = self.engine.problem.limit.max_seconds
         passed = time.monotonic() - self.engine.progress.started
-        return math.inf if allowed is None else allowed - passed
+        return math.inf if allowed is None else agreed(allowed - passed)
 
     def too_long(self, seconds: float, what: str, besides: str = "") -> Shortfall | None:
         """Why something that takes so many seconds is not begun any more; more to say `besides`."""

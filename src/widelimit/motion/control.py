@@ -10,6 +10,9 @@ movement however short it is. That is seen after a few steps that were not taken
 next ones are then judged by their error alone.
 """
 
+import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import diffrax
@@ -41,6 +44,20 @@ def by_kind(errors: list[Array]) -> Float[Array, ""]:
     return jnp.max(jnp.stack([jnp.sqrt(jnp.mean(e**2)) for e in errors]))
 
 
+def by_kind_of(shapes: Sequence[tuple[int, ...]], errors: list[Array]) -> Float[Array, ""]:
+    """`by_kind` of arrays that are filled up: what counts is their first part of these shapes."""
+    return jnp.sqrt(jnp.max(jnp.stack(list(map(_mean_square, shapes, errors)))))
+
+
+def _mean_square(shape: tuple[int, ...], error: Array) -> Array:
+    """The mean square over the first part; no array is made that is not cut as the error is."""
+    for axis, (own, length) in enumerate(zip(shape, error.shape, strict=True)):
+        if own < length:
+            counts = jnp.arange(length) < own
+            error = jnp.where(counts.reshape(-1, *[1] * (error.ndim - axis - 1)), error, 0)
+    return jnp.sum(error**2) / math.prod(shape)
+
+
 class _Known(NamedTuple):
     """What a controller remembers: diffrax's memory, and how fast the state moved last.
 
@@ -65,9 +82,13 @@ class Control(diffrax.AbstractAdaptiveStepSizeController):
         self.inner, self.rtol, self.atol = inner, inner.rtol, inner.atol
 
     @classmethod
-    def of(cls, tolerance: Array) -> "Control":
-        """Steps with this relative and absolute error, the state being a list of arrays."""
-        return cls(diffrax.PIDController(tolerance, tolerance, norm=by_kind))
+    def of(cls, tolerance: Array, shapes: Sequence[tuple[int, ...]] | None = None) -> "Control":
+        """Steps with this relative and absolute error, the state being a list of arrays.
+
+        `shapes` are those of the parts that count, where arrays are filled up.
+        """
+        norm = by_kind if shapes is None else partial(by_kind_of, tuple(shapes))
+        return cls(diffrax.PIDController(tolerance, tolerance, norm=norm))
 
     def norm(self, x: Any) -> Any:
         """What is compared with 1."""

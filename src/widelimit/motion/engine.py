@@ -1,7 +1,8 @@
 """The engine: nodes are placed, carried through time and looked at; what was seen is returned.
 
 Limits, kernels, free energies, tracers and validity differ in their nodes and in what is looked at.
-Memory is bounded (see `memory`), and runs that do not depend on each other go side by side.
+Memory is bounded (see `memory`), and runs that do not depend on each other go side by side, or one
+after the other where each is spread over all devices (see `devices`).
 """
 
 import time
@@ -24,6 +25,7 @@ from widelimit.basics.store import Store
 from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.neurons import Ensemble, limit_ensemble
 from widelimit.ensemble.system import System
+from widelimit.motion.devices import Devices, agreed
 from widelimit.motion.flow import COPIES, Flow, method_for
 from widelimit.motion.langevin import Diffusion, carrier_of
 from widelimit.motion.memory import Memory, default_memory
@@ -89,9 +91,11 @@ class Engine:
         candidates = layer_rules(problem.network, dims, frame, problem.seed, paths)
         if isinstance(problem.data, Measure):
             candidates += (problem.data.rules(),)
-        budget, costs = problem.limit.memory or default_memory(), problem.network.costs(*dims)
-        memory = Memory(budget, costs, np.dtype(dtype).itemsize, len(system.inputs))
-        carrier, store = carrier_of(problem), Store.here()
+        budget, costs = problem.limit.memory, problem.network.costs(*dims)
+        budget = int(agreed(float(default_memory()))) if budget is None else budget
+        itemsize, devices = np.dtype(dtype).itemsize, Devices.here()
+        memory = Memory(budget, costs, itemsize, len(system.inputs), devices=devices)
+        carrier, store = carrier_of(problem), Store.here() if devices.ours else Store(None)
         identity = problem.identity("network", "training", "observe") if store.folder else None
         return cls(problem, system, carrier, candidates, memory, progress, store, identity)
 
@@ -131,24 +135,27 @@ class Engine:
         start = self.placed(design) if start is None else start
         method, system = self.means(start.sizes, steps.tolerance)
         system = self.on_data(system, design).finer(steps.inside)
+        scrambles, data = design.scrambles, (system.inputs, system.batch)
+        spread = self.memory.spread(start.sizes)
+        placed = start, data, system.equations.points, spread.pieces
+        entry = self.store.entry(self.identity, look.__qualname__, steps, scrambles, *placed)
+        start, system = spread.over(start), spread.everywhere(system)
         piece, horizon = self.progress.piece(), self.problem.times[-1]
 
         def told(now: float) -> None:
             piece.at(now / horizon if horizon > 0 else 0.0, f"t = {now:.3g} of {horizon:.3g}")
 
         def seen_at(now: Ensemble, time: float) -> Any:
-            return look(system, now, time)
+            return spread.gathered(look(system, now.unfilled(), time))
 
-        path = self.carrier.path(
-            method, system, steps.tolerance, design.scrambles, steps.halved, told
+        path = spread.along(
+            self.carrier.path(method, system, steps.tolerance, scrambles, steps.halved, told)
         )
-        scrambles, data = design.scrambles, (system.inputs, system.batch)
-        entry = self.store.entry(self.identity, look.__qualname__, steps, scrambles, start, data)
         found = entry.found(lambda: (seen_at(start, float(self.problem.times[0])), 0.0))
         if found is None:
             seen = seen_along(path, start, self.problem.times, seen_at, entry)
             stacked = jax.tree.map(lambda *at: np.stack(at), *seen)
-            found = stacked, time.perf_counter() - started
+            found = stacked, agreed(time.perf_counter() - started)
             entry.done(found)
         piece.at(1.0, f"t = {horizon:.3g}")
         self.compiled.add((*start.sizes, len(system.batch.inputs)))
@@ -216,8 +223,13 @@ class Engine:
             return found + list(pool.map(in_thread, entries[alone:]))
 
     def at_once(self, sizes: tuple[int, ...], steps: Steps) -> int:
-        """How many runs of these sizes go on at the same time."""
+        """How many runs of these sizes go on at the same time.
+
+        Those that are spread over devices wait for each other there, and must come in one order.
+        """
         copies, layers = COPIES[type(method_for(steps.tolerance))], sizes[: self.layers]
+        if self.memory.spread(layers).held or not self.memory.devices.ours:
+            return 1
         each = self.memory.needed(layers, copies, self.memory.points_at_once(layers, copies))
         return min(cores(), self.memory.budget // each or 1)
 

@@ -154,7 +154,11 @@ def advance(
         now = ensemble.at(jax.tree.unflatten(layout, state))
         return jax.tree.leaves(dynamics.velocity(equations, now, batch, t))
 
-    span, controller, saved = Span(start, stop), Control.of(tolerance), diffrax.SaveAt(t1=True)
+    shapes = None
+    if ensemble.counted is not None:
+        shapes = [leaf.shape for leaf in jax.tree.leaves(ensemble.unfilled().state)]
+    controller = Control.of(tolerance, shapes)
+    span, saved = Span(start, stop), diffrax.SaveAt(t1=True)
     found = _solution(field, solver, span, first_step, state, controller, saved, stretch)
     assert found.ts is not None
     end, time = jax.tree.map(lambda leaf: leaf[-1], found.ys), found.ts[-1]

@@ -145,7 +145,8 @@ class Course:
         store, system = Store.here(), self.system
         if store.folder is None:
             return store.entry()
-        identity = self.problem.identity("network", "training", "observe")
+        law = ("data",) if self.problem.population is not None else ()
+        identity = self.problem.identity("network", "training", "observe", *law)
         settings = self.settings.model_dump_json(exclude={"widths", "seeds"})
         drawn = jax.random.key_data(data_keys)
         data = (system.inputs, system.batch)
