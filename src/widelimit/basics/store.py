@@ -75,7 +75,7 @@ class Store:
 
     def entry(self, *depends: Any) -> "Entry":
         """The place of the work that depends on this: a tree of arrays, numbers and text."""
-        if self.folder is None or None in depends:
+        if self.folder is None or any(own is None for own in depends):
             return Entry(None)
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
