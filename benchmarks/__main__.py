@@ -13,6 +13,7 @@ ALONE = {  # run on their own, for long
     "bad_files_are_told",
     "error_bars_cover",
     "rare_components_cover",
+    "kills_lose_nothing",
     "kinks_keep_networks_away",
     "validity_covers",
     "verdicts_alarm_rarely",
