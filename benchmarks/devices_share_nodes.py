@@ -2,9 +2,9 @@
 
 Eight devices are forced on the processor: they share its cores and its memory, so that agreement
 and memory are measured here, and no gain of speed. Agreement: the largest difference of outputs and
-neurons at any time, in double precision. Memory: one hidden layer of 2 inputs on 2^25 nodes, float32, some
-steps of Heun's method; its peak is that of the process, and what one device takes is what XLA says
-of the compiled step. `devices_share_nodes.py nodes [log2 of nodes]` runs it alone.
+neurons at any time, in double precision. Memory: one hidden layer of 2 inputs on 2^25 nodes,
+float32, some steps of Heun's method; its peak is that of the process, and what one device takes is
+what XLA says of the compiled step. `devices_share_nodes.py nodes [log2 of nodes]` runs it alone.
 Work and communication: what XLA says of a compiled right-hand side.
 """
 
