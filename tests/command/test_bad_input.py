@@ -16,6 +16,7 @@ import tomli_w
 import xarray as xr
 
 from conftest import WIDELIMIT, called
+from widelimit.command.cli import _guarded
 
 TABLE = 'source = "table"\ninputs = [-1.0, 1.0]\ntargets = [0.5, -0.5]\n'
 GOOD = f"""
@@ -296,6 +297,14 @@ def test_damaged_states_cost_the_laws_of_weights_alone(run, capfd):
     assert called(capfd, "report", run)[0] == 0
 
 
+@pytest.mark.parametrize("held", ['{"a": 1}', "[1]", '[{"verdict": "holds"}]', '[{"control": {}}]'])
+def test_claims_that_are_none_are_told(held, run, capfd):
+    (run / "claims.json").write_text(held, encoding="utf-8")
+    status, _, err = called(capfd, "report", run)
+    assert status == 2
+    assert "claims.json cannot be read: it is damaged" in err
+
+
 def test_what_was_computed_is_kept_beside_damaged_states(run, capfd):
     (run / "limit.nc").unlink()
     cut("states.nc")(run)
@@ -366,6 +375,22 @@ def test_a_bias_that_no_machine_measures_is_refused(what, tmp_path, capfd):
 
 
 # Nobody listens
+
+
+class Closing:
+    """A file of a library that fails when it is closed."""
+
+    def __del__(self):
+        raise OSError("damaged")
+
+
+def test_what_libraries_fail_at_in_closing_is_not_told(capfd):
+    def call():
+        Closing()
+        return 0
+
+    assert _guarded(call) == 0
+    assert capfd.readouterr() == ("", "")
 
 
 def quiet(folder, redirected: str, environment: dict | None = None):

@@ -1,7 +1,7 @@
 """What a result of each kind holds at least: what lacks it is damaged, or none of ours."""
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -84,6 +84,9 @@ HELD = {
 }
 """By kind of result; `time` is in all of them."""
 
+MEASURED = ("measured", "half_width")
+"""Numbers of a claim and of its control; null where they are not known."""
+
 VALIDITY = {
     "widths": "width layer",
     "describes_until": "width",
@@ -94,6 +97,21 @@ VALIDITY = {
     "validity_time": "validity_time",
 }
 """What a limit with collapsed layers may hold besides: all of it or nothing."""
+
+
+def is_claim(entry: Any) -> bool:
+    """Whether an entry of claims.json has what a page shows of it, and of its control."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("control"), dict):
+        return False
+    control = entry["control"]
+    words = [*map(entry.get, ("id", "statement", "source", "verdict"))]
+    words += map(control.get, ("verdict", "wrong"))
+    numbers = [found.get(key, "none") for found in (entry, control) for key in MEASURED]
+    return (
+        all(isinstance(word, str) and word for word in words)
+        and all(number is None or isinstance(number, int | float) for number in numbers)
+        and isinstance(entry.get("predicted"), int | float)
+    )
 
 
 def require_whole(kind: str, found: xr.Dataset) -> None:
