@@ -84,6 +84,9 @@ HELD = {
 }
 """By kind of result; `time` is in all of them."""
 
+RULES = {"exact", "sampled", "lattice", "sobol", "paths"}
+"""Names of the rules that a limit's nodes may follow."""
+
 MEASURED = ("measured", "half_width")
 """Numbers of a claim and of its control; null where they are not known."""
 
@@ -129,7 +132,7 @@ def require_whole(kind: str, found: xr.Dataset) -> None:
         raise ValueError("risk is not finite")  # such limits have diverged, and are not saved
     if "widths" in found and not bool((found["widths"] > 0).all()):
         raise ValueError("widths are not positive")
-    _require_attributes(held, found)
+    _require_attributes(kind, held, found)
 
 
 def require_all_of(problem: Problem, kind: str, found: xr.Dataset) -> None:
@@ -158,11 +161,15 @@ def _require_variables(wanted: dict[str, str], found: xr.Dataset) -> None:
             raise ValueError(f"{name} is empty")
 
 
-def _require_attributes(held: Contents, found: xr.Dataset) -> None:
+def _require_attributes(kind: str, held: Contents, found: xr.Dataset) -> None:
     """Raise `ValueError` if attributes are missing or of another type."""
-    for name in held.numbers:
+    for name in (*held.numbers, "wall_seconds"):
         if not isinstance(found.attrs.get(name), int | float | np.number):
             raise ValueError(f"{name} is no number")
+    if kind == "limit":
+        nodes, rules = (np.atleast_1d(found.attrs.get(name)) for name in ("nodes", "rules"))
+        if nodes.dtype.kind not in "iu" or not set(map(str, rules)) <= RULES:
+            raise ValueError("nodes or rules are none")
     if missing := [name for name in held.words if not isinstance(found.attrs.get(name), str)]:
         raise ValueError(f"{missing[0]} is missing")
     warnings = json.loads(str(found.attrs.get("warnings")))
