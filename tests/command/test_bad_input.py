@@ -16,6 +16,7 @@ import tomli_w
 import xarray as xr
 
 from conftest import WIDELIMIT, called
+from widelimit.command.cli import _guarded
 
 TABLE = 'source = "table"\ninputs = [-1.0, 1.0]\ntargets = [0.5, -0.5]\n'
 GOOD = f"""
@@ -255,6 +256,9 @@ DAMAGE = {
     "no warnings": (spoiled("limit.nc", warnings=None), "limit.nc"),
     "warnings that are none": (spoiled("networks.nc", warnings="{"), "networks.nc"),
     "no count of replicates": (spoiled("limit.nc", replicates=None), "limit.nc"),
+    "seconds in words": (spoiled("limit.nc", wall_seconds="é"), "limit.nc"),
+    "an unknown rule": (spoiled("limit.nc", rules="none"), "limit.nc"),
+    "nodes in words": (spoiled("limit.nc", nodes="many"), "limit.nc"),
     "another kind": (spoiled("networks.nc", kind=[1, 2]), "networks.nc"),
     "other times": (spoiled("networks.nc", time=2.0), "networks.nc"),
     "widths of zero": (spoiled("networks.nc", widths=0), "networks.nc"),
@@ -294,6 +298,14 @@ def test_damaged_states_cost_the_laws_of_weights_alone(run, capfd):
     (run / "states.nc").unlink()
     assert called(capfd, "compare", run)[0] in (0, 1)
     assert called(capfd, "report", run)[0] == 0
+
+
+@pytest.mark.parametrize("held", ['{"a": 1}', "[1]", '[{"verdict": "holds"}]', '[{"control": {}}]'])
+def test_claims_that_are_none_are_told(held, run, capfd):
+    (run / "claims.json").write_text(held, encoding="utf-8")
+    status, _, err = called(capfd, "report", run)
+    assert status == 2
+    assert "claims.json cannot be read: it is damaged" in err
 
 
 def test_what_was_computed_is_kept_beside_damaged_states(run, capfd):
@@ -366,6 +378,22 @@ def test_a_bias_that_no_machine_measures_is_refused(what, tmp_path, capfd):
 
 
 # Nobody listens
+
+
+class Closing:
+    """A file of a library that fails when it is closed."""
+
+    def __del__(self):
+        raise OSError("damaged")
+
+
+def test_what_libraries_fail_at_in_closing_is_not_told(capfd):
+    def call():
+        Closing()
+        return 0
+
+    assert _guarded(call) == 0
+    assert capfd.readouterr() == ("", "")
 
 
 def quiet(folder, redirected: str, environment: dict | None = None):

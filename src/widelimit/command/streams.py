@@ -49,17 +49,20 @@ def _nowhere() -> TextIO:
 def forgiving() -> Iterator[None]:
     """Standard output and error drop what cannot be written, and what ASCII has not is escaped.
 
-    Streams that were lost stay so: at its end Python would complain once more.
+    Nor are they told what libraries fail at while they close a file that was damaged. Streams that
+    were lost stay so: at its end Python would complain once more.
     """
-    before = sys.stdout, sys.stderr
+    before, hook = (sys.stdout, sys.stderr), sys.unraisablehook
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     out, err = Stream(before[0]), Stream(before[1])
     sys.stdout, sys.stderr = out, err  # pyright: ignore[reportAttributeAccessIssue]
+    sys.unraisablehook = lambda _: None
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         out.flush()
         err.flush()
         sys.stdout = before[0] if out.lost is None else out._stream

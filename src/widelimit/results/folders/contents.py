@@ -1,7 +1,7 @@
 """What a result of each kind holds at least: what lacks it is damaged, or none of ours."""
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -84,6 +84,12 @@ HELD = {
 }
 """By kind of result; `time` is in all of them."""
 
+RULES = {"exact", "sampled", "lattice", "sobol", "paths"}
+"""Names of the rules that a limit's nodes may follow."""
+
+MEASURED = ("measured", "half_width")
+"""Numbers of a claim and of its control; null where they are not known."""
+
 VALIDITY = {
     "widths": "width layer",
     "describes_until": "width",
@@ -94,6 +100,21 @@ VALIDITY = {
     "validity_time": "validity_time",
 }
 """What a limit with collapsed layers may hold besides: all of it or nothing."""
+
+
+def is_claim(entry: Any) -> bool:
+    """Whether an entry of claims.json has what a page shows of it, and of its control."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("control"), dict):
+        return False
+    control = entry["control"]
+    words = [*map(entry.get, ("id", "statement", "source", "verdict"))]
+    words += map(control.get, ("verdict", "wrong"))
+    numbers = [found.get(key, "none") for found in (entry, control) for key in MEASURED]
+    return (
+        all(isinstance(word, str) and word for word in words)
+        and all(number is None or isinstance(number, int | float) for number in numbers)
+        and isinstance(entry.get("predicted"), int | float)
+    )
 
 
 def require_whole(kind: str, found: xr.Dataset) -> None:
@@ -111,7 +132,7 @@ def require_whole(kind: str, found: xr.Dataset) -> None:
         raise ValueError("risk is not finite")  # such limits have diverged, and are not saved
     if "widths" in found and not bool((found["widths"] > 0).all()):
         raise ValueError("widths are not positive")
-    _require_attributes(held, found)
+    _require_attributes(kind, held, found)
 
 
 def require_all_of(problem: Problem, kind: str, found: xr.Dataset) -> None:
@@ -140,11 +161,15 @@ def _require_variables(wanted: dict[str, str], found: xr.Dataset) -> None:
             raise ValueError(f"{name} is empty")
 
 
-def _require_attributes(held: Contents, found: xr.Dataset) -> None:
+def _require_attributes(kind: str, held: Contents, found: xr.Dataset) -> None:
     """Raise `ValueError` if attributes are missing or of another type."""
-    for name in held.numbers:
+    for name in (*held.numbers, "wall_seconds"):
         if not isinstance(found.attrs.get(name), int | float | np.number):
             raise ValueError(f"{name} is no number")
+    if kind == "limit":
+        nodes, rules = (np.atleast_1d(found.attrs.get(name)) for name in ("nodes", "rules"))
+        if nodes.dtype.kind not in "iu" or not set(map(str, rules)) <= RULES:
+            raise ValueError("nodes or rules are none")
     if missing := [name for name in held.words if not isinstance(found.attrs.get(name), str)]:
         raise ValueError(f"{missing[0]} is missing")
     warnings = json.loads(str(found.attrs.get("warnings")))

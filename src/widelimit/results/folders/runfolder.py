@@ -19,7 +19,7 @@ from widelimit.problem.problem import Problem
 from widelimit.results.bias import Bias
 from widelimit.results.comparison import Comparison
 from widelimit.results.fluctuations import Fluctuations
-from widelimit.results.folders.contents import require_all_of, require_whole
+from widelimit.results.folders.contents import is_claim, require_all_of, require_whole
 from widelimit.results.folders.files import COMPRESSION, UNREADABLE, Files
 from widelimit.results.trajectory import Trajectory
 
@@ -194,7 +194,10 @@ class RunFolder(Files):
 
     def claims(self) -> list[dict[str, Any]]:
         """The entries of claims.json; none if there is no such file."""
-        return self._read_json(CLAIMS, list)
+        claims = self._read_json(CLAIMS, list)
+        if not all(map(is_claim, claims)):
+            raise RunFolderError(f"{self.path / CLAIMS} cannot be read: it is damaged; delete it")
+        return claims
 
     def save_report(self, page: str) -> Path:
         """Write report.html and return its path."""
