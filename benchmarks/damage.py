@@ -3,6 +3,7 @@
 `case(number, folder, finished)` writes the files of one case and says how the command is called.
 """
 
+import copy
 import io
 import shutil
 import zipfile
@@ -35,9 +36,9 @@ NEURONS = {"law": "atoms", "points": [[1.0, 0.5, 2.0], [-0.7, 1.2, 0.4], [0.3, -
 def base(rng: np.random.Generator) -> dict[str, Any]:
     """A right problem that takes a second, with most tables that there are."""
     deep = rng.random() < 0.25
-    initial: dict[str, Any] = {"neuron": NEURONS}
+    initial: dict[str, Any] = {"neuron": copy.deepcopy(NEURONS)}
     if deep:
-        initial = {"input": ATOMS, "hidden": {"law": "normal"}, "readout": ATOMS}
+        initial = copy.deepcopy({"input": ATOMS, "hidden": {"law": "normal"}, "readout": ATOMS})
     return {
         "title": "a small one",
         "format": 1,
@@ -109,9 +110,9 @@ def _inside(table: Any, path: tuple) -> Any:
 
 
 def _one_of(rng: np.random.Generator, values: Any) -> Any:
-    """One of several values, whatever they are: NumPy would make arrays of them."""
+    """A copy of one of several values, whatever they are: NumPy would make arrays of them."""
     values = list(values)
-    return values[int(rng.integers(len(values)))]
+    return copy.deepcopy(values[int(rng.integers(len(values)))])
 
 
 def damaged_tables(rng: np.random.Generator) -> dict[str, Any]:
@@ -121,7 +122,9 @@ def damaged_tables(rng: np.random.Generator) -> dict[str, Any]:
         key = _one_of(rng, EXTRA)
         *tables, last = key.split(".")
         right = rng.random() < 0.5
-        _inside(raw, tuple(tables))[last] = EXTRA[key] if right else _one_of(rng, ABSURD)
+        _inside(raw, tuple(tables))[last] = (
+            copy.deepcopy(EXTRA[key]) if right else _one_of(rng, ABSURD)
+        )
     if rng.random() < 0.1:
         key = _one_of(rng, ["training.horizon", "seed", "network.scale", "networks.widths", "x.y"])
         raw["sweep"] = {key: _one_of(rng, [[0.25, 0.5], [1, 2], *ABSURD])}
@@ -192,7 +195,7 @@ def damaged_csv(rng: np.random.Generator) -> bytes:
     """A right csv file with other cells, ragged rows, other separators or encodings."""
     rows = [list(row) for row in CSV]
     for _ in range(int(rng.integers(0, 4))):
-        row = _one_of(rng, rows)
+        row = rows[int(rng.integers(len(rows)))]
         at, what = int(rng.integers(len(row) + 1)), int(rng.integers(4))
         if what == 0:
             row.insert(at, _one_of(rng, CELLS))
@@ -300,7 +303,7 @@ def _damaged_inside(rng: np.random.Generator, path: Path) -> str:
         file.visititems(
             lambda _, held: groups.append(held) if isinstance(held, h5py.Group) else None
         )
-        group = _one_of(rng, groups)
+        group = groups[int(rng.integers(len(groups)))]
         if rng.random() < 0.5:
             names = [name for name in group.attrs if not name.startswith("_")]
             if names:

@@ -167,7 +167,7 @@ def _require_attributes(kind: str, held: Contents, found: xr.Dataset) -> None:
         if not isinstance(found.attrs.get(name), int | float | np.number):
             raise ValueError(f"{name} is no number")
     if kind == "limit":
-        nodes, rules = (np.atleast_1d(found.attrs.get(name)) for name in ("nodes", "rules"))
+        nodes, rules = (np.atleast_1d(found.attrs.get(name, "")) for name in ("nodes", "rules"))
         if nodes.dtype.kind not in "iu" or not set(map(str, rules)) <= RULES:
             raise ValueError("nodes or rules are none")
     if missing := [name for name in held.words if not isinstance(found.attrs.get(name), str)]:
