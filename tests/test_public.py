@@ -22,6 +22,7 @@ def test_public_names():
         "WidelimitError",
         "compare",
         "free_energy",
+        "kept_in",
         "measure_bias",
         "optimality_gap",
         "plan_width",

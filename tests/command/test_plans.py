@@ -22,7 +22,8 @@ def test_every_command_has_a_plan(tmp_path, capfd, name):
     path, run = tmp_path / "problem.toml", tmp_path / "run"
     path.write_text(small_problem().to_toml(), encoding="utf-8")
     tasks, more = CALLS[name]
-    status, said, _ = called(capfd, name, path, "-o", run, "--dry-run", "--json", *more)
+    status, said, wrong = called(capfd, name, path, "-o", run, "--dry-run", "--json", *more)
+    assert status == 0, wrong
     found = json.loads(said)
     assert status == 0
     assert [task["task"] for task in found["tasks"]] == tasks

@@ -256,7 +256,8 @@ def member(
     as_json: Json = False,
 ) -> int:
     """Compute one member of a sweep that widelimit sweep --job-array has laid out."""
-    os.environ.update(one_thread())  # before JAX is imported
+    if "jax" not in sys.modules:  # it reads them when it is imported
+        os.environ.update(one_thread())
     from widelimit.command import sweeping
 
     answer = Answer("member", output, as_json)

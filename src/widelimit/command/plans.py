@@ -69,7 +69,7 @@ def of_claims(name: str, effort: "Effort", answer: Answer) -> int:
 
     def plan() -> None:
         claims = claims_of(name, effort)
-        answer.own |= {"tasks": [claim.id for claim in claims], "seconds": None}
+        answer.own |= {"tasks": [claim.id for claim in claims], "estimated_seconds": None}
         answer.lines += [f"{claim.id:<22} {claim.statement}" for claim in claims]
         answer.lines.append(
             f"{counted(len(claims), 'claim')}, each with a control; how long they take is not "
@@ -83,7 +83,7 @@ def _told(tasks: "list[Task]", answer: Answer, times: float = 1.0, at_once: int 
     """The tasks and what all take, done so many times with several at once."""
     memory = at_once * max((task.bytes for task in tasks), default=0)
     seconds = times * sum(task.seconds or 0.0 for task in tasks)
-    answer.own |= {"tasks": [task.as_dict() for task in tasks], "seconds": seconds}
+    answer.own |= {"tasks": [task.as_dict() for task in tasks], "estimated_seconds": seconds}
     answer.own["gigabytes"] = memory / 1e9
     answer.lines += [task.words() for task in tasks]
     more = " or more" if any(task.grows for task in tasks) else ""

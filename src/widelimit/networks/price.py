@@ -76,7 +76,7 @@ def forecast_bias(problem: Problem, pairs: int) -> list[Task]:
     """
     refuse_impossible_pairs(problem, pairs)
     assert problem.networks is not None
-    unions = 4 if problem.network.depth == 1 else 8
+    unions = 4.0 if problem.network.depth == 1 else 8.0
     return [
         _task("bias", problem, widths, pairs, "pairs", 2 + unions)
         for widths in problem.networks.layer_widths(problem.network)
