@@ -72,6 +72,7 @@ def test_what_is_done_stays_done(swept, capfd):
     assert again == said.stdout
 
 
+@pytest.mark.slow
 def test_every_engine_finds_the_same_numbers(swept, tmp_path):
     """Bit for bit: workers here, the tasks of a job array, and Dask where it is installed."""
     file, run, _ = swept

@@ -294,6 +294,7 @@ def test_noisy_biases_tell_the_neurons_of_a_middle_layer_apart():
             assert sizes == tuple(8 if name == "paths" else 1 for name in names)
 
 
+@pytest.mark.slow
 def test_the_free_energy_of_normal_laws_is_known():
     """Without gradients the law stays normal: ridge, entropy and F within two half-widths.
 

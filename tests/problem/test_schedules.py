@@ -63,7 +63,13 @@ def _scheduled(schedule, times, horizon=2.0, **networks):
     )
 
 
-@pytest.mark.parametrize(("schedule", "formula"), FAMILIES, ids=NAMES)
+SLOWLY = [
+    pytest.param(*family, id=name, marks=[] if name == "Constant" else pytest.mark.slow)
+    for family, name in zip(FAMILIES, NAMES, strict=True)
+]
+
+
+@pytest.mark.parametrize(("schedule", "formula"), SLOWLY)
 def test_a_schedule_common_to_all_layers_is_a_change_of_clock(schedule, formula):
     """dθ/dt = ξ(t) v(θ) has θ(t) = the constant-rate solution at ∫_0^t ξ."""
     times = [0.4, 1.0, 2.0]
