@@ -2,9 +2,10 @@
 
 Members train networks of width 128 for some four seconds; compiled code is on disk before anything
 is timed. Starting takes about five seconds, on two workers as on one, and counts: members of one
-second gain 1.5 times, of half a second 1.2. What a member costs beyond its work is the slope of the time of sweeps of small members, less
-what the same work takes in one process that calls it directly. And training that is kept takes no
-more than 3 % longer: runs with and without a store take turns.
+second gain 1.5 times, of half a second 1.2. What a member costs beyond its work is the slope of the
+time of sweeps of small members, less what the same work takes in one process that calls it
+directly. And training that is kept takes no more than 3 % longer: runs with and without a store
+take turns.
 
 python benchmarks/sweeps_use_workers.py
 """
