@@ -150,7 +150,7 @@ def test_tests_are_half_as_long_as_what_they_test():
         (r"diffeqsolve\(", {"motion.flow"}),  # time stepping
         (r"enable_x64\(", {"basics.precision"}),
         (r"SeedSequence\(|default_rng\(", {"basics.streams"}),
-        (r"random\.key\(", {"networks.drawn"}),  # networks' keys are promised by the problem file
+        (r"random\.key\(", {"networks.sampled"}),  # networks' keys are promised by the problem file
     ],
 )
 def test_one_place_for(pattern, homes):

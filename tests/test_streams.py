@@ -125,7 +125,7 @@ def test_points_of_two_scrambles_correlate_one_by_one():
 
 OWN_KEYS = {
     "basics/streams.py": "the streams",
-    "networks/drawn.py": "networks' keys, promised in the problem file's documentation",
+    "networks/sampled.py": "networks' keys, promised in the problem file's documentation",
     "papers/data.py": "a data set",
     "papers/one_hidden_layer/claims.py": "a data set",
 }

@@ -5,8 +5,11 @@ import time
 
 import pytest
 
-from conftest import called, quick_problem, small_problem
+from conftest import called, quick_problem, small_problem, table
 from widelimit import Problem, train
+from widelimit.limit.forecast import forecast_limit
+from widelimit.limit.solve import solved
+from widelimit.networks.price import seconds_each
 
 CALLS = {
     "solve": (["limit"], []),
@@ -58,11 +61,35 @@ def test_what_cannot_fit_is_told(tmp_path, capfd):
     assert "networks.widths: one network of 1000000 takes" in said
 
 
+def test_what_is_compiled_is_no_part_of_a_plan():
+    """Times begin with 0, where nothing moves; shapes that nobody has compiled take seconds."""
+    problem = small_problem(2, data=table(points=13, inputs=3), observe={"times": [0.0, 0.5, 1.0]})
+    foretold = forecast_limit(problem).seconds
+    solved(problem, progress=False)
+    begun = time.perf_counter()
+    solved(problem, progress=False)
+    assert foretold is not None
+    assert foretold < 3 * (time.perf_counter() - begun) + 1.0
+
+
+def test_what_is_not_known_is_not_said_to_take_no_time(tmp_path, capfd):
+    """Lyapunov's equation is not timed beforehand."""
+    path = tmp_path / "problem.toml"
+    path.write_text(quick_problem().to_toml(), encoding="utf-8")
+    status, said, _ = called(capfd, "fluctuations", path, "-o", tmp_path / "run", "--dry-run")
+    assert status == 0
+    assert said.count("time not known beforehand") == 2
+
+
+def test_networks_that_take_no_step_take_some_time():
+    """A step longer than the training, or no time at all."""
+    for sections in ({"networks": {"widths": [8], "step": 9.0}}, {"observe": {"times": [0.0]}}):
+        assert seconds_each(small_problem(**sections), (8,)) > 0
+
+
 @pytest.mark.slow
 def test_networks_take_what_was_foretold():
     """Within a factor of three, on a machine whose load may change meanwhile."""
-    from widelimit.networks.price import seconds_each
-
     asked = {"widths": [64], "seeds": 20, "step": 2e-5}
     problem = small_problem(networks=asked, training={"horizon": 2.0})
     train(problem.with_changes(training={"horizon": 1e-3}), progress=False)  # compiled

@@ -72,6 +72,23 @@ def test_what_is_done_stays_done(swept, capfd):
     assert again == said.stdout
 
 
+def test_damaged_answers_are_no_answers(tmp_path, capfd):
+    """A member whose answer lacks something is computed again."""
+    file, run = family_file(tmp_path / "f.toml", {"seed": [0]}), tmp_path / "run"
+    assert called(capfd, "sweep", file, "-o", run, "--job-array")[0] == 0
+    assert called(capfd, "member", 0, "-o", run)[0] == 0
+    answer = run / MEMBERS / "seed=0" / "answer.json"
+    whole = json.loads(answer.read_text(encoding="utf-8"))
+    answer.write_text(json.dumps({"problem": whole["problem"]}), encoding="utf-8")
+    status, said, _ = called(capfd, "status", run)
+    assert (status, "1 member: 1 waiting" in said) == (0, True)
+    assert called(capfd, "member", 0, "-o", run)[0] == 0
+    again = json.loads(answer.read_text(encoding="utf-8"))
+    assert again.keys() == whole.keys()
+    log = (answer.parent / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert len(log) == len(set(log))  # nothing is said twice
+
+
 @pytest.mark.slow
 def test_every_engine_finds_the_same_numbers(swept, tmp_path):
     """Bit for bit: workers here, the tasks of a job array, and Dask where it is installed."""

@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 import xarray as xr
+from filelock import FileLock
 
 from conftest import small_problem, table
 from widelimit import (
@@ -454,3 +456,15 @@ def test_a_file_is_no_run_folder(tmp_path, problem):
         RunFolder(tmp_path / "run").prepare(problem, BOTH, overwrite=True)
     with pytest.raises(RunFolderError, match=r"has no problem\.toml"):
         RunFolder(tmp_path).problem()
+
+
+def test_whoever_only_looks_does_not_keep_others_away(tmp_path):
+    """`status` has the lock for a moment; a command that starts then waits for that long."""
+    looking = FileLock(tmp_path / LOCK, thread_local=False)
+    looking.acquire()
+    threading.Timer(0.1, looking.release, kwargs={"force": True}).start()
+    folder = RunFolder(tmp_path)
+    folder.hold()
+    assert folder.at_work() is not None
+    folder.release()
+    assert folder.at_work() is None

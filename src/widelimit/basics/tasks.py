@@ -24,7 +24,8 @@ class Task(NamedTuple):
             time = "time not known beforehand"
         else:
             time = f"about {duration(self.seconds)}{' or more' if self.grows else ''}"
-        return f"{self.what:<10}{self.details}: {self.bytes / 1e9:.2g} GB, {time}"
+        details = f"{self.details}: " if self.details else ""
+        return f"{self.what:<10}{details}{self.bytes / 1e9:.2g} GB, {time}"
 
     def as_dict(self) -> dict[str, Any]:
         """The task as an entry of a plan."""

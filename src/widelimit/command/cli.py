@@ -1,16 +1,14 @@
 """The command line: read, call one function, print. Heavy imports wait until they are needed."""
 
 import json
-import logging
 import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
@@ -19,7 +17,7 @@ from widelimit.command import plans, stages
 from widelimit.command.answer import COMPUTED, INTERNAL, NOT_MET, WRONG_CALL, Answer
 from widelimit.command.compilation import keep_compiled
 from widelimit.command.interrupts import INTERRUPTED, interruptible
-from widelimit.command.streams import forgiving
+from widelimit.command.streams import forgiving, logged
 from widelimit.command.workers.processes import solve_together
 from widelimit.command.workers.threads import one_thread
 
@@ -267,7 +265,7 @@ def member(
 @app.command
 def status(run: Run, *, as_json: Json = False) -> int:
     """Say what of a run or sweep is done, under way, failed, and how long the rest may take."""
-    from widelimit.command.standing import standing
+    from widelimit.command.status import standing
 
     answer = Answer("status", run, as_json)
     return answer.after(lambda: standing(run, answer))
@@ -342,34 +340,6 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_guarded(lambda: app(arguments, exit_on_error=False, result_action="return_value")))
 
 
-class _ToStandardError(logging.StreamHandler[TextIO]):
-    """What the library logs, on the standard error of the moment."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a line; a closed stream is no reason to stop computing."""
-        self.stream = sys.stderr
-        super().emit(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Nobody listens any more."""
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Forecasts and how far long work has come, on standard error, terminal or not."""
-    log, handler = logging.getLogger("widelimit"), _ToStandardError()
-    handler.setFormatter(logging.Formatter("widelimit: %(message)s"))
-    before = log.level, log.propagate
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False  # or loggers above it would say it again
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.level, log.propagate = before
-
-
 def _guarded(call: Callable[[], Any]) -> int:
     """Every failure as a sentence and an exit status, on streams that may be closed."""
     with forgiving():
@@ -379,7 +349,7 @@ def _guarded(call: Callable[[], Any]) -> int:
 def _ended(call: Callable[[], Any]) -> int:
     """The exit status; no traceback for what users can mend."""
     try:
-        with interruptible(), _told():
+        with interruptible(), logged():
             keep_compiled()
             status = call()
         return status if isinstance(status, int) else COMPUTED

@@ -4,16 +4,15 @@ A member's folder is a run folder. Its `answer.json` says what was found, or why
 whose answer it is; where it is there, nothing is left to do.
 """
 
-import logging
-import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from widelimit.command import stages
 from widelimit.command.answer import Answer
+from widelimit.command.streams import logged
 
 if TYPE_CHECKING:
     from widelimit.problem.problem import Problem
@@ -34,19 +33,20 @@ def kinds_of(problem: "Problem") -> tuple[str, ...]:
 
 
 def laid_out(family: "Sequence[Member]", whole: "SweepFolder", overwrite: bool) -> list[Path]:
-    """The folders of all members, each with its problem.
+    """The folders of the members that have no answer yet, each with its problem.
 
     Raises `RunFolderError` where one holds results of another problem, unless `overwrite`.
     """
-    folders = []
+    whole.prepare([member.name for member in family])
+    left = []
     for member in family:
         folder = whole.member(member.name)
-        folders.append(folder.path)
         if folder.answer(member.problem) is None:
             folder.prepare(member.problem, kinds_of(member.problem), overwrite, WAIT)
             folder.lay(member.problem)
             folder.release()
-    return folders
+            left.append(folder.path)
+    return left
 
 
 def work_on(place: Path) -> None:
@@ -55,7 +55,7 @@ def work_on(place: Path) -> None:
     What diverges or cannot be solved is an answer too. An error of ours is written down and not
     taken for an answer: the next sweep tries again.
     """
-    from widelimit.basics.errors import Diverged, ProblemError
+    from widelimit.basics.errors import Diverged, ProblemError, RunFolderError
     from widelimit.command.compilation import keep_compiled
     from widelimit.results.folders.sweepfolder import MemberFolder
 
@@ -66,11 +66,15 @@ def work_on(place: Path) -> None:
     if folder.answer(problem) is not None:
         return
     final = True
-    with _said_to(place / LOG):
+    log = (place / LOG).open("a", encoding="utf-8", buffering=1)
+    with log, redirect_stderr(log), logged():
         try:
             _all_three(problem, folder, own)
         except (Diverged, ProblemError) as error:
             own.met = False
+            own.own["failed"] = str(error)
+        except RunFolderError as error:  # a full disk, say
+            final = own.met = False
             own.own["failed"] = str(error)
         except Exception as error:
             final = own.met = False
@@ -89,22 +93,6 @@ def _all_three(problem: "Problem", folder: "RunFolder", own: Answer) -> None:
     if "networks" in kinds_of(problem):
         stages.train(problem, folder, own)
         stages.compare(folder, own)
-
-
-@contextmanager
-def _said_to(path: Path) -> Iterator[None]:
-    """What is said goes to a file, with what the library logs."""
-    log, before = logging.getLogger("widelimit"), sys.stderr
-    with path.open("a", encoding="utf-8", buffering=1) as file:
-        handler = logging.StreamHandler(file)
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        sys.stderr = file
-        try:
-            yield
-        finally:
-            sys.stderr = before
-            log.removeHandler(handler)
 
 
 Found = tuple["Member", dict[str, Any]]

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from widelimit.basics.words import counted, duration
+from widelimit.basics.tasks import Task
+from widelimit.basics.words import counted
 from widelimit.command import stages
 from widelimit.command.answer import Answer
 
 if TYPE_CHECKING:
-    from widelimit.basics.tasks import Task
     from widelimit.command.sweeping import Who
     from widelimit.papers import Effort
     from widelimit.problem.problem import Problem
@@ -26,7 +26,7 @@ def of_problem(path: Path, kinds: tuple[str, ...], answer: Answer, **asked: Any)
     return answer.after(plan)
 
 
-def _tasks(problem: "Problem", kinds: tuple[str, ...], **asked: Any) -> "list[Task]":
+def _tasks(problem: "Problem", kinds: tuple[str, ...], **asked: Any) -> list[Task]:
     from widelimit.around.fluctuations import forecast_fluctuations
     from widelimit.limit.forecast import forecast_limit
     from widelimit.networks.price import forecast_bias, forecast_networks
@@ -79,15 +79,16 @@ def of_claims(name: str, effort: "Effort", answer: Answer) -> int:
     return answer.after(plan)
 
 
-def _told(tasks: "list[Task]", answer: Answer, times: float = 1.0, at_once: int = 1) -> None:
+def _told(tasks: list[Task], answer: Answer, times: float = 1.0, at_once: int = 1) -> None:
     """The tasks and what all take, done so many times with several at once."""
     memory = at_once * max((task.bytes for task in tasks), default=0)
-    seconds = times * sum(task.seconds or 0.0 for task in tasks)
+    known = [task.seconds for task in tasks if task.seconds is not None]
+    seconds = times * sum(known) if len(known) == len(tasks) else None
     answer.own |= {"tasks": [task.as_dict() for task in tasks], "estimated_seconds": seconds}
     answer.own["gigabytes"] = memory / 1e9
     answer.lines += [task.words() for task in tasks]
-    more = " or more" if any(task.grows for task in tasks) else ""
-    answer.lines.append(f"in all    {memory / 1e9:.2g} GB, about {duration(seconds)}{more}")
+    whole = Task("in all", "", memory, seconds, any(task.grows for task in tasks))
+    answer.lines.append(whole.words())
     if memory > (there := psutil.virtual_memory().total):
         answer.met = False
         answer.warn([f"this machine has {there / 1e9:.3g} GB: it would not fit"])

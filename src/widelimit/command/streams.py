@@ -3,6 +3,7 @@ worth a result, so what cannot be written is dropped, and commands go on.
 """
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -67,3 +68,34 @@ def forgiving() -> Iterator[None]:
         err.flush()
         sys.stdout = before[0] if out.lost is None else out._stream
         sys.stderr = before[1] if err.lost is None else err._stream
+
+
+class _ToStandardError(logging.StreamHandler[TextIO]):
+    """What the library logs, on the standard error of the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; a closed stream is no reason to stop computing."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Nobody listens any more."""
+
+
+@contextmanager
+def logged() -> Iterator[None]:
+    """Forecasts and how far long work has come, on standard error, terminal or not, once."""
+    log = logging.getLogger("widelimit")
+    if any(isinstance(handler, _ToStandardError) for handler in log.handlers):
+        yield
+        return
+    handler, before = _ToStandardError(), (log.level, log.propagate)
+    handler.setFormatter(logging.Formatter("widelimit: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False  # or loggers above it would say it again
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before

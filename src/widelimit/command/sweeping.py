@@ -56,15 +56,11 @@ def sweep(problem: "Problem", run: Path, who: Who, overwrite: bool, answer: Answ
     if who.scheduler is not None and who.engine != "dask":
         raise RunFolderError("--scheduler: is Dask's; take --engine dask with it")
     whole, family = SweepFolder(run), members(problem)
-    whole.prepare([member.name for member in family])
-    laid_out(family, whole, overwrite)
-    pairs = [(member, whole.member(member.name)) for member in family]
-    tasks = [folder.path for own, folder in pairs if folder.answer(own.problem) is None]
-    if tasks:
+    if tasks := laid_out(family, whole, overwrite):
         with progress(f"sweep of {counted(len(family), 'problem')}", None, len(tasks)) as shown:
             for task in who.carry(problem, tasks):
                 shown.piece().at(1.0, task.name)
-    found = [(own, folder.answer(own.problem) or folder.last_answer()) for own, folder in pairs]
+    found = [(own, whole.member(own.name).last_answer()) for own in family]
     told(found, answer)
     if results := joined_results(found, whole):
         path = whole.save(results)
@@ -78,9 +74,8 @@ def job_array(problem: "Problem", path: Path, run: Path, overwrite: bool, answer
     from widelimit.results.folders.sweepfolder import SweepFolder
 
     family, whole = members(problem), SweepFolder(run)
-    names = [member.name for member in family]
-    whole.prepare(names)
     laid_out(family, whole, overwrite)
+    names = whole.names()
     for place, text in texts(run, path, names).items():
         whole.save_text(place.name, text)
     answer.own |= {"members": names, "script": str(run / SCRIPT)}

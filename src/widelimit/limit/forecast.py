@@ -1,12 +1,11 @@
 """What a limit takes, from the first seconds of its first run."""
 
-import time
-
 from widelimit.basics.tasks import Task
 from widelimit.basics.words import sizes_in_words
 from widelimit.limit.budget import Budget, with_functionals
 from widelimit.motion.engine import Engine, Steps, engine
 from widelimit.motion.flow import COPIES
+from widelimit.motion.moments import seconds_of
 from widelimit.nodes.design import Design
 from widelimit.nodes.reduction import reduced
 from widelimit.nodes.refinement import REPLICATES
@@ -47,18 +46,8 @@ def _seconds_of_run(work: Engine, design: Design, steps: Steps) -> float:
     """What one run takes when all is compiled, if time goes on as in its first seconds."""
     method, system = work.means(design.sizes[: work.layers], steps.tolerance)
     system = work.on_data(system, design).finer(steps.inside)
-    reached: list[tuple[float, float]] = []
-
-    def told(now: float) -> None:
-        reached.append((now, time.perf_counter()))
-
-    way = work.carrier.path(method, system, steps.tolerance, design.scrambles, told=told)
-    first = way.first(work.placed(design))
-    next(way.onward(first), None)  # compiled
-    reached.clear()
-    begun = time.perf_counter()
-    for _ in way.onward(first):
-        if time.perf_counter() - begun > ENOUGH:
-            break
-    taken, horizon = time.perf_counter() - begun, float(work.problem.times[-1])
-    return taken * horizon / reached[-1][0] if reached else taken
+    reached = [0.0]
+    way = work.carrier.path(method, system, steps.tolerance, design.scrambles, told=reached.append)
+    seconds = seconds_of(way, work.placed(design), ENOUGH)
+    horizon = float(work.problem.times[-1])
+    return seconds * horizon / reached[-1] if reached[-1] > 0 else seconds

@@ -22,7 +22,7 @@ from widelimit.ensemble.meanfield import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.control import Control
-from widelimit.motion.moments import Moment
+from widelimit.motion.moments import Moment, along
 from widelimit.motion.spans import Span, spans_to, within
 
 MAX_STEPS = 100_000
@@ -222,13 +222,7 @@ class FlowPath:
         """The moments after this one, at most `STRETCH` steps apart. Raises `Diverged`."""
         dtype = moment.ensemble.weights[0].dtype
         legs = list(spans_to(self.times, self.system.dynamics, dtype, self.halved))
-        for observed in range(int(moment.observed), len(legs)):
-            for span in legs[observed][int(moment.place.spans) :]:
-                for later in self._across(span, moment):
-                    yield later
-                    moment = later
-            moment = Moment(moment.ensemble, observed + 1, moment.place._replace(spans=0))
-            yield moment
+        return along(legs, self._across, moment)
 
     def _across(self, span: Span, moment: Moment) -> Iterator[Moment]:
         """Moments on the way to the end of a span, the last one there."""

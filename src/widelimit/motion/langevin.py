@@ -28,8 +28,8 @@ from widelimit.ensemble.dynamics import Dynamics
 from widelimit.ensemble.meanfield import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble, Parameters, State
 from widelimit.ensemble.system import System
-from widelimit.motion.flow import DIVERGENCE_CAUSE, STRETCH, Flow, Told, integrate, untold
-from widelimit.motion.moments import Moment
+from widelimit.motion.flow import DIVERGENCE_CAUSE, Flow, Told, integrate, stretch_of, untold
+from widelimit.motion.moments import Moment, along
 from widelimit.motion.spans import Span, spans_to, within
 from widelimit.problem.problem import Problem
 from widelimit.problem.training.schedules import Constant, Rate
@@ -146,22 +146,16 @@ class BrownianPath:
     def onward(self, moment: Moment) -> Iterator[Moment]:
         """The moments after this one, at most `STRETCH` steps apart. Raises `Diverged`."""
         dtype = moment.ensemble.weights[0].dtype
-        legs = list(spans_to(self.times, self.system.dynamics, dtype))
-        for observed in range(int(moment.observed), len(legs)):
-            for span in legs[observed][int(moment.place.spans) :]:
-                for later in self._across(span, moment):
-                    yield later
-                    moment = later
-            moment = Moment(moment.ensemble, observed + 1, moment.place._replace(spans=0))
-            yield moment
+        return along(list(spans_to(self.times, self.system.dynamics, dtype)), self._across, moment)
 
     def _across(self, span: Span, moment: Moment) -> Iterator[Moment]:
         """Moments on the way to the end of a span, the last one there."""
         ensemble, observed, (passed, begun, done) = moment
         begin, length = float(span.start), float(span.stop) - float(span.start)
         count = math.ceil(length / self.step)
-        for low in range(int(begun), count, STRETCH):
-            high = min(low + STRETCH, count)
+        stretch = stretch_of(self.system, ensemble)  # how steps are cut changes no number
+        for low in range(int(begun), count, stretch):
+            high = min(low + stretch, count)
             counts = (int(done), count, low, high)
             ensemble, finite = _advance(
                 self.system.equations,

@@ -4,7 +4,9 @@ Whoever goes along a way may stop at any moment and go on from it, in another pr
 what comes is the same, bit for bit.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -12,6 +14,7 @@ import numpy as np
 
 from widelimit.basics.store import Entry
 from widelimit.ensemble.neurons import Ensemble
+from widelimit.motion.spans import Span
 
 
 class Moment(NamedTuple):
@@ -36,6 +39,38 @@ class Way(Protocol):
     def onward(self, moment: Moment) -> Iterator[Moment]:
         """The moments after this one: every observed time is one of them. Raises `Diverged`."""
         ...
+
+
+def along(
+    legs: Sequence[Sequence[Span]],
+    across: Callable[[Span, Moment], Iterator[Moment]],
+    moment: Moment,
+) -> Iterator[Moment]:
+    """The moments after one, through the spans that lead to each observed time.
+
+    `across` goes to the end of a span, and counts the spans passed since an observed time in
+    `place.spans`.
+    """
+    for observed in range(int(moment.observed), len(legs)):
+        for span in legs[observed][int(moment.place.spans) :]:
+            for later in across(span, moment):
+                yield later
+                moment = later
+        moment = Moment(moment.ensemble, observed + 1, moment.place._replace(spans=0))
+        yield moment
+
+
+def seconds_of(way: Way, start: Ensemble, enough: float) -> float:
+    """What the first part of a way takes when it is compiled: `enough` seconds of it, or all."""
+    first = way.first(start)
+    for moment in islice(way.onward(first), 2):  # compiled; the first may be time zero
+        jax.block_until_ready(moment.ensemble)
+    begun = time.perf_counter()
+    for moment in way.onward(first):
+        jax.block_until_ready(moment.ensemble)
+        if time.perf_counter() - begun > enough:
+            break
+    return time.perf_counter() - begun
 
 
 def ensembles(way: Way, start: Ensemble) -> Iterator[Ensemble]:

@@ -1,23 +1,20 @@
 """What networks take, and what they would tell in the seconds of a prediction."""
 
 import math
-import time
-from itertools import islice
 from typing import NamedTuple
 
-import jax
 from scipy.special import ndtri
 
 from widelimit.basics.compiled import make_room
 from widelimit.basics.precision import in_precision
-from widelimit.basics.progress import Piece, progress
+from widelimit.basics.progress import progress
 from widelimit.basics.tasks import Task
 from widelimit.basics.words import shape_name
 from widelimit.ensemble.system import System
-from widelimit.motion.moments import Moment, Way
+from widelimit.motion.moments import seconds_of
 from widelimit.networks.course import GROUP_BYTES, Course
-from widelimit.networks.drawn import drawn, groups_of
 from widelimit.networks.room import COPIES, numbers_held, refuse_impossible, refuse_impossible_pairs
+from widelimit.networks.sampled import drawn, groups_of
 from widelimit.problem.problem import Problem
 
 SEEDS = 20
@@ -112,18 +109,6 @@ def seconds_each(problem: Problem, widths: tuple[int, ...]) -> float:
         keys = groups_of(problem, system, widths, SEEDS)[0]
         start, _, data_keys = drawn(problem, system, widths, keys)
         way = Course(problem, system, widths, settings.precision).way(data_keys, piece)
-        first = way.first(system.dynamics.started(start))
-        for moment in islice(way.onward(first), 2):  # compiled; the first may be time zero
-            jax.block_until_ready(moment.ensemble)
-        seconds, share = _timed(way, first, piece)
-    return seconds / share / len(keys) if share > 0 else 0.0
-
-
-def _timed(way: Way, first: Moment, piece: Piece) -> tuple[float, float]:
-    """Seconds of the first part of a way, and the share of it that they are."""
-    begun = time.perf_counter()
-    for moment in way.onward(first):
-        jax.block_until_ready(moment.ensemble)
-        if time.perf_counter() - begun > ENOUGH:
-            break
-    return time.perf_counter() - begun, piece.share
+        seconds = seconds_of(way, system.dynamics.started(start), ENOUGH)
+        share = piece.share or 1.0  # nothing moves where no time passes
+    return seconds / share / len(keys)

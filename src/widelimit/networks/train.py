@@ -20,8 +20,8 @@ from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, dims_of_functionals, look
 from widelimit.limit.advice import examine
 from widelimit.networks.course import Course
-from widelimit.networks.drawn import drawn, groups_of
 from widelimit.networks.room import refuse_impossible
+from widelimit.networks.sampled import drawn, groups_of
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
 from widelimit.results.layout import network_dataset, neurons_over_time

@@ -31,14 +31,22 @@ def on_dask(
     `count` processes of this machine.
     """
     try:
-        from dask.distributed import as_completed  # pyright: ignore[reportMissingImports]
+        from dask.distributed import (  # pyright: ignore[reportMissingImports]
+            KilledWorker,
+            as_completed,
+        )
     except ImportError:
         raise RunFolderError(MISSING.format(what="dask.distributed")) from None
     with _client(count, scheduler) as client:
         futures = client.map(_alone, [work] * len(tasks), tasks, pure=False, retries=RETRIES)
         ended = dict(zip([future.key for future in futures], tasks, strict=True))
-        for future, _ in as_completed(futures, with_results=True):
-            yield ended[future.key]
+        try:
+            for future, _ in as_completed(futures, with_results=True):
+                yield ended[future.key]
+        except KilledWorker as error:
+            raise RunFolderError(
+                f"{error}; if memory is short, give workers more of it; what is done stays"
+            ) from None
 
 
 def _alone(work: Callable[[Path], None], task: Path) -> None:

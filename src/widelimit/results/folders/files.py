@@ -22,6 +22,9 @@ UNREADABLE = (
 """What xarray and h5py raise on a file that is damaged, or is none of ours."""
 
 
+MOMENT = 0.3
+"""Seconds that whoever wants a folder waits for one who only looks whether it is free."""
+
 LOCK, OWNER = ".lock", ".owner"
 """Files that tell whose a folder is."""
 
@@ -35,7 +38,7 @@ class Files:
         self.path = Path(path)
         self._lock: BaseFileLock | None = None
 
-    def _make(self, patience: float = 0.0) -> None:
+    def _make(self, patience: float = MOMENT) -> None:
         """The folder itself, writable, ours, and without what killed processes left."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -46,7 +49,7 @@ class Files:
         self.hold(patience)
         sweep(self.path)
 
-    def hold(self, patience: float = 0.0) -> None:
+    def hold(self, patience: float = MOMENT) -> None:
         """Keep other processes away from the folder, if it is there, while this object lives.
 
         The system's lock on a file ends with the process, however that ends: no lock is ever stale.

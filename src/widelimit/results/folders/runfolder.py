@@ -20,7 +20,7 @@ from widelimit.results.bias import Bias
 from widelimit.results.comparison import Comparison
 from widelimit.results.fluctuations import Fluctuations
 from widelimit.results.folders.contents import is_claim, require_all_of, require_whole
-from widelimit.results.folders.files import COMPRESSION, UNREADABLE, Files
+from widelimit.results.folders.files import COMPRESSION, MOMENT, UNREADABLE, Files
 from widelimit.results.trajectory import Trajectory
 
 FILES = {
@@ -61,7 +61,7 @@ class RunFolder(Files):
     """Results of one problem in one folder."""
 
     def prepare(
-        self, problem: Problem, kinds: tuple[str, ...], overwrite: bool, patience: float = 0.0
+        self, problem: Problem, kinds: tuple[str, ...], overwrite: bool, patience: float = MOMENT
     ) -> None:
         """Make the folder ready for results of `kinds`; refuse results of another problem.
 

@@ -13,6 +13,10 @@ from widelimit.results.folders.runfolder import SECTIONS, RunFolder
 MEMBERS, NAMES, JOINED, ANSWER = "members", "sweep.json", "sweep.nc", "answer.json"
 
 
+SAID = {"problem", "met", "error", "seconds", "warnings", "lines", "own"}
+"""What an answer holds."""
+
+
 class MemberFolder(RunFolder):
     """The run folder of one member, and its answer, which is written last."""
 
@@ -28,8 +32,9 @@ class MemberFolder(RunFolder):
         return found if found and found.get("problem") == _whole_digest(problem) else None
 
     def last_answer(self) -> dict[str, Any]:
-        """What was found last, of whatever problem; empty if nothing was."""
-        return self._read_json(ANSWER, dict)
+        """What was found last, of whatever problem; empty if nothing was, or it is damaged."""
+        found = self._read_json(ANSWER, dict)
+        return found if found.keys() >= SAID and isinstance(found["own"], dict) else {}
 
     def save_answer(self, problem: Problem | None, answer: dict[str, Any]) -> None:
         """Write what was found; of no `problem` if it is to be tried again."""
