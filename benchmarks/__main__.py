@@ -11,6 +11,7 @@ from table import Row, keep, lines
 
 ALONE = {  # run on their own, for long
     "bad_files_are_told",
+    "dask_workers_die",
     "error_bars_cover",
     "rare_components_cover",
     "kills_lose_nothing",
