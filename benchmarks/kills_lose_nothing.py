@@ -179,8 +179,8 @@ def killed(words: list[str], folder: Path, run: Path, most: int, rng: np.random.
 def measure(most: int, names: list[str]) -> list[str]:
     """Kill every command so often in all, and say what was found."""
     rng, seen, wrong = np.random.default_rng(0), Counter(), []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
         raw = problem()
         (folder / "problem.toml").write_text(tomli_w.dumps(raw), encoding="utf-8")
         raw["sweep"] = {"seed": [0, 1, 2, 3]}
@@ -193,12 +193,16 @@ def measure(most: int, names: list[str]) -> list[str]:
             share, rounds, lost = -(-most // len(names)), 0, 0.0
             while seen[name] < share:
                 run = folder / f"{name} {rounds}"
-                kills, taken, broken, status = killed(words, folder, run, share - seen[name], rng)
-                seen[name] += kills
-                rounds, lost = rounds + 1, max(lost, taken)
-                wrong += [f"{name}: {each}" for each in broken]
-                wrong += [] if status == 0 else [f"{name}: ended with {status}"]
-                wrong += [f"{name}: {each}" for each in differing(run, undisturbed)]
+                story = killed(words, folder, run, share - seen[name], rng)
+                seen[name] += story.kills
+                rounds, lost = rounds + 1, max(lost, story.lost)
+                found = (
+                    story.broken if story.status else [*story.broken, *differing(run, undisturbed)]
+                )
+                if story.status:
+                    said = (folder / "said.txt").read_text(encoding="utf-8").splitlines()
+                    found += [f"ended with {story.status}", *said[-6:]]
+                wrong += [f"{name}: {each}" for each in found]
             print(f"{name:<14} {seen[name]:>4} kills in {rounds} runs, {lost:.1f} s lost at most",
                   flush=True)  # fmt: skip
     print(f"{sum(seen.values())} kills: {len(wrong)} wrong or half files")

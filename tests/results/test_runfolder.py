@@ -468,3 +468,15 @@ def test_whoever_only_looks_does_not_keep_others_away(tmp_path):
     assert folder.at_work() is not None
     folder.release()
     assert folder.at_work() is None
+
+
+def test_a_kill_in_a_first_save_leaves_the_folder_ours(tmp_path):
+    """The problem then has the widths trained so far; beside it there is unfinished work."""
+    problem = small_problem()
+    folder = RunFolder(tmp_path)
+    narrow = problem.with_widths([8]).to_toml()
+    (tmp_path / "problem.toml").write_text(narrow, encoding="utf-8")
+    with pytest.raises(RunFolderError, match="is no result of widelimit"):
+        folder.prepare(problem, ("networks",), False)
+    (tmp_path / "unfinished" / "networks").mkdir(parents=True)
+    folder.prepare(problem, ("networks",), False)

@@ -6,7 +6,7 @@ its files, in folders that all workers see.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +62,13 @@ def _alone(work: Callable[[Path], None], task: Path) -> None:
 def _client(count: int, scheduler: str | None) -> Iterator[Any]:
     """Whoever gives tasks to the cluster; one that is made here ends with the block."""
     from dask import config  # pyright: ignore[reportMissingImports]
-    from dask.distributed import (  # pyright: ignore[reportMissingImports]
-        Client,
-        LocalCluster,
-    )
+    from dask.distributed import Client  # pyright: ignore[reportMissingImports]
 
     with ExitStack() as stack:
         stack.enter_context(config.set({"distributed.nanny.pre-spawn-environ": one_thread()}))
         where: Any = scheduler
         if scheduler is None:
-            processes: Any = {"n_workers": count, "threads_per_worker": 1}
-            processes["dashboard_address"] = None
-            where = stack.enter_context(LocalCluster(**processes))
+            where = stack.enter_context(_local(count))
         elif scheduler == "slurm":
             where = stack.enter_context(_slurm(count))
         elif Path(scheduler).is_file():
@@ -86,6 +81,17 @@ def _client(count: int, scheduler: str | None) -> Iterator[Any]:
                 f"--scheduler: found {scheduler!r}; no Dask scheduler answers there ({error})"
             ) from None
         yield client
+
+
+def _local(count: int) -> Any:
+    """So many processes of this machine; Dask begins anew where one is killed while it starts."""
+    from dask.distributed import LocalCluster  # pyright: ignore[reportMissingImports]
+
+    asked: Any = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": None}
+    for _ in range(RETRIES):
+        with suppress(RuntimeError):
+            return LocalCluster(**asked)
+    raise RunFolderError("Dask's workers do not start here; take --engine local")
 
 
 def _slurm(count: int) -> Any:

@@ -261,7 +261,8 @@ def _same_problem(folder: RunFolder, kind: str, dataset: xr.Dataset) -> Problem:
 def _refuse_what_is_not_ours(folder: RunFolder, problem: Problem) -> None:
     """Raise `RunFolderError` where results would replace what no command has written.
 
-    A kill in a first save may leave the problem alone, as it is written.
+    A kill in a first save may leave the problem alone, with the widths that were trained by then,
+    beside work that is unfinished.
     """
     if folder.path.exists() and not folder.path.is_dir():
         raise RunFolderError(f"{folder.path} is not a folder; name another with -o")
@@ -271,7 +272,8 @@ def _refuse_what_is_not_ours(folder: RunFolder, problem: Problem) -> None:
                 f"{folder.path / name} is a folder, and a result has that name; name another "
                 "run folder with -o"
             )
-    own = (folder.path / "provenance.json").exists() or any(map(folder.has, FILES))
+    ours = (folder.path / name for name in ("provenance.json", UNFINISHED))
+    own = any(path.exists() for path in ours) or any(map(folder.has, FILES))
     written = folder.path / "problem.toml"
     if own or not written.exists():
         return
