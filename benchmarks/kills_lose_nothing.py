@@ -27,6 +27,8 @@ import psutil
 import tomli_w
 import xarray as xr
 
+from widelimit.command.workers.local import ATTEMPTS
+
 CALL = (
     "from widelimit.basics import store; store.PAUSE = 0.2; store.SHORT = 0.0\n"
     "from widelimit.command.cli import main; main()"
@@ -157,23 +159,27 @@ class Story(NamedTuple):
 
 
 def killed(words: list[str], folder: Path, run: Path, most: int, rng: np.random.Generator) -> Story:
-    """Start a command again and again, and kill it so often at most, until it ends by itself."""
+    """Start a command again and again, and kill it so often at most, until it ends by itself.
+
+    A sweep whose workers are killed several times in a row ends in words: it is called again.
+    """
     kills, lost, broken, patience = 0, 0.0, [], 2.0
     while True:
-        process, begun = started(words, folder, run), time.time()
-        while kills < most:
-            try:
-                return Story(kills, lost, broken, process.wait(rng.uniform(0.2, patience)))
-            except subprocess.TimeoutExpired:
-                pass
+        process, begun, hit = started(words, folder, run), time.time(), 0
+        while process.poll() is None:
+            wait = rng.uniform(0.2, patience) if kills < most else None
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(wait)
+                break
             gone = kill(process, rng)
-            kills, patience = kills + 1, min(patience + 0.3, LONGEST)
+            kills, hit, patience = kills + 1, hit + 1, min(patience + 0.3, LONGEST)
             if gone:
                 lost = max(lost, time.time() - max(begun, last_kept(run)))
                 broken += whole(run)
-                break
         else:
-            return Story(kills, lost, broken, process.wait())
+            continue  # it was killed
+        if process.returncode == 0 or hit < ATTEMPTS:
+            return Story(kills, lost, broken, process.returncode)
 
 
 def measure(most: int, names: list[str]) -> list[str]:

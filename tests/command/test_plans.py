@@ -83,8 +83,9 @@ def test_what_is_not_known_is_not_said_to_take_no_time(tmp_path, capfd):
 
 def test_networks_that_take_no_step_take_some_time():
     """A step longer than the training, or no time at all."""
-    for sections in ({"networks": {"widths": [8], "step": 9.0}}, {"observe": {"times": [0.0]}}):
-        assert seconds_each(small_problem(**sections), (8,)) > 0
+    networks = {"widths": [8], "step": 9.0}
+    assert seconds_each(small_problem(networks=networks), (8,)) > 0
+    assert seconds_each(small_problem(observe={"times": [0.0]}), (8,)) > 0
 
 
 @pytest.mark.slow
