@@ -1,5 +1,6 @@
 """Shared by all tests: small problems, and folders with results of one small run."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -13,16 +14,24 @@ import pytest
 
 from widelimit.command.compilation import keep_compiled
 
-# The suite mostly compiles. XLA's older emitters do it a third faster; unknown flags end the
-# process, so that one is for the versions that are known to have it. Without optimisation it is
-# again a third less, but what runs long runs longer: not for slow tests. Workers inherit the flags.
+# The suite mostly traces and compiles. XLA's older emitters compile a third faster, and code in one
+# piece a sixteenth; unknown flags end the process, so these are for the versions that are known to
+# have them. Without optimisation it is again a third less, but what runs long runs longer: not for
+# slow tests. Workers inherit the flags.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     flags = [os.environ.get("XLA_FLAGS", "")]
     if version("jaxlib").startswith("0.10."):
-        flags.append("--xla_cpu_use_fusion_emitters=false")
+        flags += [
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        ]
     if "slow" not in sys.argv:
         flags.append("--xla_backend_optimization_level=0")
     os.environ["XLA_FLAGS"] = " ".join(flags)
+
+# Tracing makes very many small objects that live long: looking through them as often as Python does
+# by default takes a fifteenth of the time.
+gc.set_threshold(50_000, 20, 100)
 
 # Workers, commands and later runs share compiled code: most of the suite's time is compiling.
 COMPILED = Path(__file__).parents[1] / ".pytest_cache" / "compiled"

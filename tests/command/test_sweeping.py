@@ -121,7 +121,7 @@ def test_every_engine_finds_the_same_numbers(swept, tmp_path):
             np.testing.assert_array_equal(found[name], values, err_msg=str(name))
 
 
-def test_a_member_that_fails_ends_no_sweep(tmp_path):
+def test_a_member_that_fails_ends_no_sweep(tmp_path, capfd):
     """The others are there, it is NaN among them, and a second call does not try again."""
     initial = quick_problem().as_dict()["network"]["initial"]
     grows = {"network": {"activations": ["identity"], "initial": initial}}
@@ -136,12 +136,12 @@ def test_a_member_that_fails_ends_no_sweep(tmp_path):
     with xr.open_datatree(run / "sweep.nc", engine="h5netcdf") as tree:
         finite = np.isfinite(tree["networks"].risk).all(["width", "seed", "time"])
         assert finite.values.tolist() == [True, False]
+        assert np.isnan(tree["networks"].widths[1]).all()
     answer = run / MEMBERS / "networks.step=20.0" / "answer.json"
     before = answer.stat().st_mtime_ns
-    assert command("sweep", file, "-o", run).returncode == 1
+    assert called(capfd, "sweep", file, "-o", run)[0] == 1
     assert answer.stat().st_mtime_ns == before
-    stands = command("status", run)
-    assert "2 members: 1 done, 1 failed" in stands.stdout
+    assert "2 members: 1 done, 1 failed" in called(capfd, "status", run)[1]
 
 
 LONGER = {"seed": [0, 1, 2]}

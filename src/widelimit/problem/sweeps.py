@@ -96,6 +96,7 @@ def joined(family: Sequence[Member], found: Sequence[xr.Dataset | None]) -> xr.D
     """Results of all members of a family along the keys that are swept; NaN where there is none."""
     like = next(dataset for dataset in found if dataset is not None)
     found = [like.where(xr.DataArray(False)) if dataset is None else dataset for dataset in found]
+    found = [dataset.drop_encoding() for dataset in found]  # NaN is no whole number of a file
     keys = list(family[0].values)
     labels = {
         key: list(dict.fromkeys(_label(member.values[key]) for member in family)) for key in keys
