@@ -161,7 +161,9 @@ def pulsed(problem, horizon):
     )
 
 
-@pytest.mark.parametrize("way", ["lyapunov", "forward", "reverse"])
+@pytest.mark.parametrize(
+    "way", [pytest.param("lyapunov", marks=pytest.mark.slow), "forward", "reverse"]
+)
 def test_fluctuations_see_a_pulse(way, monkeypatch):
     """Layers and data against differences of plain solves over the clock that passes."""
     monkeypatch.setattr("widelimit.around.ways.Case.way", lambda self, sizes: way)
@@ -261,7 +263,7 @@ def test_more_scrambles_are_tried_before_more_nodes(monkeypatch):
 
 def test_collapsed_layers_bring_no_noise():
     """A middle layer without labels is one neuron: no variance at order 1/n."""
-    raw = ATOMS | {"hidden": [{"law": "normal", "mean": 0.5, "std": 1.0}] * 2}
+    raw = ATOMS | {"hidden": [ATOMS["hidden"]] * 2}
     del raw["bias"]
     problem = atomic(
         network={"activations": ["tanh"] * 3, "initial": raw},

@@ -422,7 +422,14 @@ STREAMS = {
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no full disk")
-@pytest.mark.parametrize("where", STREAMS)
+@pytest.mark.parametrize(
+    "where",
+    ["a full disk", "two closed pipes", "no streams"]
+    + [
+        pytest.param(where, marks=pytest.mark.slow)
+        for where in ("two full disks", "a closed pipe", "no output")
+    ],
+)
 def test_results_are_kept_where_nobody_listens(where, tmp_path):
     redirected, said = STREAMS[where]
     done = quiet(tmp_path, redirected)

@@ -96,7 +96,13 @@ def linear_departure(times, widths, deviations):
     return np.sqrt(linear_bias(times, widths, deviations) ** 2 + u**2 + v**2)
 
 
-@pytest.mark.parametrize("widths", [(50, 40, 60), (1000, 500, 2000)])  # each neuron, bundles
+@pytest.mark.parametrize(
+    "widths",
+    [
+        pytest.param((50, 40, 60), marks=pytest.mark.slow),  # each neuron
+        (1000, 500, 2000),  # bundles
+    ],
+)
 def test_a_deep_linear_network_in_closed_form(widths, monkeypatch):
     """100 draws scatter about the closed form, which has the next order in 1/n left out.
 

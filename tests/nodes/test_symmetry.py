@@ -132,7 +132,13 @@ def test_linear_neurons_follow_their_moments():
     assert np.all(np.abs(limit.dataset.risk - risk) < 2 * limit.dataset.risk_error)
 
 
-@pytest.mark.parametrize("inputs", [gaussian(3, std=0.8), {"law": "sphere", "dimension": 3}])
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        pytest.param(gaussian(3, std=0.8), marks=pytest.mark.slow),
+        {"law": "sphere", "dimension": 3},
+    ],
+)
 def test_folded_and_unfolded_limits_agree(inputs):
     """A product of normals is the same law, but one whose symmetry is not looked for."""
     normal = {"law": "normal", "mean": 0.0, "std": 1.0}
