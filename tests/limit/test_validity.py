@@ -104,11 +104,11 @@ def linear_departure(times, widths, deviations):
     ],
 )
 def test_a_deep_linear_network_in_closed_form(widths, monkeypatch):
-    """100 draws scatter about the closed form, which has the next order in 1/n left out.
+    """60 draws scatter about the closed form, which has the next order in 1/n left out.
 
     At each of five times twice a 95 % half-width is missed with probability 1e-4.
     """
-    monkeypatch.setattr("widelimit.limit.validity.DRAWS", 100)
+    monkeypatch.setattr("widelimit.limit.validity.DRAWS", 60)
     monkeypatch.setattr("widelimit.limit.validity.TIMES", 5)
     problem = Problem.from_dict(LINEAR | {"training": {"horizon": 0.8}})
     d = predict_validity(problem, [list(widths)], progress=False).dataset.isel(width=0)
@@ -121,7 +121,7 @@ def test_a_deep_linear_network_in_closed_form(widths, monkeypatch):
 
 def test_differences_grow_in_a_pulse_as_in_its_clock(monkeypatch):
     """Rates of 4 from 3 to 3.1, else 0: the closed form at ∫ξ, within two half-widths as above."""
-    monkeypatch.setattr("widelimit.limit.validity.DRAWS", 100)
+    monkeypatch.setattr("widelimit.limit.validity.DRAWS", 60)
     monkeypatch.setattr("widelimit.limit.validity.TIMES", 3)
     rate = {"schedule": "piecewise", "times": [3.0, 3.1], "values": [0.0, 4.0, 0.0]}
     rates = dict.fromkeys(("input", "hidden", "readout"), rate)

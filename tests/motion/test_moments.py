@@ -54,7 +54,7 @@ NETWORKS = {"widths": [4, 6], "seeds": 3}
 WORK = {
     "limit": (solve, {"limit": {"tolerance": 0.2}}),
     "a schedule": (solve, {"training": {"horizon": 1.0, "learning_rates": {"input": PULSE}}}),
-    "noise": (solve, {"training": {"horizon": 1.0, "temperature": 0.1, "weight_decay": 0.1}}),
+    "noise": (solve, {"training": {"horizon": 0.2, "temperature": 0.1, "weight_decay": 0.1}}),
     "sgd": (train, {"networks": NETWORKS}),
     "epochs": (train, {"networks": NETWORKS | {"draw": "epochs", "batch": 3}}),
     "flow": (train, {"networks": NETWORKS | {"method": "flow", "precision": "float32"}}),
