@@ -42,8 +42,12 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 from widelimit import Problem  # noqa: E402
+from widelimit.basics import store  # noqa: E402
 from widelimit.basics.compiled import make_room  # noqa: E402
+from widelimit.basics.store import Entry  # noqa: E402
 from widelimit.command.cli import main  # noqa: E402
+from widelimit.motion import flow  # noqa: E402
+from widelimit.networks import course  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "allow")
 
@@ -143,3 +147,40 @@ def called(capfd, *arguments) -> tuple[Any, str, str]:
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments])
     return ended.value.code, *capfd.readouterr()
+
+
+class BrokenError(Exception):
+    """A kill, as far as this process can tell one."""
+
+
+@pytest.fixture
+def always_kept(monkeypatch):
+    """Work is kept at every moment, however short, and moments are two steps apart at first."""
+    monkeypatch.setattr(store, "PAUSE", -1.0)
+    monkeypatch.setattr(store, "SHORT", -1.0)
+    monkeypatch.setattr(flow, "STRETCH", 2)
+    monkeypatch.setattr(flow, "FEWEST", 2)
+    monkeypatch.setattr(course, "FIRST_STEPS", 2)
+
+
+def broken_off(monkeypatch, work, moments):
+    """Break work off when it has been kept so many times; how many times it was kept in all."""
+    kept, going, done = [0], Entry.going, Entry.done
+
+    def counted(method):
+        def keep(self, *what):
+            method(self, *what)
+            kept[0] += self.path is not None
+            if kept[0] == moments:
+                raise BrokenError
+
+        return keep
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Entry, "going", counted(going))
+        patched.setattr(Entry, "done", counted(done))
+        try:
+            work()
+        except BrokenError:
+            return None
+    return kept[0]

@@ -4,50 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from conftest import quick_problem, small_problem
+from conftest import broken_off, quick_problem, small_problem
 from widelimit import measure_bias, predict_fluctuations, solve, train
-from widelimit.basics import store
-from widelimit.basics.store import Entry, kept_in
-from widelimit.motion import flow
-from widelimit.networks import course
-
-
-class BrokenError(Exception):
-    """A kill, as far as this process can tell one."""
-
-
-@pytest.fixture
-def always_kept(monkeypatch):
-    """Work is kept at every moment, however short, and moments are two steps apart at first."""
-    monkeypatch.setattr(store, "PAUSE", -1.0)
-    monkeypatch.setattr(store, "SHORT", -1.0)
-    monkeypatch.setattr(flow, "STRETCH", 2)
-    monkeypatch.setattr(flow, "FEWEST", 2)
-    monkeypatch.setattr(course, "FIRST_STEPS", 2)
-
-
-def broken_off(monkeypatch, work, moments):
-    """Break work off when it has been kept so many times; how many times it was kept in all."""
-    kept, going, done = [0], Entry.going, Entry.done
-
-    def counted(method):
-        def keep(self, *what):
-            method(self, *what)
-            kept[0] += self.path is not None
-            if kept[0] == moments:
-                raise BrokenError
-
-        return keep
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Entry, "going", counted(going))
-        patched.setattr(Entry, "done", counted(done))
-        try:
-            work()
-        except BrokenError:
-            return None
-    return kept[0]
-
+from widelimit.basics.store import kept_in
 
 PULSE = {"schedule": "piecewise", "times": [0.4], "values": [1.0, 0.5]}
 NETWORKS = {"widths": [4, 6], "seeds": 3}

@@ -7,6 +7,7 @@ many directions are kept as they span; what each has gathered on the way is book
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from widelimit.around.linearisation import (
     read,
     read_back,
 )
+from widelimit.basics.store import Entry
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 
@@ -38,8 +40,7 @@ NOTHING = 1e-14
 """A share of the squared cotangents that rounding alone makes."""
 
 
-@dataclass(frozen=True)
-class Gathered:
+class Gathered(NamedTuple):
     """What the directions of one time have gathered: see `Cotangents`."""
 
     weights: list[np.ndarray]
@@ -65,8 +66,7 @@ class Gathered:
         return np.stack([*layers, self.noise, covariance(self.data, pi)])
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """The outputs at one time: `along (output, direction)`, `share (direction, pulled vector)`."""
 
     along: np.ndarray
@@ -89,17 +89,23 @@ def swept(
     path: Path,
     missed: float,
     rng: Callable[[int], np.random.Generator],
+    entry: Entry,
 ) -> list[Known]:
     """Outputs at all observed times, pulled back to time zero in one sweep.
 
     The directions leave out the share `missed` of the outputs' squared cotangents; `rng(k)` draws
-    combinations that find them at the k-th time.
+    combinations that find them at the k-th time. `entry` is where the sweep is kept.
     """
+    last = len(path.ensembles) - 1
+    one, all_of_them = _layouts(path)
+    if whole := entry.found(lambda: [one] * (last + 1)):
+        return whole
     known: list[Known] = []
     vectors: Cotangents | None = None
-    for k, (pieces, ensemble) in reversed(
-        list(enumerate(zip(path.pieces, path.ensembles, strict=True)))
-    ):
+    if begun := entry.resumed(lambda times: ([one] * times, all_of_them)):
+        known, vectors = begun
+    for k in range(last - len(known), -1, -1):
+        pieces, ensemble = path.pieces[k], path.ensembles[k]
         own, along = directions(system, ensemble, missed, rng(k))
         new = Known(along, np.eye(along.shape[1]), Gathered.of(own))
         vectors, known = _joined(ensemble, vectors, own, known, new, missed)
@@ -107,7 +113,17 @@ def swept(
             vectors = pull(system.motion, piece, vectors.bare())
             more = Gathered.of(vectors)
             known = [one.passed(more) for one in known]
+        entry.going(len(known), lambda now=(known, vectors): now)
+    entry.done(known[::-1])
     return known[::-1]
+
+
+def _layouts(path: Path) -> tuple[Known, Cotangents]:
+    """How what is known of one time, and cotangents, are laid out."""
+    first, none = path.ensembles[0], np.zeros((0, 0))
+    spaces, leaves = len(first.weights), len(jax.tree.leaves(first.state))
+    known = Known(none, none, Gathered([none] * spaces, none, none))
+    return known, Cotangents([none] * leaves, (none,) * spaces, none, none)
 
 
 def directions(

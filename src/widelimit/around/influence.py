@@ -36,6 +36,7 @@ from widelimit.around.linearisation import (
 )
 from widelimit.around.spread import Spread
 from widelimit.basics.errors import Diverged
+from widelimit.basics.store import Entry
 from widelimit.basics.streams import Stream, generator
 from widelimit.ensemble.neurons import Ensemble, weight_noise
 from widelimit.ensemble.system import System, outputs
@@ -62,7 +63,7 @@ class Influence:
     """The limit on one set of nodes, its path, and its linearised flow.
 
     `draw` is the place of its random combinations in their stream; `done(k)` is told when the
-    outputs of the k-th time are known.
+    outputs of the k-th time are known; `entry` is where all this is kept.
     """
 
     system: System
@@ -70,6 +71,7 @@ class Influence:
     path: Path
     draw: tuple[int, ...]
     done: Callable[[int], None]
+    entry: Entry
 
     @classmethod
     def of(
@@ -81,13 +83,14 @@ class Influence:
         halved: bool = False,
         draw: tuple[int, ...] = (0,),
         done: Callable[[int], None] = lambda k: None,
+        entry: Entry | None = None,
     ) -> "Influence":
         """The limit from these neurons on; `halved` makes its steps half as long."""
         initial = jax.tree.map(jnp.asarray, initial)
         at_once = max(16, AT_ONCE // sum(initial.sizes))
         system = system.in_pieces(min(at_once, len(system.inputs)))
         path = path_of(system.motion, initial, times, tolerance, halved)
-        return cls(system, initial, path, draw, done)
+        return cls(system, initial, path, draw, done, entry or Entry(None))
 
     def spreads(self, missed: float) -> list[Spread]:
         """The fluctuations at all observed times. Raises `Diverged`.
@@ -95,10 +98,17 @@ class Influence:
         Directions leave out the share `missed` of the outputs' squared cotangents.
         """
         if self.system.observed_outputs <= FEW:
-            return [self.of_each(k) for k in range(len(self.path.pieces))]
+            return self._at_all_times(self.of_each)
         rng = lambda k: generator(Stream.DIRECTIONS, *self.draw, k)  # noqa: E731
-        known = swept(self.system, self.path, missed, rng)
-        return [self._tested(k, own) for k, own in enumerate(known)]
+        known = swept(self.system, self.path, missed, rng, self.entry.part("directions"))
+        return self._at_all_times(lambda k: self._tested(k, known[k]))
+
+    def combinations(self, count: int) -> list[Spread]:
+        """`of_combinations` at all observed times."""
+        return self._at_all_times(lambda k: self.of_combinations(k, count))
+
+    def _at_all_times(self, one: Callable[[int], Spread]) -> list[Spread]:
+        return self.entry.each(len(self.path.pieces), one, Spread.layout())
 
     def of_each(self, k: int) -> Spread:
         """The fluctuations at the k-th observed time, every output and the risk pulled back."""
@@ -169,15 +179,16 @@ class Influence:
             if stop <= count:
                 place = source if source < len(laws) - 1 else -1
                 matrices[place, own, own] = covariance(np.eye(len(law)), law)
-        for k, (pieces, ensemble) in enumerate(
-            zip(self.path.pieces, self.path.ensembles, strict=True)
-        ):
-            for piece in pieces:
+        if begun := self.entry.resumed(lambda times: ([Spread.layout()] * times, tangents)):
+            found, tangents = begun
+        for k in range(len(found), len(self.path.pieces)):
+            for piece in self.path.pieces[k]:
                 tangents = push(self.system.motion, piece, tangents, changes)
-            seen = np.asarray(read(self.system, ensemble, tangents))
+            seen = np.asarray(read(self.system, self.path.ensembles[k], tangents))
             risk = np.einsum("d,sde,e->s", seen[:, -1], matrices, seen[:, -1])
             along = _finite(seen[:, :-1].T)
             found.append(Spread.exact(along, matrices, risk, self._seen(k)))
+            self.entry.going(k + 1, lambda now=(found, tangents): now)
             self.done(k)
         return found
 

@@ -22,6 +22,7 @@ from jaxtyping import Array
 from widelimit.around.linearisation import covariance, readings
 from widelimit.around.spread import Spread
 from widelimit.basics.errors import Diverged
+from widelimit.basics.store import Entry
 from widelimit.ensemble.meanfield import Batch
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import Motion, System, outputs
@@ -37,19 +38,26 @@ State = list[Array]
 
 
 def lyapunov(
-    system: System, initial: Ensemble, times: np.ndarray, tolerance: float
+    system: System, initial: Ensemble, times: np.ndarray, tolerance: float, entry: Entry
 ) -> list[Spread]:
-    """Fluctuations at `times`, for unit noise, with step error `tolerance`. Raises `Diverged`."""
+    """Fluctuations at `times`, for unit noise, with step error `tolerance`. Raises `Diverged`.
+
+    `entry` is where they are kept.
+    """
     theta, _ = ravel_pytree(initial.state)
     weights = sum(initial.sizes) + len(system.batch.weights)
     state = [theta, jnp.zeros((len(theta), weights)), jnp.zeros((len(theta), len(theta)))]
     found, motion = [], system.motion
-    for spans in spans_to(times, motion.dynamics, theta.dtype):
-        for span in spans:
+    if begun := entry.resumed(lambda known: ([Spread.layout()] * known, state)):
+        found, state = begun
+    legs = list(spans_to(times, motion.dynamics, theta.dtype))
+    for leg in legs[len(found) :]:
+        for span in leg:
             state, completed = _carried(motion, initial, state, span, np.asarray(tolerance))
             if not completed:
                 raise Diverged("the limit", float(span.start), DIVERGENCE_CAUSE)
         found.append(_spread(system, initial, state))
+        entry.going(len(found), lambda now=(found, state): now)
     return found
 
 

@@ -45,6 +45,11 @@ class Spread(NamedTuple):
             self.along, self.matrices, risk, combined, missed.max(axis=1, initial=0.0), self.outputs
         )
 
+    @classmethod
+    def layout(cls) -> "Spread":
+        """Something that is laid out so."""
+        return cls(*[np.zeros(0)] * len(cls._fields))
+
     @property
     def each(self) -> bool:
         """Whether every output is known for itself."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import xarray as xr
 
 from widelimit.around.influence import FEW, Influence
@@ -141,11 +140,9 @@ def spreads(
     """
     initial = case.engine.placed(design)
     entry = _entry(case, design, initial, combined, halved)
-    found = entry.found(
-        lambda: [Spread(*[np.zeros(0)] * len(Spread._fields))] * len(case.engine.problem.times)
-    )
+    found = entry.found(lambda: [Spread.layout()] * len(case.engine.problem.times))
     if found is None:
-        found = _spreads(case, design, initial, combined, halved)
+        found = _spreads(case, design, initial, combined, halved, entry)
         entry.done(found)
     return found
 
@@ -158,7 +155,7 @@ def _entry(case: Case, design: Design, initial: Ensemble, combined: bool, halved
 
 
 def _spreads(
-    case: Case, design: Design, initial: Ensemble, combined: bool, halved: bool
+    case: Case, design: Design, initial: Ensemble, combined: bool, halved: bool, entry: Entry
 ) -> list[Spread]:
     """`spreads` on nodes that are placed."""
     work = case.engine
@@ -171,15 +168,14 @@ def _spreads(
 
     if way == "lyapunov":
         initial = jax.tree.map(jnp.asarray, initial)
-        found = lyapunov(system, initial, times, tolerance / (100 if halved else 1))
+        found = lyapunov(system, initial, times, tolerance / (100 if halved else 1), entry)
         done(len(times) - 1)
         return found
     own = design.scrambles[:1] if case.rms or not combined else (0,)
     draw = (work.problem.seed, *own)
-    influence = Influence.of(system, initial, times, tolerance, halved, draw, done)
+    influence = Influence.of(system, initial, times, tolerance, halved, draw, done, entry)
     if way == "forward":
         return influence.forward("data" in case.used)
     if case.rms or combined:
-        count = COMPARED if halved else case.count
-        return [influence.of_combinations(k, count) for k in range(len(times))]
+        return influence.combinations(COMPARED if halved else case.count)
     return influence.spreads(0.0 if case.exact else LEFT_OUT * case.tolerance)

@@ -89,6 +89,18 @@ class Entry:
         self.path = path
         self.begun = self.written = time.monotonic()
 
+    def part(self, name: str) -> "Entry":
+        """The place of a part of the work."""
+        return Entry(None if self.path is None else self.path.with_name(f"{self.path.name}-{name}"))
+
+    def each(self, count: int, one: Callable[[int], Any], like: Any) -> list[Any]:
+        """`one(k)` for every k below `count`, each in the layout of `like`, kept as they come."""
+        found = self.resumed(lambda known: [like] * known) or []
+        for k in range(len(found), count):
+            found.append(one(k))
+            self.going(len(found), lambda now=found: now)
+        return found
+
     def found(self, like: Callable[[], Any]) -> Any:
         """What was found by the whole work, in the layout of `like()`; None if it is not done."""
         return self._read("done", lambda _: like())
