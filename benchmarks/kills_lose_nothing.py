@@ -7,6 +7,11 @@ bit. How much work a kill took is what passed since something was last kept: a p
 where it is every 20 seconds, here every fifth of one, so that there is much to go on from.
 
 python benchmarks/kills_lose_nothing.py [kills] [command …]
+
+With `long` in place of kills, work of many minutes on digits is killed once a command, after one to
+two minutes, with pauses of 20 seconds as users have them: what is lost is what passed since.
+
+python benchmarks/kills_lose_nothing.py long
 """
 
 import json
@@ -29,10 +34,8 @@ import xarray as xr
 
 from widelimit.command.workers.local import ATTEMPTS
 
-CALL = (
-    "from widelimit.basics import store; store.PAUSE = 0.2; store.SHORT = 0.0\n"
-    "from widelimit.command.cli import main; main()"
-)
+PLAIN = "from widelimit.command.cli import main; main()"
+CALL = f"from widelimit.basics import store; store.PAUSE = 0.2; store.SHORT = 0.0\n{PLAIN}"
 """A command that keeps what it does often: the default is every 20 seconds."""
 
 LONGEST = 12.0
@@ -63,6 +66,26 @@ def problem() -> dict:
         "limit": {"tolerance": 0.01},
         "observe": {"times": 5},
         "networks": {"widths": [32, 64], "seeds": 8, "step": 4e-4},
+    }
+
+
+LONG: dict[str, list[str]] = {
+    "solve": ["solve", "FILE"],
+    "train": ["train", "FILE"],
+    "fluctuations": ["fluctuations", "FILE"],
+    "fluctuations --rms": ["fluctuations", "FILE", "--rms"],
+    "bias": ["bias", "FILE", "--pairs", "64"],
+}
+
+
+def long_problem() -> dict:
+    """Many minutes of work for each command."""
+    return {
+        "network": {"activations": ["tanh", "tanh"]},
+        "data": {"source": "digits", "holdout": 0.2},
+        "training": {"horizon": 10.0},
+        "limit": {"tolerance": 5e-4},
+        "networks": {"widths": [1024], "seeds": 40},
     }
 
 
@@ -107,10 +130,10 @@ def differing(run: Path, undisturbed: Path) -> list[str]:
     return wrong
 
 
-def started(words: list[str], folder: Path, run: Path) -> subprocess.Popen[bytes]:
+def started(words: list[str], folder: Path, run: Path, code: str = CALL) -> subprocess.Popen[bytes]:
     """A command on its way, in a session of its own."""
     files = {"FILE": str(folder / "problem.toml"), "FAMILY": str(folder / "family.toml")}
-    call = [sys.executable, "-c", CALL, *[files.get(word, word) for word in words], "-o", str(run)]
+    call = [sys.executable, "-c", code, *[files.get(word, word) for word in words], "-o", str(run)]
     with (folder / "said.txt").open("ab") as said:
         return subprocess.Popen(call, stdout=said, stderr=said, start_new_session=True)
 
@@ -215,7 +238,27 @@ def measure(most: int, names: list[str]) -> list[str]:
     return wrong
 
 
+def lost_of_long_work() -> None:
+    """Kill every command once in the middle of long work, and say what that costs."""
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        (folder / "problem.toml").write_text(tomli_w.dumps(long_problem()), encoding="utf-8")
+        for name, words in LONG.items():
+            run, begun = folder / name, time.time()
+            process = started(words, folder, run, PLAIN)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(60, 120))
+            assert process.poll() is None, (folder / "said.txt").read_text(encoding="utf-8")
+            kill(process, rng)
+            after, lost = time.time() - begun, time.time() - max(begun, last_kept(run))
+            print(f"{name:<20} killed after {after:.0f} s: {lost:.0f} s lost", flush=True)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["long"]:
+        lost_of_long_work()
+        sys.exit()
     chosen = sys.argv[2:] or list(COMMANDS)
     found = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 1000, chosen)
     print("\n".join(found))
