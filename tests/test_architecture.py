@@ -2,11 +2,15 @@
 
 import ast
 import re
+import sys
+import threading
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 import widelimit
+from conftest import small_problem
 
 ROOMS = [  # a room imports only rooms before it, whether at the top, in functions or for types
     "basics",
@@ -163,3 +167,32 @@ def test_one_place_for(pattern, homes):
         if re.search(pattern, line) and ">>>" not in line
     }
     assert found == homes
+
+
+def caller_of(frame: FrameType) -> FrameType | None:
+    """The nearest function of the library that led to a call."""
+    caller = frame.f_back
+    while caller is not None and FOLDER not in Path(caller.f_code.co_filename).parents:
+        caller = caller.f_back
+    return caller
+
+
+def test_a_solve_climbs_seldom():
+    """Functions that a room is handed and calls lead against the order of rooms: at most six do."""
+    problem, climbs = small_problem(1), set()
+    places = {str(path): ROOMS.index(name.partition(".")[0]) for name, path in MODULES.items()}
+
+    def called(frame: FrameType, event: str, _: object) -> None:
+        here = places.get(frame.f_code.co_filename)
+        caller = caller_of(frame) if event == "call" and here else None
+        if caller and here and here > places.get(caller.f_code.co_filename, here):
+            climbs.add((caller.f_code.co_qualname, frame.f_code.co_qualname))
+
+    try:
+        threading.setprofile(called)
+        sys.setprofile(called)
+        widelimit.solve(problem, progress=False)
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    assert 0 < len(climbs) <= 6, climbs
