@@ -1,6 +1,7 @@
 """What the tree promises: imports point one way, folders and pieces stay small, one place each."""
 
 import ast
+import os
 import re
 import sys
 import threading
@@ -172,7 +173,7 @@ def test_one_place_for(pattern, homes):
 def caller_of(frame: FrameType) -> FrameType | None:
     """The nearest function of the library that led to a call."""
     caller = frame.f_back
-    while caller is not None and FOLDER not in Path(caller.f_code.co_filename).parents:
+    while caller is not None and not caller.f_code.co_filename.startswith(f"{FOLDER}{os.sep}"):
         caller = caller.f_back
     return caller
 

@@ -32,7 +32,13 @@ def case_of(way, patch):
     return problem, rms
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(way, marks=pytest.mark.slow if way in ("combinations", "reverse") else ())
+        for way in WAYS
+    ],
+)
 def test_broken_off_and_resumed_is_undisturbed(way, monkeypatch, tmp_path, always_kept):
     problem, rms = case_of(way, monkeypatch)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-FEW, FROM = 24, 40
+FEW, FROM = 16, 40
 
 pytestmark = pytest.mark.filterwarnings("default")  # as users have it: absurd numbers overflow
 

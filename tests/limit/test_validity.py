@@ -285,6 +285,7 @@ def test_one_layer_has_no_differences_that_could_grow():
     assert np.isnan(d.growth_rate).all()
 
 
+@pytest.mark.slow
 def test_what_cannot_move_is_described_until_the_end():
     """All rates 0: neurons of layer 2 are alike and differ in networks, and stay as they are."""
     still = {"learning_rates": {"input": 0.0, "hidden": 0.0, "readout": 0.0}}

@@ -329,6 +329,7 @@ def population(formula, **sections):
     return small_problem(data=data, networks=None, **sections)
 
 
+@pytest.mark.slow
 def test_overlaps_of_what_is_kept_are_those_of_networks():
     """The first two of five coordinates, both relevant: 6 standard errors over 6 networks.
 
