@@ -264,7 +264,7 @@ def test_more_scrambles_are_tried_before_more_nodes(monkeypatch):
 
 def test_collapsed_layers_bring_no_noise():
     """A middle layer without labels is one neuron: no variance at order 1/n."""
-    raw = ATOMS | {"hidden": [ATOMS["hidden"]] * 2}
+    raw = ATOMS | {"hidden": [{"law": "normal", "mean": 0.5, "std": 1.0}] * 2}
     del raw["bias"]
     problem = atomic(
         network={"activations": ["tanh"] * 3, "initial": raw},

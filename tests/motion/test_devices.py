@@ -52,7 +52,8 @@ from widelimit.motion.engine import Steps, engine
 devices.WORTH = 0
 TWO = {"network": {"activations": ["tanh"] * 2, "biases": True}}
 NOISE = {"training": {"horizon": 1.0, "temperature": 0.1, "weight_decay": 0.1}}
-CASES = ({}, [1021], (1, 2, 4, 8)), (TWO, [96, 517], (1, 8)), (NOISE, [1022], (1, 8))
+ALL = 1, 2, 4, 8
+CASES = ({}, [1021], ALL), (TWO, [96, 517], ALL), (NOISE, [1022], (1, 8))
 for sections, counts, several in CASES:
     first = None
     with engine(small_problem(**sections), "test", False) as work:
@@ -75,10 +76,10 @@ def test_limits_are_the_same_over_devices():
     """One and two hidden layers and noise, with sizes that eight does not divide."""
     found = on_eight(AGREE)
     assert max(off for off, *_ in found) < 1e-12
-    assert [sizes for _, sizes, _ in found] == [[1021]] * 4 + [[96]] * 2 + [[1022]] * 2
+    assert [sizes for _, sizes, _ in found] == [[1021]] * 4 + [[96]] * 4 + [[1022]] * 2
     assert [p for *_, p in found[:4]] == [[], [[511]], [[256]], [[128]]]
     # of two layers the one is cut that leaves least on a device, filled up
-    assert [p for *_, p in found[5:6]] == [[[96], [65]]]
+    assert [p for *_, p in found[5:8]] == [[[96], [259]], [[96], [130]], [[96], [65]]]
 
 
 RESUMED = """
