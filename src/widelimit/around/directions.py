@@ -96,15 +96,25 @@ def swept(
     The directions leave out the share `missed` of the outputs' squared cotangents; `rng(k)` draws
     combinations that find them at the k-th time. `entry` is where the sweep is kept.
     """
-    last = len(path.ensembles) - 1
+    one, _ = _layouts(path)
+    return entry.once(
+        lambda: _swept(system, path, missed, rng, entry)[::-1],
+        lambda: [one] * len(path.ensembles),
+    )
+
+
+def _swept(
+    system: System,
+    path: Path,
+    missed: float,
+    rng: Callable[[int], np.random.Generator],
+    entry: Entry,
+) -> list[Known]:
+    """`swept`, the last time first."""
     one, all_of_them = _layouts(path)
-    if whole := entry.found(lambda: [one] * (last + 1)):
-        return whole
-    known: list[Known] = []
-    vectors: Cotangents | None = None
-    if begun := entry.resumed(lambda times: ([one] * times, all_of_them)):
-        known, vectors = begun
-    for k in range(last - len(known), -1, -1):
+    begun = entry.resumed(lambda times: ([one] * times, all_of_them))
+    known, vectors = begun or ([], None)
+    for k in reversed(range(len(path.ensembles) - len(known))):
         pieces, ensemble = path.pieces[k], path.ensembles[k]
         own, along = directions(system, ensemble, missed, rng(k))
         new = Known(along, np.eye(along.shape[1]), Gathered.of(own))
@@ -114,8 +124,7 @@ def swept(
             more = Gathered.of(vectors)
             known = [one.passed(more) for one in known]
         entry.going(len(known), lambda now=(known, vectors): now)
-    entry.done(known[::-1])
-    return known[::-1]
+    return known
 
 
 def _layouts(path: Path) -> tuple[Known, Cotangents]:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from widelimit.around.linearisation import (
     Cotangents,
     Path,
     Piece,
+    Tangents,
     covariance,
     path_of,
     pull,
@@ -108,7 +110,10 @@ class Influence:
         return self._at_all_times(lambda k: self.of_combinations(k, count))
 
     def _at_all_times(self, one: Callable[[int], Spread]) -> list[Spread]:
-        return self.entry.each(len(self.path.pieces), one, Spread.layout())
+        return self._along(lambda k, nothing: (one(k), nothing), ())
+
+    def _along(self, step: Callable[[int, Any], tuple[Spread, Any]], state: Any) -> list[Spread]:
+        return self.entry.along(len(self.path.pieces), step, Spread.layout(), state)
 
     def of_each(self, k: int) -> Spread:
         """The fluctuations at the k-th observed time, every output and the risk pulled back."""
@@ -172,25 +177,23 @@ class Influence:
         *units, changes = (
             jnp.asarray(u) for u in np.split(np.eye(count, stops[-1]), stops[:-1], 1)
         )
-        tangents, found = still(self.initial, units), []
         matrices = np.zeros((len(laws) + 1, count, count))
         for source, (law, stop) in enumerate(zip(laws, stops, strict=True)):
             own = slice(stop - len(law), stop)
             if stop <= count:
                 place = source if source < len(laws) - 1 else -1
                 matrices[place, own, own] = covariance(np.eye(len(law)), law)
-        if begun := self.entry.resumed(lambda times: ([Spread.layout()] * times, tangents)):
-            found, tangents = begun
-        for k in range(len(found), len(self.path.pieces)):
+
+        def pushed(k: int, tangents: Tangents) -> tuple[Spread, Tangents]:
             for piece in self.path.pieces[k]:
                 tangents = push(self.system.motion, piece, tangents, changes)
             seen = np.asarray(read(self.system, self.path.ensembles[k], tangents))
             risk = np.einsum("d,sde,e->s", seen[:, -1], matrices, seen[:, -1])
             along = _finite(seen[:, :-1].T)
-            found.append(Spread.exact(along, matrices, risk, self._seen(k)))
-            self.entry.going(k + 1, lambda now=(found, tangents): now)
             self.done(k)
-        return found
+            return Spread.exact(along, matrices, risk, self._seen(k)), tangents
+
+        return self._along(pushed, still(self.initial, units))
 
     def sampled(
         self, rng: np.random.Generator, own: np.ndarray, longest: float

@@ -29,11 +29,12 @@ from widelimit.ensemble.system import Motion, System, outputs
 from widelimit.motion.control import Control
 from widelimit.motion.flow import DIVERGENCE_CAUSE, integrate, method_for
 from widelimit.motion.spans import Span, spans_to
+from widelimit.nodes.points import Numbers
 
 MOST_PARAMETERS = 200
 """Up to so many parameters of an ensemble the full covariance is carried along."""
 
-State = list[Array]
+State = list[Numbers]
 """Parameters `(D,)`, sensitivities `(D, weights)`, covariance `(D, D)`."""
 
 
@@ -47,18 +48,17 @@ def lyapunov(
     theta, _ = ravel_pytree(initial.state)
     weights = sum(initial.sizes) + len(system.batch.weights)
     state = [theta, jnp.zeros((len(theta), weights)), jnp.zeros((len(theta), len(theta)))]
-    found, motion = [], system.motion
-    if begun := entry.resumed(lambda known: ([Spread.layout()] * known, state)):
-        found, state = begun
+    motion = system.motion
     legs = list(spans_to(times, motion.dynamics, theta.dtype))
-    for leg in legs[len(found) :]:
-        for span in leg:
+
+    def carried(k: int, state: State) -> tuple[Spread, State]:
+        for span in legs[k]:
             state, completed = _carried(motion, initial, state, span, np.asarray(tolerance))
             if not completed:
                 raise Diverged("the limit", float(span.start), DIVERGENCE_CAUSE)
-        found.append(_spread(system, initial, state))
-        entry.going(len(found), lambda now=(found, state): now)
-    return found
+        return _spread(system, initial, state), state
+
+    return entry.along(len(legs), carried, Spread.layout(), state)
 
 
 @eqx.filter_jit
@@ -72,7 +72,7 @@ def _carried(
     """The state at the end of a span of time, and whether it got there."""
     pi = motion.batch.weights
 
-    def speed(theta: Array, p: Any, pi: Array, t: ArrayLike) -> Array:
+    def speed(theta: Numbers, p: Any, pi: Array, t: ArrayLike) -> Array:
         ensemble = _unravelled(initial, theta).weighted(p)
         batch = Batch(motion.batch.inputs, motion.batch.targets, pi)
         return ravel_pytree(motion.dynamics.velocity(motion.equations, ensemble, batch, t))[0]
@@ -97,8 +97,8 @@ def _carried(
     return end, completed
 
 
-def _unravelled(initial: Ensemble, theta: Array) -> Ensemble:
-    return initial.at(ravel_pytree(initial.state)[1](theta))
+def _unravelled(initial: Ensemble, theta: Numbers) -> Ensemble:
+    return initial.at(ravel_pytree(initial.state)[1](jnp.asarray(theta)))
 
 
 @eqx.filter_jit

@@ -121,8 +121,12 @@ def seconds_to_pull(case: Case, design: Design) -> float:
         return 0.0
     place = initial, work.system.inputs, work.system.batch
     entry = work.store.entry(work.identity, "seconds to pull", case.count, place)
-    if (known := entry.found(lambda: 0.0)) is not None:
-        return float(known)
+    return float(entry.once(lambda: _seconds_to_pull(case, initial), lambda: 0.0))
+
+
+def _seconds_to_pull(case: Case, initial: Ensemble) -> float:
+    """`seconds_to_pull` where something is pulled."""
+    work, times = case.engine, case.engine.problem.times
     influence = Influence.of(work.system, initial, times, case.step_tolerance)
     first = next(k for k, pieces in enumerate(influence.path.pieces) if pieces)
     seconds = 0.0
@@ -131,9 +135,7 @@ def seconds_to_pull(case: Case, design: Design) -> float:
         influence.of_combinations(first, case.count)
         seconds = time.perf_counter() - started
     steps = [sum(int(piece.steps) for piece in pieces) for pieces in influence.path.pieces]
-    found = seconds * sum(steps) / max(1, steps[first]) / (len(times) - 1 or 1)
-    entry.done(found)
-    return found
+    return seconds * sum(steps) / max(1, steps[first]) / (len(times) - 1 or 1)
 
 
 def spreads(
@@ -146,11 +148,10 @@ def spreads(
     """
     initial = case.engine.placed(design)
     entry = _entry(case, design, initial, combined, halved)
-    found = entry.found(lambda: [Spread.layout()] * len(case.engine.problem.times))
-    if found is None:
-        found = _spreads(case, design, initial, combined, halved, entry)
-        entry.done(found)
-    return found
+    return entry.once(
+        lambda: _spreads(case, design, initial, combined, halved, entry),
+        lambda: [Spread.layout()] * len(case.engine.problem.times),
+    )
 
 
 def _entry(case: Case, design: Design, initial: Ensemble, combined: bool, halved: bool) -> Entry:

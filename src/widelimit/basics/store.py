@@ -93,12 +93,26 @@ class Entry:
         """The place of a part of the work."""
         return Entry(None if self.path is None else self.path.with_name(f"{self.path.name}-{name}"))
 
-    def each(self, count: int, one: Callable[[int], Any], like: Any) -> list[Any]:
-        """`one(k)` for every k below `count`, each in the layout of `like`, kept as they come."""
-        found = self.resumed(lambda known: [like] * known) or []
+    def once(self, work: Callable[[], Any], like: Callable[[], Any]) -> Any:
+        """What `work()` finds, in the layout of `like()`: taken over if it is kept, kept if not."""
+        found = self.found(like)
+        if found is None:
+            found = work()
+            self.done(found)
+        return found
+
+    def along(
+        self, count: int, step: Callable[[int, Any], tuple[Any, Any]], like: Any, state: Any
+    ) -> list[Any]:
+        """What `step(k, state)` finds for every k below `count`, beside the state that it leaves.
+
+        All are in the layout of `like`, and kept as they come.
+        """
+        found, state = self.resumed(lambda known: ([like] * known, state)) or ([], state)
         for k in range(len(found), count):
-            found.append(one(k))
-            self.going(len(found), lambda now=found: now)
+            one, state = step(k, state)
+            found.append(one)
+            self.going(k + 1, lambda now=(found, state): now)
         return found
 
     def found(self, like: Callable[[], Any]) -> Any:
