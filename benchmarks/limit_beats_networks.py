@@ -72,7 +72,7 @@ def digits() -> Problem:
     """The demo at three of its times; no holdout, for that depends on the seed."""
     from importlib import resources
 
-    demo = Problem.from_file(str(resources.files("widelimit") / "demo.toml"))
+    demo = Problem.from_file(str(resources.files("widelimit.command") / "demo.toml"))
     return demo.with_changes(data={"holdout": 0.0}, observe={"times": [0.0, 3.0, 30.0]})
 
 
