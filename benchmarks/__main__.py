@@ -1,10 +1,11 @@
-"""All claims in one run: prints one table and keeps it in RESULTS.md.
+"""All claims: prints their rows and keeps them in RESULTS.md, benchmark by benchmark.
 
 python benchmarks [name …]      all, or those whose file name contains one of the words
 """
 
 import importlib
 import sys
+import traceback
 from pathlib import Path
 
 from table import Row, keep, lines
@@ -22,18 +23,25 @@ ALONE = {  # run on their own, for long
 OWN = {"__main__", "damage", "draws", "table", "timing"} | ALONE
 
 
-def main(words: list[str]) -> None:
-    """Measure what was asked for; the table is kept when that is everything."""
+def main(words: list[str]) -> int:
+    """Measure what was asked for; one that ends in an error takes no other with it."""
     names = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in OWN)
-    rows: list[Row] = []
+    failed = []
     for name in names:
         if not words or any(word in name for word in words):
             print(f"{name} …", file=sys.stderr, flush=True)
-            rows += importlib.import_module(name).measure()
-    print(lines(rows))
-    if not words:
-        keep(rows)
+            try:
+                rows: list[Row] = importlib.import_module(name).measure()
+            except Exception:
+                traceback.print_exc()
+                failed.append(name)
+                continue
+            print(lines(rows), flush=True)
+            keep(name, rows)
+    if failed:
+        print(f"ended in an error: {', '.join(failed)}", file=sys.stderr)
+    return len(failed)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -13,7 +13,7 @@ from timing import best
 from widelimit import Problem
 from widelimit.ensemble.neurons import limit_ensemble
 from widelimit.ensemble.system import System
-from widelimit.motion.flow import advance_one, method_for
+from widelimit.motion.flow import STRETCH, advance_one, method_for
 from widelimit.motion.memory import Memory
 from widelimit.nodes.points import Nodes
 
@@ -43,9 +43,8 @@ def seconds(nodes: int, points: int) -> float:
     times = [jnp.asarray(t, jnp.float32) for t in (0.0, 0.02, 0.02, 0.1)]
 
     def run() -> jax.Array:
-        return advance_one(
-            method_for(1e-2), system.equations, system.dynamics, system.batch, start, *times
-        ).steps
+        motion = system.equations, system.dynamics, system.batch
+        return advance_one(method_for(1e-2), *motion, start, *times, STRETCH).steps
 
     return best(run, 3)
 
