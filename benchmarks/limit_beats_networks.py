@@ -26,7 +26,6 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import equinox as eqx
 import jax
@@ -35,7 +34,8 @@ import numpy as np
 from table import Row, lines
 
 from widelimit import Problem, solve
-from widelimit.ensemble.neurons import Ensemble, Parameters, sampled_network
+from widelimit.ensemble.layered.placing import sampled_network
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.limit.search import seen_of_limit
 from widelimit.motion.engine import Engine, Steps, engine
@@ -80,16 +80,8 @@ def half(ensemble: Ensemble, side: int) -> Ensemble:
     """One of the two halves of a network: its own neurons, the diagonal blocks of weights."""
     sizes = [n // 2 for n in ensemble.sizes]
     cut = [slice(side * n, (side + 1) * n) for n in sizes]
-    p = ensemble.parameters
-    parameters = Parameters(
-        p.input[cut[0]],
-        tuple(w[a, b] for w, (a, b) in zip(p.hidden, pairwise(cut), strict=True)),
-        p.readout[cut[-1]],
-        None,
-        None,
-    )
-    weights = tuple(2 * w[c] for w, c in zip(ensemble.weights, cut, strict=True))
-    return Ensemble(weights, parameters)
+    chosen = ensemble.cut(cut)
+    return chosen.weighted(tuple(2 * w for w in chosen.weights))
 
 
 @dataclass

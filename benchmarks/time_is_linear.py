@@ -11,7 +11,7 @@ from table import Row, lines
 from timing import best
 
 from widelimit import Problem
-from widelimit.ensemble.neurons import limit_ensemble
+from widelimit.ensemble.layered.placing import limit_ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.flow import STRETCH, advance_one, method_for
 from widelimit.motion.memory import Memory

@@ -13,7 +13,7 @@ from timing import best
 
 from widelimit import Problem
 from widelimit.ensemble.dynamics import Dynamics
-from widelimit.ensemble.neurons import limit_ensemble
+from widelimit.ensemble.layered.placing import limit_ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.memory import Memory
 from widelimit.nodes.points import Nodes

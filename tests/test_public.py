@@ -19,6 +19,7 @@ def test_public_names():
         "RunFolderError",
         "Source",
         "Trajectory",
+        "Unit",
         "WidelimitError",
         "compare",
         "free_energy",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from widelimit.problem.data.sources import Source as Source
     from widelimit.problem.network.embedding import Given as Given
     from widelimit.problem.network.layers import Layer as Layer
+    from widelimit.problem.network.units import Unit as Unit
     from widelimit.problem.problem import Problem as Problem
     from widelimit.problem.sweeps import sweep as sweep
     from widelimit.report.page import render_report as render_report
@@ -60,6 +61,7 @@ _HOMES = {
     "RunFolderError": "basics.errors",
     "Source": "problem.data.sources",
     "Trajectory": "results.trajectory",
+    "Unit": "problem.network.units",
     "WidelimitError": "basics.errors",
     "compare": "results.comparison",
     "free_energy": "limit.free_energy",
@@ -91,6 +93,7 @@ __all__ = [
     "RunFolderError",
     "Source",
     "Trajectory",
+    "Unit",
     "WidelimitError",
     "compare",
     "free_energy",

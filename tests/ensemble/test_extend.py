@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "extend.md"
 def test_the_page_runs_and_every_extension_is_short():
     """Each block does what it says (networks are a distance apart), in under 20 lines."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     assert max(len(block.splitlines()) for block in blocks[1:]) < 20
     found, space = [], {}
     exec(blocks[0], space)
@@ -26,7 +26,7 @@ def test_the_page_runs_and_every_extension_is_short():
     space["distance"] = lambda **sections: found.append(plain(**sections))
     for block in blocks[1:]:
         exec(block, space)
-    assert len(found) == 8
+    assert len(found) == 9
     assert all(0 < size < 1 for size in found)
 
 

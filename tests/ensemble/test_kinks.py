@@ -15,7 +15,7 @@ from widelimit import (
     train,
 )
 from widelimit.around.planner import plan_width
-from widelimit.ensemble.kinks import kinks
+from widelimit.ensemble.layered.kinks import kinks
 from widelimit.limit.advice import examine
 from widelimit.limit.validity import predict_validity
 

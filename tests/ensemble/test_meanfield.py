@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from conftest import small_problem, table
-from widelimit.ensemble.meanfield import gradient, output, risk, tangent_kernel
-from widelimit.ensemble.neurons import Ensemble, Parameters, sampled_network
+from widelimit.ensemble.layered.parameters import LayerParameters
+from widelimit.ensemble.layered.placing import sampled_network
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.flow import FlowPath, advance_one, method_for
 from widelimit.motion.moments import ensembles
@@ -33,21 +34,21 @@ def biased(x64):
     training = {"horizon": 1.0, "learning_rates": RATES}
     problem = small_problem(3, network=network, training=training, networks={"widths": [5]})
     system = System.of(problem, jnp.float64)
-    ensemble, _ = sampled_network(jax.random.key(0), problem.network, (5, 6, 4), 2, 1, jnp.float64)
+    ensemble, _ = sampled_network(jax.random.key(0), problem.layers, (5, 6, 4), 2, 1, jnp.float64)
     rng = np.random.default_rng(0)
     weights = tuple(jnp.asarray(rng.dirichlet(np.ones(len(w)))) for w in ensemble.weights)
     return system, Ensemble(weights, ensemble.parameters)
 
 
 def _risk(system, ensemble):
-    f = output(system.equations, ensemble, system.batch.inputs)
-    return risk(system.equations, f, system.batch)
+    f = system.equations.output(ensemble, system.batch.inputs)
+    return system.equations.risk(f, system.batch)
 
 
 def _weighted_square(ensemble, tree):
     """E|G|² over every kind of parameter, as a tree of the same layout."""
     p = ensemble.weights
-    return Parameters(
+    return LayerParameters(
         input=p[0] @ jnp.sum(tree.input**2, axis=1),
         hidden=tuple(a @ h**2 @ b for a, h, b in zip(p, tree.hidden, p[1:], strict=False)),
         readout=p[-1] @ jnp.sum(tree.readout**2, axis=1),
@@ -63,7 +64,7 @@ def test_dissipation(biased):
     _, slope = jax.jvp(
         lambda q: _risk(system, Ensemble(ensemble.weights, q)), (ensemble.parameters,), (speed,)
     )
-    squares = _weighted_square(ensemble, gradient(system.equations, ensemble, system.batch))
+    squares = _weighted_square(ensemble, system.equations.gradient(ensemble, system.batch))
     pairs = zip(
         jax.tree.leaves(system.dynamics.rates.at(0.0)), jax.tree.leaves(squares), strict=True
     )
@@ -77,11 +78,11 @@ def test_tangent_kernel(biased):
     inputs = system.batch.inputs
     speed = system.dynamics.velocity(system.equations, ensemble, system.batch)[0]
     f, moved = jax.jvp(
-        lambda q: output(system.equations, Ensemble(ensemble.weights, q), inputs),
+        lambda q: system.equations.output(Ensemble(ensemble.weights, q), inputs),
         (ensemble.parameters,),
         (speed,),
     )
-    kernel = tangent_kernel(system.equations, system.dynamics.rates, ensemble, inputs)
+    kernel = system.equations.tangent_kernel(system.dynamics.rates, ensemble, inputs)
     residual = (f - system.batch.targets) * system.batch.weights[:, None]
     np.testing.assert_allclose(moved, -jnp.einsum("xcyk,yk->xc", kernel, residual), rtol=1e-11)
 
@@ -93,7 +94,7 @@ def test_tracers_follow_without_being_felt(biased):
     order = np.array([0, 1, 2, 3, 4, 2])  # neuron 5 of layer 1 is a tracer at neuron 2's place
     tracing = Ensemble(
         (jnp.append(ensemble.weights[0], 0.0), *ensemble.weights[1:]),
-        Parameters(
+        LayerParameters(
             twin.input[order],
             (twin.hidden[0][order], *twin.hidden[1:]),
             twin.readout,
@@ -107,8 +108,8 @@ def test_tracers_follow_without_being_felt(biased):
         path = FlowPath(advance_one, solver, system, times, 1e-9, "test")
         ends.append(next(ensembles(path, start)))
     np.testing.assert_allclose(
-        output(system.equations, ends[0], system.inputs),
-        output(system.equations, ends[1], system.inputs),
+        system.equations.output(ends[0], system.inputs),
+        system.equations.output(ends[1], system.inputs),
         atol=1e-9,
     )
     moved = ends[1].parameters
@@ -138,13 +139,13 @@ def test_time_stepping_converges_at_its_order(x64):
     """Step tolerance to error: two runs of the flow against a much finer one."""
     problem = small_problem(data=table(points=6), networks={"widths": [4]})
     system = System.of(problem, jnp.float64)
-    start, _ = sampled_network(jax.random.key(0), problem.network, (4,), 2, 1, jnp.float64)
+    start, _ = sampled_network(jax.random.key(0), problem.layers, (4,), 2, 1, jnp.float64)
 
     def end(tolerance):
         times, solver = np.array([20.0]), method_for(tolerance)
         path = FlowPath(advance_one, solver, system, times, tolerance, "test")
         end = next(ensembles(path, start))
-        return np.asarray(output(system.equations, end, system.inputs))
+        return np.asarray(system.equations.output(end, system.inputs))
 
     fine = end(1e-12)
     for tolerance in (1e-3, 1e-5, 1e-7):

@@ -9,8 +9,7 @@ from conftest import small_problem, table
 from test_lazy import at_scale, erf_kernel
 from test_schedules import NEURONS, X, plain, pulse, pulsed
 from widelimit import ProblemError, solve, train
-from widelimit.ensemble.meanfield import output, tangent_kernel
-from widelimit.ensemble.neurons import limit_ensemble
+from widelimit.ensemble.layered.placing import limit_ensemble
 from widelimit.ensemble.system import System
 from widelimit.nodes.rules import rules_for
 
@@ -63,20 +62,20 @@ def test_a_kernel_in_blocks_is_the_same(depth, monkeypatch):
         nodes = [
             rules_for(mark, np.eye(2))[0].place(16, rng) for mark in problem.network.marks(2, 1)
         ]
-        ensemble = limit_ensemble(problem.network, nodes, 2, 1, jnp.float64)
+        ensemble = limit_ensemble(problem.layers, nodes, 2, 1, jnp.float64)
         numbers = sum(leaf.size for leaf in jax.tree.leaves(ensemble.parameters))
         found = []
         for rows in (1, 3, 7):
-            monkeypatch.setattr("widelimit.ensemble.meanfield.ROW_NUMBERS", rows * numbers)
+            monkeypatch.setattr("widelimit.ensemble.equations.ROW_NUMBERS", rows * numbers)
             found.append(
-                tangent_kernel(
-                    system.equations, system.dynamics.rates, ensemble, jnp.asarray(inputs)
+                system.equations.tangent_kernel(
+                    system.dynamics.rates, ensemble, jnp.asarray(inputs)
                 )
             )
         theta = ensemble.parameters
         slopes = jax.jacobian(
-            lambda theta: output(
-                system.equations, ensemble.at((theta, ensemble.memory)), jnp.asarray(inputs)
+            lambda theta: system.equations.output(
+                ensemble.at((theta, ensemble.memory)), jnp.asarray(inputs)
             )
         )(theta)
         plain = sum(

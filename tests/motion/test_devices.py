@@ -22,7 +22,7 @@ from widelimit.motion.control import by_kind, by_kind_of
 from widelimit.motion.devices import Devices
 from widelimit.motion.engine import Steps, engine
 from widelimit.motion.memory import BASE, Memory
-from widelimit.problem.network.architecture import Costs
+from widelimit.problem.network.layered import LayerCosts as Costs
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "devices_share_nodes.py"
 

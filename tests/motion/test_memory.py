@@ -10,13 +10,13 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit import ProblemError, solve
-from widelimit.ensemble.meanfield import gradient, output
-from widelimit.ensemble.neurons import Ensemble, limit_ensemble
+from widelimit.ensemble.layered.placing import limit_ensemble
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.limit.solve import check_memory
 from widelimit.motion.memory import Memory
 from widelimit.nodes.rules import rules_for
-from widelimit.problem.network.architecture import Costs
+from widelimit.problem.network.layered import LayerCosts as Costs
 
 ONE_LAYER = Costs(entries=(64, 10), fields=(1,), products=(64, 10), spaces=(0,))
 
@@ -35,7 +35,7 @@ def _pieces(depth: int, points: int) -> tuple[System, Ensemble]:
     marks = problem.network.marks(2, 1)
     rng = np.random.default_rng(0)
     nodes = [rules_for(mark, np.eye(2))[0].place(16, rng) for mark in marks]
-    return system.in_pieces(points), limit_ensemble(problem.network, nodes, 2, 1, jnp.float64)
+    return system.in_pieces(points), limit_ensemble(problem.layers, nodes, 2, 1, jnp.float64)
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -45,9 +45,9 @@ def test_pieces_of_the_data_give_the_same_numbers(depth, points):
         found = []
         for size in (points, 23):
             system, ensemble = _pieces(depth, size)
-            slope = gradient(system.equations, ensemble, system.batch)
+            slope = system.equations.gradient(ensemble, system.batch)
             found.append(
-                [output(system.equations, ensemble, system.inputs), *jax.tree.leaves(slope)]
+                [system.equations.output(ensemble, system.inputs), *jax.tree.leaves(slope)]
             )
         for cut, whole in zip(*found, strict=True):
             np.testing.assert_allclose(cut, whole, rtol=1e-12, atol=1e-14)

@@ -23,7 +23,7 @@ from widelimit import (
     train,
 )
 from widelimit.command.cli import app
-from widelimit.ensemble.neurons import coupled_networks
+from widelimit.ensemble.layered.placing import coupled_networks
 
 POINTS = {"inputs": [[0.5, 1.0], [1.0, -0.3], [-1.0, 0.5]], "targets": [0.5, -0.5, 1.0]}
 ATOMS = [[1.0, 0.3, 2.0], [-0.5, 1.0, 1.0], [0.2, -1.0, -1.5]]
@@ -148,7 +148,7 @@ def test_halves_are_the_blocks_of_the_wide_network():
     problem = small_problem(3, network={"activations": ["tanh"] * 3, "biases": True})
     with jax.enable_x64(True):
         halves, whole = coupled_networks(
-            jax.random.key(2), problem.network, (30, 20, 10), 2, 1, jnp.float64
+            jax.random.key(2), problem.layers, (30, 20, 10), 2, 1, jnp.float64
         )
     assert whole.sizes == (60, 40, 20)
     joined = whole.parameters
@@ -174,7 +174,7 @@ def test_halves_are_the_blocks_of_the_wide_network():
 
 
 def test_halves_of_kinds_share_them_and_have_their_own_frequencies():
-    network, keys = quick_problem().network, jax.random.split(jax.random.key(0), 400)
+    network, keys = quick_problem().layers, jax.random.split(jax.random.key(0), 400)
     with jax.enable_x64(True):
         (a, b), whole = jax.jit(
             jax.vmap(lambda key: coupled_networks(key, network, (50,), 1, 2, jnp.float64))

@@ -7,7 +7,9 @@ import pytest
 
 from conftest import small_problem, table
 from widelimit import Diverged, compare, train
-from widelimit.ensemble.neurons import Ensemble, sampled_network
+from widelimit.ensemble.layered.parameters import LayerParameters
+from widelimit.ensemble.layered.placing import sampled_network
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.limit.solve import solved
 from widelimit.motion.descent import descend
@@ -40,7 +42,7 @@ def test_updates_are_multiplier_times_autograd(depth, biased):
     )
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
-        ensemble, _ = sampled_network(jax.random.key(1), problem.network, widths, 2, 1, jnp.float64)
+        ensemble, _ = sampled_network(jax.random.key(1), problem.layers, widths, 2, 1, jnp.float64)
         p = ensemble.parameters
         plain = {
             "W": [p.input, *p.hidden],
@@ -76,7 +78,7 @@ def test_sgd_is_the_plain_loop():
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
         key, widths, step = jax.random.key(3), (6, 6), 0.1
-        start, _ = sampled_network(key, problem.network, widths, 2, 1, jnp.float64)
+        start, _ = sampled_network(key, problem.layers, widths, 2, 1, jnp.float64)
         rows = Sampling("independent", 3, True).rows(key, system.batch.weights, 0)
         p = start.parameters
         plain = {"W": [p.input, *p.hidden], "A": p.readout, "b": None, "a0": jnp.zeros(1)}
@@ -112,12 +114,14 @@ def test_replicating_and_permuting_neurons_changes_nothing():
     problem = small_problem(2, networks={"widths": [4], "precision": "float64"})
     with jax.enable_x64(True):
         system = System.of(problem, jnp.float64)
-        base, _ = sampled_network(jax.random.key(0), problem.network, (4, 3), 2, 1, jnp.float64)
+        base, _ = sampled_network(jax.random.key(0), problem.layers, (4, 3), 2, 1, jnp.float64)
         order, other = np.array([2, 0, 3, 1] * 2), np.array([1, 2, 0] * 3)
         p = base.parameters
         copied = Ensemble(
             (jnp.full(8, 1 / 8), jnp.full(9, 1 / 9)),
-            type(p)(p.input[order], (p.hidden[0][order][:, other],), p.readout[other], None, None),
+            LayerParameters(
+                p.input[order], (p.hidden[0][order][:, other],), p.readout[other], None, None
+            ),
         )
         rows = Sampling("independent", 1, True).rows(jax.random.key(5), system.batch.weights, 0)
         ends = [

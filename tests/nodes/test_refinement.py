@@ -10,8 +10,8 @@ from widelimit import ProblemError, solve
 from widelimit.basics.statistics import half_width
 from widelimit.nodes.refinement import Level
 from widelimit.nodes.sobol import Sobol
-from widelimit.problem.network.architecture import Costs
 from widelimit.problem.network.laws import Normal
+from widelimit.problem.network.layered import LayerCosts as Costs
 from widelimit.problem.network.marks import Block
 
 INPUT = Sobol((Block("input", Normal(), 64),), np.eye(64))

@@ -7,8 +7,8 @@ import pytest
 
 from conftest import small_problem
 from widelimit import Problem, ProblemError, compare, predict_fluctuations, train
-from widelimit.ensemble.meanfield import gradient, gradient_squares, output, tangent_kernel
-from widelimit.ensemble.neurons import sampled_network
+from widelimit.ensemble.layered.parameters import LayerParameters
+from widelimit.ensemble.layered.placing import sampled_network
 from widelimit.ensemble.system import System
 from widelimit.limit.solve import solved
 from widelimit.problem.network.layers import Convolution, Layer, Product, Radial
@@ -96,13 +96,13 @@ def test_convolutions_are_those_of_jax(x64):
     theta |= {name: theta[name] + 0.1 * (1 + k) for k, name in enumerate(["b1", "b2"])}
     ensemble = ensemble.at(
         (
-            ensemble.parameters.__class__(
+            LayerParameters(
                 theta["w1"], (theta["w2"],), theta["a"], (theta["b1"], theta["b2"]), None
             ),
             (),
         )
     )
-    found = output(system.equations, ensemble, batch.inputs)
+    found = system.equations.output(ensemble, batch.inputs)
     np.testing.assert_allclose(found, by_lax(theta, batch.inputs), rtol=1e-12)
 
     def loss(theta, x, y, share):
@@ -110,8 +110,8 @@ def test_convolutions_are_those_of_jax(x64):
 
     plain = jax.grad(loss)(theta, batch.inputs, batch.targets, batch.weights)
     times = {"w1": 6, "w2": 24, "a": 4, "b1": 6, "b2": 4}
-    ours = written_out(gradient(system.equations, ensemble, batch))
-    squares = written_out(gradient_squares(system.equations, ensemble, batch))
+    ours = written_out(system.equations.gradient(ensemble, batch))
+    squares = written_out(system.equations.gradient_squares(ensemble, batch))
     each = jax.jit(jax.vmap(lambda x, y: jax.grad(loss)(theta, x[None], y[None], jnp.ones(1))))(
         batch.inputs, batch.targets
     )
@@ -138,13 +138,13 @@ def test_other_units_by_autograd(layer, x64):
             z = 0.5 * ((x[:, None] - w) ** 2).sum(-1)
         return jnp.sin(z) @ a / 5
 
-    found = output(system.equations, ensemble, batch.inputs)
+    found = system.equations.output(ensemble, batch.inputs)
     np.testing.assert_allclose(found, plain(w, a, batch.inputs), rtol=1e-12)
     slopes = jax.grad(
         lambda w, a: batch.weights @ (0.5 * (plain(w, a, batch.inputs) - batch.targets)[:, 0] ** 2),
         (0, 1),
     )(w, a)
-    ours = gradient(system.equations, ensemble, batch)
+    ours = system.equations.gradient(ensemble, batch)
     np.testing.assert_allclose(ours.input, 5 * slopes[0], rtol=1e-10)
     np.testing.assert_allclose(ours.readout, 5 * slopes[1], rtol=1e-10)
 
@@ -155,11 +155,11 @@ def test_tangent_kernel_of_a_convolution(x64):
     batch = system.batch
     speed = system.dynamics.velocity(system.equations, ensemble, batch)
     f, moved = jax.jvp(
-        lambda *state: output(system.equations, ensemble.at(state), batch.inputs),
+        lambda *state: system.equations.output(ensemble.at(state), batch.inputs),
         ensemble.state,
         speed,
     )
-    kernel = tangent_kernel(system.equations, system.dynamics.rates, ensemble, batch.inputs)
+    kernel = system.equations.tangent_kernel(system.dynamics.rates, ensemble, batch.inputs)
     residual = (f - batch.targets) * batch.weights[:, None]
     np.testing.assert_allclose(moved, -jnp.einsum("xcyk,yk->xc", kernel, residual), rtol=1e-10)
 
@@ -244,7 +244,7 @@ def test_skip_connections_by_autograd(x64):
     assert theta.biases is not None
     u, v = theta.hidden
     arguments = (theta.input, u, v, theta.readout, jnp.stack(theta.biases))
-    found = output(system.equations, ensemble, batch.inputs)
+    found = system.equations.output(ensemble, batch.inputs)
     np.testing.assert_allclose(found, plain(*arguments, batch.inputs), rtol=1e-12)
 
     def risk(w, u, v, a, b):
@@ -252,7 +252,7 @@ def test_skip_connections_by_autograd(x64):
         return batch.weights @ (0.5 * (f - batch.targets)[:, 0] ** 2)
 
     slopes = jax.grad(risk, range(5))(*arguments)
-    ours = gradient(system.equations, ensemble, batch)
+    ours = system.equations.gradient(ensemble, batch)
     assert ours.biases is not None
     pairs = zip(
         (ours.input, *ours.hidden, ours.readout, jnp.stack(ours.biases)),

@@ -5,7 +5,7 @@ cotangents of later times pass an observed time, those of its outputs join, and 
 many directions are kept as they span; what each has gathered on the way is booked for every time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from widelimit.around.linearisation import (
     read_back,
 )
 from widelimit.basics.store import Entry
-from widelimit.ensemble.neurons import Ensemble
+from widelimit.ensemble.neurons import Ensemble, Share
 from widelimit.ensemble.system import System
 
 FILL = 48
@@ -60,9 +60,9 @@ class Gathered(NamedTuple):
             weights, self.data + share @ more.data, self.noise + share @ more.noise @ share.T
         )
 
-    def matrices(self, laws: list[np.ndarray], pi: np.ndarray) -> np.ndarray:
+    def matrices(self, shares: Sequence[Share], pi: np.ndarray) -> np.ndarray:
         """Covariances of all pairs `(source, direction, direction)`; the last source is data."""
-        layers = [covariance(own, p) for own, p in zip(self.weights, laws, strict=True)]
+        layers = [p.covariance(own) for own, p in zip(self.weights, shares, strict=True)]
         return np.stack([*layers, self.noise, covariance(self.data, pi)])
 
 

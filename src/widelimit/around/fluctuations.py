@@ -24,7 +24,7 @@ import xarray as xr
 from widelimit.around.influence import Influence
 from widelimit.around.prediction import Found, forecast, refined
 from widelimit.around.variances import factors
-from widelimit.around.ways import Case
+from widelimit.around.ways import DEPTHS, Case
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.streams import Stream, generator
 from widelimit.basics.tasks import Task
@@ -137,7 +137,8 @@ def _paths(work: Engine, found: xr.Dataset, count: int, seed: int) -> xr.DataArr
     """Sample paths of the outputs for unit noise of each source."""
     case = Case(work, found.factor, 1.0, False)
     problem, used = work.problem, case.used
-    initial = work.placed(case.first.with_counts(np.atleast_1d(found.attrs["points"]).tolist()))
+    design = case.first.with_counts(np.atleast_1d(found.attrs["points"]).tolist())
+    initial = work.placed(design, depths=DEPTHS)
     influence = Influence.of(work.system, initial, problem.times, case.step_tolerance)
     own = np.repeat([case.sources.index(name) for name in used], count)
     longest = problem.training.horizon / (INTERVALS if "sgd" in used else 1)
@@ -240,7 +241,7 @@ def _facts(problem: Problem, found: Found, notes: list[str]) -> dict[str, Any]:
 
 def _kinked(problem: Problem) -> list[str]:
     """What in a problem has a first derivative that jumps."""
-    chosen = dict.fromkeys(problem.network.activations)
+    chosen = dict.fromkeys(problem.network.used_activations)
     found = [f"the activation {named(a)}" for a in chosen if is_kinked(a)]
     loss = problem.training.loss
     return found if loss.smooth else [*found, f"the loss {loss.loss!r}"]

@@ -40,7 +40,7 @@ from widelimit.around.spread import Spread
 from widelimit.basics.errors import Diverged
 from widelimit.basics.store import Entry
 from widelimit.basics.streams import Stream, generator
-from widelimit.ensemble.neurons import Ensemble, weight_noise
+from widelimit.ensemble.neurons import Ensemble, Share
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.memory import PIECE_VALUES
 from widelimit.motion.spans import Span
@@ -134,8 +134,8 @@ class Influence:
         """The fluctuations at one time from directions, and what they have missed."""
         tests = self._signs(k, COMBINATIONS)
         combined, risk = self._combined(k, tests)
-        laws = [np.asarray(p, float) for p in self.initial.weights]
-        matrices = known.gathered.matrices(laws, np.asarray(self.system.batch.weights, float))
+        shares = [Share(p.law.astype(float), p.strata) for p in self.initial.shares]
+        matrices = known.gathered.matrices(shares, np.asarray(self.system.batch.weights, float))
         found = Spread.exact(known.along, _finite(matrices), risk, self._seen(k))
         self.done(k)
         return found.tested(tests, combined, risk)
@@ -156,10 +156,9 @@ class Influence:
         vectors = self._back(k, covectors.at[-1, -1].set(1.0))
         for piece in reversed([piece for own in self.path.pieces[: k + 1] for piece in own]):
             vectors = pull(self.system.motion, piece, vectors)
-        laws = [np.asarray(p) for p in self.initial.weights]
-        pi = np.asarray(self.system.batch.weights)
+        pi, shares = np.asarray(self.system.batch.weights), self.initial.shares
         layers = [
-            covariance(np.asarray(own), p) for own, p in zip(vectors.weights, laws, strict=True)
+            p.covariance(np.asarray(own)) for own, p in zip(vectors.weights, shares, strict=True)
         ]
         data = covariance(np.asarray(vectors.data), pi)
         return _finite(np.stack([*layers, np.asarray(vectors.noise), data]))
@@ -170,19 +169,18 @@ class Influence:
         Tangents of the data's weights serve the finite data set only `with_data`; the noise of
         SGD is not told. Raises `Diverged`.
         """
-        laws = [np.asarray(p) for p in self.initial.weights]
-        laws.append(np.asarray(self.system.batch.weights))
-        stops = np.cumsum([len(law) for law in laws])
+        shares = [*self.initial.shares, Share(np.asarray(self.system.batch.weights))]
+        stops = np.cumsum([len(p.law) for p in shares])
         count = stops[-1] if with_data else stops[-2]
         *units, changes = (
             jnp.asarray(u) for u in np.split(np.eye(count, stops[-1]), stops[:-1], 1)
         )
-        matrices = np.zeros((len(laws) + 1, count, count))
-        for source, (law, stop) in enumerate(zip(laws, stops, strict=True)):
-            own = slice(stop - len(law), stop)
+        matrices = np.zeros((len(shares) + 1, count, count))
+        for source, (p, stop) in enumerate(zip(shares, stops, strict=True)):
+            own = slice(stop - len(p.law), stop)
             if stop <= count:
-                place = source if source < len(laws) - 1 else -1
-                matrices[place, own, own] = covariance(np.eye(len(law)), law)
+                place = source if source < len(shares) - 1 else -1
+                matrices[place, own, own] = p.covariance(np.eye(len(p.law)))
 
         def pushed(k: int, tangents: Tangents) -> tuple[Spread, Tangents]:
             for piece in self.path.pieces[k]:
@@ -205,14 +203,13 @@ class Influence:
         constant on intervals no longer than `longest`: what that changes is of second order in
         their length. Raises `Diverged`.
         """
-        depth, pi = len(self.initial.weights), np.asarray(self.system.batch.weights)
+        depth = len(self.initial.weights)
+        pi = Share(np.asarray(self.system.batch.weights))
 
-        def noise(law: np.ndarray, source: int) -> Array:
-            return jnp.asarray(weight_noise(rng, law, len(own)) * (own == source)[:, None])
+        def noise(share: Share, source: int) -> Array:
+            return jnp.asarray(share.noise(rng, len(own)) * (own == source)[:, None])
 
-        tangents = still(
-            self.initial, [noise(np.asarray(p), k) for k, p in enumerate(self.initial.weights)]
-        )
+        tangents = still(self.initial, [noise(p, k) for k, p in enumerate(self.initial.shares)])
         lasting, found = noise(pi, depth + 1), []
         for pieces, ensemble in zip(self.path.pieces, self.path.ensembles, strict=True):
             for piece, span in ((p, span) for p in pieces for span in _intervals(p, longest)):

@@ -26,8 +26,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from widelimit.basics.errors import Diverged
-from widelimit.ensemble.meanfield import Batch, output, risk
-from widelimit.ensemble.neurons import Ensemble
+from widelimit.ensemble.equations import Batch
+from widelimit.ensemble.neurons import Ensemble, Share
 from widelimit.ensemble.system import Motion, System
 from widelimit.motion.control import Control
 from widelimit.motion.flow import DIVERGENCE_CAUSE, integrate, method_for
@@ -127,16 +127,15 @@ def _field(motion: Motion, layout: Any) -> Callable[..., Leaves]:
 
 def covariance(values: Numbers, law: Numbers) -> Numbers:
     """Cov_z[v(z), v'(z)] of `values (v, z)` when z has the probabilities `law`."""
-    centred = values - (values @ law)[:, None]
-    return (centred * law) @ centred.T
+    return Share(law).covariance(values)
 
 
 def readings(system: System, ensemble: Ensemble) -> Float[Array, " readings"]:
     """The outputs at the observed inputs, channel by channel, and the risk."""
     inputs = system.inputs[system.view("observed")]
-    seen = output(system.equations, ensemble, inputs)
-    trained = output(system.equations, ensemble, system.batch.inputs)
-    return jnp.append(seen.ravel(), risk(system.equations, trained, system.batch))
+    seen = system.equations.output(ensemble, inputs)
+    trained = system.equations.output(ensemble, system.batch.inputs)
+    return jnp.append(seen.ravel(), system.equations.risk(trained, system.batch))
 
 
 def _reading(system: System, ensemble: Ensemble) -> tuple[Callable[..., Array], tuple[Any, Leaves]]:

@@ -23,8 +23,8 @@ from widelimit.around.linearisation import covariance, readings
 from widelimit.around.spread import Spread
 from widelimit.basics.errors import Diverged
 from widelimit.basics.store import Entry
-from widelimit.ensemble.meanfield import Batch
-from widelimit.ensemble.neurons import Ensemble
+from widelimit.ensemble.equations import Batch
+from widelimit.ensemble.neurons import Ensemble, Share
 from widelimit.ensemble.system import Motion, System, outputs
 from widelimit.motion.control import Control
 from widelimit.motion.flow import DIVERGENCE_CAUSE, integrate, method_for
@@ -116,11 +116,11 @@ def _readings_along(system: System, initial: Ensemble, state: State) -> tuple[Ar
 
 def _spread(system: System, initial: Ensemble, state: State) -> Spread:
     by_weights, by_theta = map(np.asarray, _readings_along(system, initial, state))
-    laws = [np.asarray(law) for law in (*initial.weights, system.batch.weights)]
-    stops = np.cumsum([len(law) for law in laws])
+    shares = [*initial.shares, Share(np.asarray(system.batch.weights))]
+    stops = np.cumsum([len(p.law) for p in shares])
     found = [
-        covariance(own, law)
-        for own, law in zip(np.split(by_weights, stops[:-1], axis=1), laws, strict=True)
+        p.covariance(own)
+        for own, p in zip(np.split(by_weights, stops[:-1], axis=1), shares, strict=True)
     ]
     whole = np.stack([*found[:-1], by_theta @ np.asarray(state[2]) @ by_theta.T, found[-1]])
     ensemble = _unravelled(initial, state[0])

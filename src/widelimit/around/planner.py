@@ -11,14 +11,15 @@ which is solved for n. The step ε is 1/n or a number, as the problem says.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from scipy.special import stdtrit
 
 from widelimit.around.fluctuations import predict_fluctuations
 from widelimit.around.variances import factors
+from widelimit.basics.errors import ProblemError
 from widelimit.basics.words import shape_name
 from widelimit.ensemble.collapse import collapsed_layers
+from widelimit.ensemble.model import model_of
 from widelimit.limit.solve import solve
 from widelimit.limit.validity import predict_validity
 from widelimit.networks.train import train
@@ -54,7 +55,7 @@ def plan_width(
     tells their RMS over outputs alone (default: see `predict_fluctuations`).
 
     Raises `ValueError` for an `rms` that is not positive, a time beyond the horizon, or a problem
-    without networks.
+    without networks; `ProblemError` where depth is in its limit too.
 
     >>> from widelimit.problem.problem import Problem
     >>> problem = Problem.from_dict({
@@ -69,6 +70,7 @@ def plan_width(
     >>> plan.choices[0].widths[0] == int(np.ceil(exact))
     True
     """
+    _refuse_unknown_depth(problem)
     horizon = problem.training.horizon
     settings, time = _asked(problem, rms, horizon if time is None else time)
     at = {"times": [time], "inputs": problem.observed_inputs.tolist()}
@@ -86,6 +88,18 @@ def plan_width(
     return Plan(
         rms, float(d.time), choices, planned[0][1], error, tuple(notes), found.effective_outputs
     )
+
+
+def _refuse_unknown_depth(problem: Problem) -> None:
+    """Raise `ProblemError` where networks are shifted by what is not planned with."""
+    if model_of(problem).deep:
+        raise ProblemError(
+            [
+                "network.depth: found 'limit'; networks of finite depth are shifted from it by "
+                "about 1/depth, which a plan does not know: give the number of blocks"
+            ],
+            problem.title,
+        )
 
 
 def _asked(problem: Problem, rms: float, time: float) -> tuple[NetworkSettings, float]:
@@ -169,8 +183,8 @@ def _chosen(
     settings, network = problem.networks, problem.network
     assert settings is not None
     first = settings.layer_widths(network)[0]
-    pair = first, _scaled(first, network.finite_widths, 2.0)
-    asked = settings.model_copy(update={"widths": pair, "batch": batch})
+    pair = first, network.scaled(first, 2.0)
+    asked = settings.model_copy(update={"widths": pair, "shapes": None, "batch": batch})
     one, two = factors(problem.model_copy(update={"networks": asked}))[0].values
     falling = {s: 2 * (a - b) * u for (s, u), a, b in zip(unit.items(), one, two, strict=True)}
     staying = {s: (2 * b - a) * u for (s, u), a, b in zip(unit.items(), one, two, strict=True)}
@@ -178,19 +192,8 @@ def _chosen(
     if room <= 0:
         return None, staying
     scale = sum(falling.values()) / room
-    widths = _scaled(first, network.finite_widths, scale)
+    widths = network.scaled(first, scale)
     step = asked.step_size(network, widths)
-    neurons = [*widths, 1] if len(widths) == 1 else widths
-    work = sum(a * b for a, b in pairwise(neurons)) * batch / step
+    work = network.connections(widths) * batch / step
     adds = {s: (falling[s] / scale if scale else 0.0) + staying[s] for s in unit}
     return Choice(batch, widths, step, work), adds
-
-
-def _scaled(
-    widths: tuple[int, ...], fixed: tuple[int | None, ...], scale: float
-) -> tuple[int, ...]:
-    """Widths so many times as large, rounded up, but for layers that have one of their own."""
-    return tuple(
-        own or max(1, math.ceil(scale * n * (1 - 1e-12)))
-        for n, own in zip(widths, fixed, strict=True)
-    )

@@ -27,7 +27,7 @@ def factors(problem: Problem) -> tuple[xr.DataArray, list[str]]:
     assert settings is not None
     shapes, notes = settings.layer_widths(network), []
     fixed = network.by_space(network.finite_widths)  # the same neurons in all networks
-    sizes = [network.by_space(widths) for widths in shapes]
+    sizes = [network.neurons(widths) for widths in shapes]
     columns = {
         name: [0.0 if fixed[k] else 1 / widths[k] for widths in sizes]
         for k, name in enumerate(network.space_names)

@@ -25,6 +25,7 @@ class Stream(StrEnum):
     NODES = "scrambles of nodes"
     DATA_NODES = "scrambles of the data's nodes"
     RISK_NODES = "scrambles of the nodes that measure a risk"
+    ENDS = "embeddings of residual networks"
     FINITE_LAYERS = "neurons of layers of finite width"
     BROWNIAN_PATHS = "brownian paths of a limit"
     PAIRS = "pairs of networks that measure a bias"

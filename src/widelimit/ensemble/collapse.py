@@ -17,8 +17,8 @@ import numpy as np
 from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, generator
 from widelimit.nodes.points import entries, image
+from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.marks import Block, coordinates
-from widelimit.problem.network.network import Network
 from widelimit.problem.problem import Problem
 
 DRAWN = 256
@@ -33,7 +33,7 @@ COMMON = 1 / 16
 there are hardly two of a kind in narrow networks, and in wide ones differences are small."""
 
 
-def random_layers(network: Network) -> set[int]:
+def random_layers(network: Architecture) -> set[int]:
     """Layers, from 0, whose neurons differ in networks by weights that the limit leaves out."""
     random = [pair for pair, law in network.independent.items() if law.deviation() > 0]
     return {layer for pair in random for layer in (pair, pair + 1)}

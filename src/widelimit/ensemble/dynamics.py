@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, PRNGKeyArray
 
-from widelimit.ensemble.meanfield import Batch, Equations, gradient, gradient_squares
+from widelimit.ensemble.equations import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble, Parameters, Rates, State
 from widelimit.problem.training.learning_rules import Adam, LearningRule, Push
 
@@ -28,7 +28,7 @@ class Dynamics(eqx.Module):
         self, equations: Equations, ensemble: Ensemble, batch: Batch, time: ArrayLike = 0.0
     ) -> Parameters:
         """G + λθ: what moves the parameters, whatever the rule makes of it."""
-        slope = gradient(equations, ensemble, batch)
+        slope = equations.gradient(ensemble, batch)
         if self.decay is None:
             return slope
         theta, now = ensemble.parameters, self.decay.at(time)
@@ -46,7 +46,7 @@ class Dynamics(eqx.Module):
     ) -> State:
         """∂_t of the state in the limit ε → 0 at a batch's law."""
         squares = None
-        slope = gradient(equations, ensemble, batch)
+        slope = equations.gradient(ensemble, batch)
         if isinstance(self.rule, Adam):
             squares = _of_batches(self.rule, slope, equations, ensemble, batch)
         return self._by_array(
@@ -59,11 +59,8 @@ class Dynamics(eqx.Module):
         )
 
     def rates_at(self, equations: Equations, time: ArrayLike) -> Parameters:
-        """ξ(t)/κ²."""
-        now = self.rates.at(time)
-        if equations.scale == 1:
-            return now
-        return jax.tree.map(lambda rate: rate / equations.scale**2, now)
+        """ξ(t) as parameters feel them."""
+        return equations.scaled(self.rates.at(time))
 
     def kicks(self, rates: Parameters, size: ArrayLike, normals: Parameters) -> Parameters:
         """The rule's noise in a step of size ε, from standard normal numbers."""
@@ -79,7 +76,7 @@ class Dynamics(eqx.Module):
         key: PRNGKeyArray | None = None,
     ) -> State:
         """The state after one step of size ε on a batch; `key` draws the noise of a noisy rule."""
-        slope = gradient(equations, ensemble, batch)
+        slope = equations.gradient(ensemble, batch)
         squares = jax.tree.map(jnp.square, slope) if self.rule.needs_squares else None
         moved, memory = self._by_array(
             lambda theta, push, memory: self.rule.step(size, theta, push, memory),
@@ -132,6 +129,6 @@ def _of_batches(
     """E of squared gradients of batches that are drawn independently: G² + Var_z(G_z)/b."""
     if rule.batch == "all":
         return jax.tree.map(jnp.square, slope)
-    single = gradient_squares(equations, ensemble, batch)
+    single = equations.gradient_squares(ensemble, batch)
     share = 1 / rule.batch
     return jax.tree.map(lambda g, s: (1 - share) * g**2 + share * s, slope, single)

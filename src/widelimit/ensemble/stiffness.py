@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Array
 
 from widelimit.basics.streams import Stream, generator
-from widelimit.ensemble.meanfield import output, tangent_kernel
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.problem.problem import Problem
@@ -84,7 +83,7 @@ def _size(values: Array) -> float:
 def _curvature(system: System, ensemble: Ensemble) -> Array:
     """The largest second derivative of the loss where training starts."""
     batch = system.batch
-    f = output(system.equations, ensemble, batch.inputs)
+    f = system.equations.output(ensemble, batch.inputs)
     curved = jax.vmap(jax.hessian(system.equations.loss))(f, batch.targets)
     return jnp.max(jnp.abs(curved))
 
@@ -95,7 +94,7 @@ def stiffness_of(system: System, ensemble: Ensemble, single: bool) -> Array:
     total = len(system.batch.inputs)
     chosen = generator(Stream.KERNEL_POINTS, 0).permutation(total)[:KERNEL_POINTS]
     rates, inputs = system.dynamics.rates.at_their_highest(), system.batch.inputs[chosen]
-    kernel = tangent_kernel(system.equations, rates, ensemble, inputs)
+    kernel = system.equations.tangent_kernel(rates, ensemble, inputs)
     if single:
         return jnp.max(jnp.einsum("xcxc->xc", kernel))
     weights = system.batch.weights[chosen]

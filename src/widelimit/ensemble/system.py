@@ -12,15 +12,13 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from widelimit.ensemble.dynamics import Dynamics
-from widelimit.ensemble.meanfield import Batch, Equations, gradient, output, tangent_kernel
-from widelimit.ensemble.neurons import Ensemble, Rates
+from widelimit.ensemble.equations import Batch, Equations
+from widelimit.ensemble.model import model_of
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.nodes.measure import Measure
 from widelimit.nodes.reduction import whole_population
 from widelimit.problem.functionals import Functional, Sight
-from widelimit.problem.network.network import Network
 from widelimit.problem.problem import Problem
-from widelimit.problem.training.schedules import Rate
-from widelimit.problem.training.training import PerKind
 
 
 class Motion(NamedTuple):
@@ -54,7 +52,8 @@ class System(eqx.Module):
     def of(cls, problem: Problem, dtype: DTypeLike) -> "System":
         """The system of a problem, its numbers held as `dtype`."""
         problem.require_single()
-        network, data, training = problem.network, problem.dataset, problem.training
+        model, data, training = model_of(problem), problem.dataset, problem.training
+        decay = training.weight_decay
         pieces = {"train": data.inputs}
         if problem.observed_inputs is not data.inputs:
             pieces["observed"] = problem.observed_inputs
@@ -68,14 +67,12 @@ class System(eqx.Module):
             for (name, piece), stop in zip(pieces.items(), stops, strict=True)
         )
         return cls(
-            Equations(
-                network.activation_functions,
-                training.loss,
-                network.scale,
-                layers=network.layer_maps,
-                image=network.image,
+            model.equations(training.loss),
+            Dynamics(
+                model.rates(training.learning_rates, dtype),
+                None if decay is None else model.rates(decay, dtype),
+                training.rule,
             ),
-            Dynamics(*_rates(problem, dtype), rule=training.rule),
             Batch(*(jnp.asarray(a, dtype) for a in (data.inputs, data.targets, data.weights))),
             jnp.asarray(np.concatenate(list(pieces.values())), dtype),
             views,
@@ -96,7 +93,7 @@ class System(eqx.Module):
 
     def in_pieces(self, points: int) -> "System":
         """The same system, handling at most so many data points at once."""
-        return dataclasses.replace(self, equations=self.equations._replace(points=points))
+        return dataclasses.replace(self, equations=self.equations.in_pieces(points))
 
     def with_batch(self, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> "System":
         """The same system that learns from other data."""
@@ -106,8 +103,7 @@ class System(eqx.Module):
 
     def finer(self, times: int) -> "System":
         """The same system with so many times the nodes inside layers that hold a quadrature."""
-        layers = tuple(layer.finer(times) for layer in self.equations.layers)
-        return dataclasses.replace(self, equations=self.equations._replace(layers=layers))
+        return dataclasses.replace(self, equations=self.equations.finer(times))
 
     def view(self, name: str) -> slice:
         """Where "train", "observed" or "holdout" stands among the stacked inputs."""
@@ -156,42 +152,21 @@ def _sight(system: System, ensemble: Ensemble, time: Array) -> Sight:
         x = jnp.zeros((len(x), 1 + max(system.columns, default=0)), x.dtype)
         x = x.at[:, list(system.columns)].set(batch.inputs[:, : len(system.columns)])
     observed = system.inputs[system.view("observed")]
-    scale = equations.scale**2
     return Sight(
         x,
         batch.targets,
         batch.weights,
-        output(equations, ensemble, batch.inputs),
+        equations.output(ensemble, batch.inputs),
         ensemble.by_layer(ensemble.weights),
         ensemble.parameters,
-        jax.tree.map(lambda rate: rate / scale, rates.at(time)),
+        equations.scaled(rates.at(time)),
         ensemble.masses(),
-        lambda: gradient(equations, ensemble, batch),
-        lambda: tangent_kernel(equations, rates, ensemble, observed, time),
+        lambda: equations.gradient(ensemble, batch),
+        lambda: equations.tangent_kernel(rates, ensemble, observed, time),
     )
 
 
 @eqx.filter_jit
 def outputs(system: System, ensemble: Ensemble) -> Float[Array, "points channels"]:
     """f at all stacked inputs."""
-    return output(system.equations, ensemble, system.inputs)
-
-
-def _rates(problem: Problem, dtype: DTypeLike) -> tuple[Rates, Rates | None]:
-    """ξ(t) and the weight decay λ(t) of every kind of parameter, in their layout."""
-    training = problem.training
-    rates = _in_layout(problem.network, training.learning_rates, dtype)
-    decay = training.weight_decay
-    return rates, None if decay is None else _in_layout(problem.network, decay, dtype)
-
-
-def _in_layout(network: Network, chosen: PerKind, dtype: DTypeLike) -> Rates:
-    *biases, last = chosen.bias_rates(network.depth)
-    hidden = chosen.hidden_rates(network.depth)
-    return Rates(
-        input=Rate.of(chosen.input, dtype),
-        hidden=tuple(Rate.of(rate, dtype) for rate in hidden),
-        readout=Rate.of(chosen.readout, dtype),
-        biases=tuple(Rate.of(b, dtype) for b in biases) if network.biases else None,
-        output_bias=Rate.of(last, dtype) if network.output_bias else None,
-    )
+    return system.equations.output(ensemble, system.inputs)

@@ -16,9 +16,9 @@ from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, generator
 from widelimit.basics.words import layers_in_words
 from widelimit.ensemble.collapse import collapsed_layers, unknown_because
-from widelimit.ensemble.kinks import Kink, kinks
-from widelimit.ensemble.meanfield import output
-from widelimit.ensemble.neurons import Ensemble, limit_ensemble
+from widelimit.ensemble.layered.kinks import Kink, kinks
+from widelimit.ensemble.model import model_of
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.stiffness import stiff, stiffness_of
 from widelimit.ensemble.system import System
 from widelimit.nodes.reduction import reduced
@@ -26,6 +26,7 @@ from widelimit.nodes.rules import layer_rules
 from widelimit.problem.network.activations import Activation, is_bounded, is_kinked, named
 from widelimit.problem.network.laws import Product
 from widelimit.problem.network.laws import Sphere as SphereLaw
+from widelimit.problem.network.network import Network
 from widelimit.problem.problem import Problem
 from widelimit.problem.symmetry import folding_of
 
@@ -69,7 +70,7 @@ def _without_limit(problem: Problem) -> list[str]:
 
 def _on_a_kink(problem: Problem, kink: Kink) -> str:
     """The place, what was found there, and what to change."""
-    place, name = kink.layer - 1, named(problem.network.activations[kink.layer - 1])
+    place, name = kink.layer - 1, named(problem.layers.activations[kink.layer - 1])
     neurons = "all" if kink.share == 1 else f"{kink.share:.0%} of the"
     points = f"{kink.points} of {kink.looked_at} data points"
     return (
@@ -90,7 +91,7 @@ def _pilot(problem: Problem) -> Ensemble:
     paths = problem.training.paths(problem.network)
     rules = layer_rules(problem.network, dims, np.eye(dims[0]), problem.seed, paths)
     nodes = [choices[0].place(min(choices[0].start, PILOT_NODES), rng) for choices in rules]
-    return limit_ensemble(problem.network, nodes, *dims, jnp.float64)
+    return model_of(problem).limit(nodes, dims, jnp.float64)
 
 
 def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[str]:
@@ -104,11 +105,11 @@ def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[st
         return ["the limit does not move: it starts at a minimum of the loss on all data"]
     network = problem.network
     means = [law.expectation() for law in network.independent.values()]
-    silent = network.depth > 2 and 0 in means
+    silent = len(means) > 1 and 0 in means
     cause, remedy = (
         (
             "mean-zero hidden-to-hidden weights, activations with φ(0) = 0, "
-            f"{network.depth} hidden layers",
+            f"{len(network.spaces)} hidden layers",
             "hidden weights",
         )
         if silent
@@ -123,7 +124,7 @@ def _stationary(problem: Problem, system: System, ensemble: Ensemble) -> list[st
 
 def _outside_theorems(problem: Problem) -> list[str]:
     """Activations that the theorems do not cover; functions of one's own are tried out."""
-    chosen = dict.fromkeys(problem.network.activations)
+    chosen = dict.fromkeys(problem.network.used_activations)
     reasons = {a: _why_outside(a) for a in chosen}
     return [
         f"the activation {named(a)} is outside the theorems' assumptions (bounded and smooth): it "
@@ -174,6 +175,8 @@ def _paths(problem: Problem) -> list[str]:
 
 def _dimensions(problem: Problem) -> list[str]:
     """Where a population could be folded at d = ∞ and cannot at its own dimension."""
+    if not isinstance(problem.network, Network):
+        return []
     population, law = problem.population, problem.network.initial.input
     if population is None or law is None or population.inputs.dimension == "inf":
         return []
@@ -241,7 +244,7 @@ def _initial_motion(system: System, ensemble: Ensemble) -> tuple[Array, Array]:
     rates = system.dynamics.rates.at_their_highest().at(0.0)
     forces = system.dynamics.forces(system.equations, ensemble, system.batch)
     speed = jax.tree.map(lambda rate, force: rate * force, rates, forces)
-    f = output(system.equations, ensemble, system.batch.inputs)
+    f = system.equations.output(ensemble, system.batch.inputs)
     slope = jax.vmap(jax.grad(system.equations.loss))(f, system.batch.targets)
     fastest = jnp.max(jnp.stack([jnp.max(jnp.abs(v)) for v in jax.tree.leaves(speed)]))
     return fastest, jnp.max(jnp.abs(slope))

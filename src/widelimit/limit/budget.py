@@ -10,7 +10,7 @@ import diffrax
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.words import duration
-from widelimit.ensemble.meanfield import ROW_NUMBERS
+from widelimit.ensemble.equations import ROW_NUMBERS
 from widelimit.ensemble.system import numbers_looked_at
 from widelimit.motion.devices import agreed
 from widelimit.motion.engine import Engine

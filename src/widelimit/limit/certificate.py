@@ -71,7 +71,7 @@ def optimality_gap(
     problem = limit.problem
     _refuse(problem)
     states, data = limit.states["limit"].to_dataset(), problem.dataset
-    scale, found = problem.network.scale, []
+    scale, found = problem.layers.scale, []
     count = len(problem.times)
     with in_precision("float64"), progress_of("certificate", progress, count) as told:
         for k in range(count):
@@ -97,7 +97,7 @@ def optimality_gap(
 
 def _refuse(problem: Problem) -> None:
     """Raise `ProblemError` where the inequality does not hold, or is not known to."""
-    network, loss = problem.network, problem.training.loss
+    network, loss = problem.layers, problem.training.loss
     mistakes = []
     if network.depth > 1:
         mistakes.append("network.activations: outputs are convex in the law of one hidden layer")
@@ -121,8 +121,8 @@ def _units(neurons: xr.Dataset) -> np.ndarray:
 
 def _effect(problem: Problem, slope: np.ndarray) -> Callable[[Array], Array]:
     """½ |E_π[∇ℓ(x) φ(w·x + b)]|² of a unit (w, b)."""
-    (activation,) = problem.network.activation_functions
-    inputs, biased = problem.dataset.inputs, problem.network.biases
+    (activation,) = problem.layers.activation_functions
+    inputs, biased = problem.dataset.inputs, problem.layers.biases
 
     def effect(unit: Array) -> Array:
         z = inputs @ unit[:-1] + unit[-1] if biased else inputs @ unit

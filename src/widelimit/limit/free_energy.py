@@ -31,7 +31,7 @@ from scipy.special import digamma, gammaln
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.statistics import Estimate
 from widelimit.basics.streams import Stream, generator
-from widelimit.ensemble.meanfield import risk
+from widelimit.ensemble.layered.equations import layered
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.motion.engine import Engine, Steps, engine
@@ -109,7 +109,7 @@ def free_energy(limit: Trajectory, *, progress: bool | None = None) -> xr.Datase
 
 def reasons_against(problem: Problem) -> list[str]:
     """Why there is no free energy, each with its place."""
-    training, network = problem.training, problem.network
+    training, network = problem.training, problem.layers
     found = problem.missing_data("the free energy")
     if not training.rule.noisy:
         found.append("training.temperature: found 0; the free energy belongs to noisy training")
@@ -130,7 +130,7 @@ def reasons_against(problem: Problem) -> list[str]:
 
 def _mixed_decay(problem: Problem) -> list[str]:
     """Weight decays that are not one constant."""
-    decay, biases = problem.training.weight_decay, problem.network.biases
+    decay, biases = problem.training.weight_decay, problem.layers.biases
     if decay is None:
         return []
     own = [decay.input, decay.readout, *(decay.bias_rates(1)[:1] if biases else ())]
@@ -141,7 +141,7 @@ def _mixed_decay(problem: Problem) -> list[str]:
 
 def _kinds(problem: Problem) -> list[tuple[str, int, bool]]:
     """Name, entries, and whether it is frozen, of every kind of parameter of a neuron."""
-    rates, network, data = problem.training.learning_rates, problem.network, problem.dataset
+    rates, network, data = problem.training.learning_rates, problem.layers, problem.dataset
     entries = network.entries(data.inputs.shape[1], data.targets.shape[1])
     bias = [("bias_1", 1, rates.bias_rates(1)[0].frozen)] * network.biases
     first = ("input", entries[0], rates.input.frozen)
@@ -170,7 +170,7 @@ def _half_frozen(problem: Problem) -> list[str]:
 
 def _mark(problem: Problem) -> tuple:
     data = problem.dataset
-    return problem.network.marks(data.inputs.shape[1], data.targets.shape[1])[0]
+    return problem.layers.marks(data.inputs.shape[1], data.targets.shape[1])[0]
 
 
 class _Seen(NamedTuple):
@@ -203,11 +203,11 @@ def _run(work: Engine, steps: Steps, replicate: int) -> _Seen:
 def _at(system: System, ensemble: Ensemble) -> tuple[Array, Array]:
     """Outputs at the training points, and their risk."""
     f = outputs(system, ensemble)[system.view("train")]
-    return f, risk(system.equations, f, system.batch)
+    return f, system.equations.risk(f, system.batch)
 
 
 def _labels(ensemble: Ensemble) -> Float[np.ndarray, "neuron entries"]:
-    theta = ensemble.parameters
+    theta = layered(ensemble)
     biases = [] if theta.biases is None else [np.asarray(theta.biases[0])[:, None]]
     return np.concatenate([np.asarray(theta.input), *biases, np.asarray(theta.readout)], axis=1)
 
@@ -249,7 +249,7 @@ def _described(work: Engine, runs: Sequence[_Seen], halved: _Seen, bias: float) 
     ridges = 0.5 * decay * np.stack([run.squares for run in whole])
     entropies = np.stack([run.entropy for run in whole]) - bias
     mean = np.mean([run.outputs for run in runs], axis=0)
-    of_mean = np.stack([risk(system.equations, jnp.asarray(f), system.batch) for f in mean])
+    of_mean = np.stack([system.equations.risk(jnp.asarray(f), system.batch) for f in mean])
     gap = risks[:-1].mean(axis=0) - of_mean  # R is not linear in the outputs
     energies = risks + ridges - training.temperature * entropies
     parts = {

@@ -21,12 +21,12 @@ from jaxtyping import Array
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.statistics import Estimate, measured
-from widelimit.ensemble.meanfield import tangent_kernel
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.engine import Engine, Steps, engine
 from widelimit.nodes.design import Design
 from widelimit.problem.functionals import kernel_of
+from widelimit.problem.network.residual import FEWEST_DEPTHS
 from widelimit.problem.problem import Problem
 from widelimit.results.trajectory import Trajectory
 
@@ -68,7 +68,8 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
         design = _design_of(work, facts)
         runs = REPLICATES if design.random else 1
         work.progress.expect(runs + 1)
-        steps = Steps(float(facts["step_tolerance"]))
+        depths = int(facts.get("depth_nodes", FEWEST_DEPTHS)) // FEWEST_DEPTHS
+        steps = Steps(float(facts["step_tolerance"]), depths=depths)
         finer = steps._replace(tolerance=steps.tolerance * FINER)
 
         def seen(replicate: int, closer: bool) -> dict[str, np.ndarray]:
@@ -92,7 +93,7 @@ def _design_of(work: Engine, facts: Mapping[str, Any]) -> Design:
 def _at(system: System, ensemble: Ensemble, time: ArrayLike) -> Array:
     """K at the observed inputs."""
     inputs = system.inputs[system.view("observed")]
-    return tangent_kernel(system.equations, system.dynamics.rates, ensemble, inputs, time)
+    return system.equations.tangent_kernel(system.dynamics.rates, ensemble, inputs, time)
 
 
 def _quantities(problem: Problem, kernels: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from widelimit.basics.statistics import half_width, replicate_half_width, step_error
+from widelimit.ensemble.model import model_of
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, look, outputs
 from widelimit.limit.budget import Budget, Shortfall
@@ -21,6 +22,7 @@ from widelimit.limit.foresight import Foresight
 from widelimit.motion.engine import Engine, Look, Run, Steps
 from widelimit.nodes.design import Design
 from widelimit.nodes.refinement import REPLICATES, Level
+from widelimit.problem.network.residual import FEWEST_DEPTHS
 
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerance of problems without quadrature error."""
@@ -39,16 +41,37 @@ first ones of each Sobol rule, which are a Sobol rule themselves."""
 class Timing(NamedTuple):
     """Replicate 0 in steps and in halved ones, and how steps are taken."""
 
-    whole: Run
+    stepped: Run
     halved: Run
     steps: Steps
+    dense: Run | None = None
+    """Where depth is taken to its limit, with nodes there that are dense enough for the goal."""
+    deeper: Run | None = None
+    """With twice as many."""
     shortfall: Shortfall | None = None
     """Why steps were not made finer."""
 
     @property
     def error(self) -> np.ndarray:
         """A bound on the error of the steps `(time, point, channel)`."""
-        return step_error(self.whole.seen["outputs"], self.halved.seen["outputs"])
+        return step_error(self.stepped.seen["outputs"], self.halved.seen["outputs"])
+
+    @property
+    def whole(self) -> Run:
+        """Replicate 0 as the others are run."""
+        return self.dense or self.stepped
+
+    @property
+    def rules_error(self) -> np.ndarray:
+        """A bound on the errors of both `(time, point, channel)`."""
+        return self.error if self.depth_error is None else self.error + self.depth_error
+
+    @property
+    def depth_error(self) -> np.ndarray | None:
+        """A bound on the error of the depth nodes `(time, point, channel)`, where there is one."""
+        if self.deeper is None:
+            return None
+        return step_error(self.whole.seen["outputs"], self.deeper.seen["outputs"])
 
 
 class Found(NamedTuple):
@@ -108,9 +131,12 @@ class Search:
         choice = Choice.of(self.engine)
         design = self.budget.first(choice.rules)
         if not design.random:
-            timing = self.timed(design, EXACT_STEP_TOLERANCE if self.double else 1e-5)
+            timing = deepened(
+                self, design, self.timed(design, EXACT_STEP_TOLERANCE if self.double else 1e-5)
+            )
             return Found(design, (timing.whole,), timing, choice.reasons, None)
-        timing = self.timed(design, max(self.goal / 100, 1e-10 if self.double else 1e-6))
+        tolerance = max(self.goal / 100, 1e-10 if self.double else 1e-6)
+        timing = deepened(self, design, self.timed(design, tolerance))
         return self.refined(choice, design, timing)
 
     @property
@@ -156,7 +182,7 @@ class Search:
     def refined(self, choice: Choice, design: Design, timing: Timing) -> Found:
         """Refine until the estimated error is below the goal, or what is allowed is used up."""
         system, steps = self.engine.system, timing.steps
-        budget = max(self.goal - largest_rms(system, timing.error), self.goal / 10)
+        budget = max(self.goal - largest_rms(system, timing.rules_error), self.goal / 10)
         runs: tuple[Run, ...] = (timing.whole,)
         while True:
             runs = self.replicates(runs, design, steps, budget)
@@ -250,6 +276,25 @@ class Search:
         variances = {first: rest, **shares}
         costs, seconds = self.engine.memory.costs, self.foresight.added_by(runs[-1], steps)
         return Level(design.rules, costs, design.counts, variances, seconds)
+
+
+def deepened(search: Search, design: Design, timing: Timing) -> Timing:
+    """The same with depth nodes that are dense enough for the goal.
+
+    The same units are cut into twice as many depths: what that changes is the error.
+    """
+    work = search.engine
+    if not model_of(work.problem).deep:
+        return timing
+    while True:
+        work.progress.expect(1)
+        twice = timing.steps._replace(depths=2 * timing.steps.depths)
+        timing = timing._replace(deeper=search.run(design, twice, "twice the depth nodes"))
+        assert timing.depth_error is not None
+        most = 2 * FEWEST_DEPTHS * twice.depths > min(design.counts[: work.layers]) / 2
+        if largest_rms(work.system, timing.depth_error) <= search.goal / 5 or most:
+            return timing
+        timing = timing._replace(dense=timing.deeper, steps=twice)
 
 
 def limit_with_neurons(engine: Engine) -> Look:

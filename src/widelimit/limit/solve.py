@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import numpy as np
 import xarray as xr
 
 from widelimit.basics.statistics import Estimate, step_error
@@ -22,6 +23,7 @@ from widelimit.limit.tracers import Tracers
 from widelimit.limit.validity import predict_validity
 from widelimit.motion.engine import Engine, engine
 from widelimit.nodes.reduction import reduced
+from widelimit.problem.network.residual import FEWEST_DEPTHS
 from widelimit.problem.problem import Problem
 from widelimit.results.layout import limit_trajectory
 from widelimit.results.trajectory import Trajectory
@@ -126,8 +128,9 @@ def check_memory(problem: Problem) -> None:
 
 def _limit(work: Engine, found: Found, notes: Sequence[str]) -> Trajectory:
     """The limit with its errors, and whether they are as small as was asked."""
-    error, late = found.quadrature_error, found.timing.error
-    reached, goal = largest_rms(work.system, error + late), work.problem.limit.tolerance
+    error, late, deep = found.quadrature_error, found.timing.error, found.timing.depth_error
+    reached = largest_rms(work.system, error + found.timing.rules_error)
+    goal = work.problem.limit.tolerance
     if reached > goal:
         notes = [*notes, _missed(work, found, reached)]
     facts = {
@@ -135,14 +138,16 @@ def _limit(work: Engine, found: Found, notes: Sequence[str]) -> Trajectory:
         "error": reached,
         "quadrature_error": largest_rms(work.system, error),
         "time_error": largest_rms(work.system, late),
+        **({} if deep is None else _of_depth(work, found, deep)),
         "met": int(reached <= goal),
         "warnings": json.dumps(list(notes)),
     }
     neurons = found.runs[0].seen["neurons"]
     states = [jax.tree.map(lambda at, k=k: at[k], neurons) for k in range(len(work.problem.times))]
     limit = limit_trajectory(
-        work.problem, work.system, found.values, late, states, _functionals(work, found), facts
-    )
+        work.problem, work.system, found.values, late, states, _functionals(work, found), facts,
+        deep,
+    )  # fmt: skip
     return replace(limit, dataset=limit.dataset.assign(work.carrier.variables()))
 
 
@@ -161,6 +166,12 @@ def _facts(work: Engine, found: Found) -> dict[str, Any]:
     }
 
 
+def _of_depth(work: Engine, found: Found, error: np.ndarray) -> dict[str, Any]:
+    """How depth was taken to its limit."""
+    nodes = FEWEST_DEPTHS * found.timing.steps.depths
+    return {"depth_error": largest_rms(work.system, error), "depth_nodes": nodes}
+
+
 def _functionals(work: Engine, found: Found) -> dict[str, tuple[tuple[str, ...], Estimate]]:
     """By variable its dimensions, and its value with errors.
 
@@ -168,13 +179,18 @@ def _functionals(work: Engine, found: Found) -> dict[str, tuple[tuple[str, ...],
     """
     if not work.system.functionals:
         return {}
-    whole, halved = (run.seen["functionals"] for run in found.timing[:2])
+    timing = found.timing
+    whole, halved = (run.seen["functionals"] for run in (timing.stepped, timing.halved))
     first = jax.tree.map(lambda at: at[0], found.runs[0].seen["neurons"])
     estimates = {}
     for name, dims in dims_of_functionals(work.system, first).items():
         runs = [run.seen["functionals"][name] for run in found.runs]
         own = Estimate.of(runs, runs[0])
-        estimates[name] = dims, replace(own, time=step_error(whole[name], halved[name]))
+        late = step_error(whole[name], halved[name])
+        if timing.deeper is not None:
+            pair = (run.seen["functionals"][name] for run in (timing.whole, timing.deeper))
+            late = late + step_error(*pair)
+        estimates[name] = dims, replace(own, time=late)
     return estimates
 
 

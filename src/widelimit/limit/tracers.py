@@ -45,7 +45,7 @@ class Tracers(NamedTuple):
         networks = [group.isel(seed=s) for s in range(group.sizes["seed"])] if several else [group]
         data = problem.dataset
         dims = data.inputs.shape[1], data.targets.shape[1]
-        labels = tuple(_labels(problem.network, dims, network) for network in networks)
+        labels = tuple(_labels(problem.layers, dims, network) for network in networks)
         return cls(tuple(networks), labels, problem.times, several)
 
     def carried(

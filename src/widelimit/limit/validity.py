@@ -28,9 +28,9 @@ from jaxtyping import Array
 from scipy.special import stdtrit
 
 from widelimit.basics.streams import Stream, generator
-from widelimit.ensemble.bundles import Bundles, labelled, told_apart
 from widelimit.ensemble.collapse import random_layers
-from widelimit.ensemble.meanfield import layer_values
+from widelimit.ensemble.layered.bundles import Bundles, labelled, told_apart
+from widelimit.ensemble.layered.equations import Layered
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.limit.advice import refuse_kinks
@@ -245,7 +245,7 @@ class _Networks:
         """The network of these neurons, its weights between hidden layers drawn."""
         sizes = [len(own.nodes) for own in bundles]
         rng = generator(Stream.DIFFERENCES, self.work.problem.seed, draw, *sizes)
-        return told_apart(rng, self.work.problem.network, labels, bundles)
+        return told_apart(rng, self.work.problem.layers, labels, bundles)
 
     def scale(self, base: np.ndarray) -> float:
         """What outputs are measured by: the limit's largest RMS, that of the targets if it is 0."""
@@ -259,7 +259,8 @@ class _Networks:
 def _spread(system: System, ensemble: Ensemble, nodes: tuple[Numbers, ...]) -> Array:
     """The mean square over data and layers of how φ(z) of like neurons differs from their mean."""
     total = jnp.asarray(0.0)
-    layers = layer_values(system.equations, ensemble, system.batch.inputs)
+    assert isinstance(system.equations, Layered)
+    layers = system.equations.layer_values(ensemble, system.batch.inputs)
     own = map(ensemble.by_layer, (ensemble.weights, nodes))
     for values, weights, alike in zip(layers, *own, strict=True):
         kinds, by_neuron = len(weights), jnp.moveaxis(values, 1, 0)

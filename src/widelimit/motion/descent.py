@@ -13,7 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from widelimit.ensemble.dynamics import Dynamics
-from widelimit.ensemble.meanfield import Batch, Equations
+from widelimit.ensemble.equations import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble, State
 from widelimit.motion.draws import Drawn, Fresh
 

@@ -13,7 +13,6 @@ the same decisions: what clocks and machines tell is the first one's.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -80,7 +79,7 @@ class Devices:
         least = self.count * max(LEAST, self.count)
 
         def every_second(first: int) -> Spread:
-            chosen = set(costs.spaces[first::2])
+            chosen = set(costs.chain[first::2])
             cut = tuple(s in chosen and n >= least for s, n in enumerate(sizes))
             return Spread(self.held if any(cut) else (), cut)
 
@@ -127,14 +126,21 @@ class Spread(NamedTuple):
         ]
         layers = ensemble.by_layer(spaces)
         theta, memory = ensemble.state
+
+        def placed(own: Parameters) -> Parameters:
+            return own.each(
+                lambda array, axes: self._put(mesh, array, [layers[axis] for axis in axes])
+            )
+
         sizes = tuple(len(w) for w in weights)
         filled = ensemble.sizes if sizes != ensemble.sizes else ensemble.counted
         return Ensemble(
             tuple(weights),
-            self._parameters(mesh, theta, layers),
-            tuple(self._parameters(mesh, own, layers) for own in memory),
+            placed(theta),
+            tuple(map(placed, memory)),
             ensemble.spaces,
             filled,
+            ensemble.depth,
         )
 
     def everywhere(self, tree: Any) -> Any:
@@ -162,20 +168,6 @@ class Spread(NamedTuple):
 
     def _mesh(self) -> Mesh:
         return Mesh(np.asarray(self.held), (NODES,), axis_types=(AxisType.Auto,))
-
-    def _parameters(self, mesh: Mesh, theta: Parameters, layers: Sequence[int]) -> Parameters:
-        biases, last = theta.biases, theta.output_bias
-        return Parameters(
-            input=self._put(mesh, theta.input, layers[:1]),
-            hidden=tuple(
-                self._put(mesh, w, pair)
-                for w, pair in zip(theta.hidden, pairwise(layers), strict=True)
-            ),
-            readout=self._put(mesh, theta.readout, layers[-1:]),
-            biases=biases
-            and tuple(self._put(mesh, b, (s,)) for b, s in zip(biases, layers, strict=True)),
-            output_bias=None if last is None else self._put(mesh, last, ()),
-        )
 
     def _put(
         self, mesh: Mesh, array: Numbers, spaces: Sequence[int], filler: Any = "edge"

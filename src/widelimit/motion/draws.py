@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
-from widelimit.ensemble.meanfield import Batch
+from widelimit.ensemble.equations import Batch
 from widelimit.problem.data.population import Population
 
 BLOCK = 512

@@ -23,7 +23,8 @@ from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import Progress, progress
 from widelimit.basics.store import Store
 from widelimit.basics.streams import Stream, generator
-from widelimit.ensemble.neurons import Ensemble, limit_ensemble
+from widelimit.ensemble.model import model_of
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.devices import Devices, agreed
 from widelimit.motion.flow import COPIES, Flow, method_for
@@ -48,6 +49,8 @@ class Steps(NamedTuple):
     """Layers that hold a quadrature take so many times their nodes."""
     halved: bool = False
     """Steps half as long, and twice the nodes inside layers."""
+    depths: int = 1
+    """A limit in depth has so many times its fewest nodes there."""
 
     @property
     def inside(self) -> int:
@@ -132,7 +135,7 @@ class Engine:
         Raises `Diverged`.
         """
         started = time.perf_counter()
-        start = self.placed(design) if start is None else start
+        start = self.placed(design, depths=steps.depths) if start is None else start
         method, system = self.means(start.sizes, steps.tolerance)
         system = self.on_data(system, design).finer(steps.inside)
         scrambles, data = design.scrambles, (system.inputs, system.batch)
@@ -161,9 +164,11 @@ class Engine:
         self.compiled.add((*start.sizes, len(system.batch.inputs)))
         return Run(design, found[0], float(found[1]))
 
-    def placed(self, design: Design, labels: Sequence[np.ndarray] | None = None) -> Ensemble:
+    def placed(
+        self, design: Design, labels: Sequence[np.ndarray] | None = None, depths: int = 1
+    ) -> Ensemble:
         """The limit at time zero on the nodes of a design; tracers with these labels come last."""
-        seed, network = self.problem.seed, self.problem.network
+        seed = self.problem.seed
         rules = zip(design.rules, design.counts, design.scrambles, strict=True)
         nodes = [
             rule.place(count, generator(Stream.NODES, seed, layer, scramble))
@@ -176,7 +181,9 @@ class Engine:
             ]
         data, dtype = self.system.batch, self.system.inputs.dtype
         dims = data.inputs.shape[1], data.targets.shape[1]
-        return self.system.dynamics.started(limit_ensemble(network, nodes, *dims, dtype))
+        return self.system.dynamics.started(
+            model_of(self.problem).limit(nodes, dims, dtype, depths)
+        )
 
     def means(self, sizes: tuple[int, ...], tolerance: float) -> tuple[diffrax.AbstractERK, System]:
         """The method, and the system in pieces, with which such an ensemble fits into memory."""

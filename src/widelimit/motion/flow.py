@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from widelimit.basics.errors import Diverged
 from widelimit.ensemble.dynamics import Dynamics
-from widelimit.ensemble.meanfield import Batch, Equations
+from widelimit.ensemble.equations import Batch, Equations
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.control import Control

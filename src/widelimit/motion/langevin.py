@@ -25,7 +25,9 @@ from widelimit.basics.errors import Diverged
 from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, key
 from widelimit.ensemble.dynamics import Dynamics
-from widelimit.ensemble.meanfield import Batch, Equations
+from widelimit.ensemble.equations import Batch, Equations
+from widelimit.ensemble.layered.equations import layered
+from widelimit.ensemble.layered.parameters import LayerParameters
 from widelimit.ensemble.neurons import Ensemble, Parameters, State
 from widelimit.ensemble.system import System
 from widelimit.motion.flow import DIVERGENCE_CAUSE, Flow, Told, integrate, stretch_of, untold
@@ -71,15 +73,15 @@ class Diffusion:
 
     def step(self, tolerance: float) -> float:
         """The longest step: of second order, and shorter where learning rates are high."""
-        chosen, depth = self.problem.training.learning_rates, self.problem.network.depth
+        chosen, depth = self.problem.training.learning_rates, self.problem.layers.depth
         rates = (chosen.input, chosen.readout, *chosen.hidden_rates(depth))
-        biases = chosen.bias_rates(depth)[:-1] if self.problem.network.biases else ()
+        biases = chosen.bias_rates(depth)[:-1] if self.problem.layers.biases else ()
         fastest = max(rate.highest() for rate in (*rates, *biases))
         return FIRST_STEP * math.sqrt(tolerance) / max(1.0, fastest)
 
     def variables(self) -> dict[str, Any]:
         """`hidden_variance` over time and pairs of layers, where there are such pairs."""
-        depth = self.problem.network.depth
+        depth = self.problem.layers.depth
         if depth == 1:
             return {}
         names = [f"hidden_{layer}" for layer in range(2, depth + 1)]
@@ -226,7 +228,7 @@ def _label_normals(
     ensemble: Ensemble, keys: Key[Array, " spaces"], index: Array, halvings: int
 ) -> Parameters:
     """`path_normals` of all labels; hidden-to-hidden weights move by their mean, without noise."""
-    theta = ensemble.parameters
+    theta = layered(ensemble)
     layers = ensemble.by_layer(list(keys))
 
     def of(layer: int, kind: int, like: Any) -> Array:
@@ -235,7 +237,7 @@ def _label_normals(
 
     still = jnp.zeros((), theta.input.dtype)
     biases = theta.biases
-    return Parameters(
+    return LayerParameters(
         input=of(0, 0, theta.input),
         hidden=(still,) * len(theta.hidden),
         readout=of(-1, 1, theta.readout),
@@ -250,13 +252,13 @@ def hidden_variance(problem: Problem) -> Float[np.ndarray, "time pair"]:
     It starts at that of the initial law (0 for embeddings) and follows
     dV/dt = −2ξλV + 2τξ: (initial variance) · e^(−2∫ξλ) plus that of the noise.
     """
-    training, depth = problem.training, problem.network.depth
+    training, depth = problem.training, problem.layers.depth
     decay = training.weight_decay
     decays = (Constant(value=0.0),) * (depth - 1) if decay is None else decay.hidden_rates(depth)
     rates, found = training.learning_rates.hidden_rates(depth), []
     with in_precision("float64"):
         for pair, schedules in enumerate(zip(rates, decays, strict=True)):
-            law = problem.network.independent.get(pair)
+            law = problem.layers.independent.get(pair)
             start = 0.0 if law is None else law.deviation() ** 2
             xi, lam = (Rate.of(schedule, jnp.float64) for schedule in schedules)
             found.append(_variance(problem, xi, lam, start))
@@ -265,7 +267,7 @@ def hidden_variance(problem: Problem) -> Float[np.ndarray, "time pair"]:
 
 def _variance(problem: Problem, xi: Rate, lam: Rate, start: float) -> np.ndarray:
     """V at the observed times."""
-    heat, factor = problem.training.temperature, 2 / problem.network.scale**2
+    heat, factor = problem.training.temperature, 2 / problem.layers.scale**2
     now, found = jnp.asarray(start, float), []
     for spans in spans_to(problem.times, (xi, lam), float):
         for span in spans:

@@ -77,7 +77,7 @@ class Memory:
         if spread.fills(sizes):
             copies = max(copies, LOOKED_AT + 2 * spread.pieces)
         values = POINT_COPIES * points * self.costs.values(each)
-        data = 2 * self.points * (self.costs.entries[0] + self.costs.entries[-1])
+        data = 2 * self.points * sum(self.costs.ends)
         held = together * (copies * state + values + data)
         return BASE + self.kept + self.itemsize * held
 

@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.typing import DTypeLike
 from jaxtyping import Array, Key
 
 from widelimit.basics.errors import ProblemError
@@ -42,7 +43,8 @@ from widelimit.basics.progress import Progress
 from widelimit.basics.progress import progress as progress_of
 from widelimit.basics.statistics import offset, replicate_half_width
 from widelimit.basics.streams import Stream, key
-from widelimit.ensemble.neurons import Ensemble, coupled_networks, held_sizes, neuron_kinds
+from widelimit.ensemble.model import Model, model_of
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.limit.advice import refuse_kinks
 from widelimit.networks.course import Course, in_groups, network_keys
@@ -167,16 +169,9 @@ def _mean_over_pairs(difference: xr.DataArray, name: str) -> dict[str, xr.DataAr
 
 def _bytes_of_pair(course: Course) -> int:
     """What the weights of two halves and of the network that they make up take."""
-    inputs, channels = course.system.inputs.shape[1], course.system.batch.targets.shape[1]
-    network = course.problem.network
-    kinds, costs = (
-        neuron_kinds(network, course.widths, inputs, channels),
-        network.costs(inputs, channels),
-    )
-    half, whole = (
-        costs.held(held_sizes(kinds, tuple(parts * n for n in network.by_space(course.widths))))
-        for parts in (1, 2)
-    )
+    dims = course.system.inputs.shape[1], course.system.batch.targets.shape[1]
+    model, costs = model_of(course.problem), course.problem.network.costs(*dims)
+    half, whole = (costs.held(model.held(course.widths, dims, parts=parts)) for parts in (1, 2))
     return (2 * half + whole) * course.system.inputs.dtype.itemsize
 
 
@@ -184,13 +179,12 @@ def _trained(
     course: Course, keys: Key[Array, " pairs"], told: Progress
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outputs `(pair, time, point, channel)` of first halves, second halves and wide networks."""
-    inputs, dtype = course.system.inputs, course.system.inputs.dtype
-    channels = course.system.batch.targets.shape[1]
+    system, dtype = course.system, course.system.inputs.dtype
+    dims = system.inputs.shape[1], system.batch.targets.shape[1]
     own = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
     initial_keys, data_keys = own[:, 0], own[:, 1:]
-    halves, whole = _coupled(
-        initial_keys, course.problem.network, course.widths, inputs.shape[1], channels, dtype
-    )
+    model = model_of(course.problem)
+    halves, whole = _halves(model, initial_keys, course.widths, dims, dtype)
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *halves)
     streams = jnp.concatenate([data_keys[:, 0], data_keys[:, 1]])
     first, second = np.split(_outputs(course, both, streams[:, None], told), 2)
@@ -208,7 +202,13 @@ def _outputs(
     return np.stack(course.run(initial, data_keys, told.piece(), look), axis=1)
 
 
-_coupled = eqx.filter_jit(
-    eqx.filter_vmap(coupled_networks, in_axes=(0, None, None, None, None, None))
-)
-"""A batch of pairs at time zero."""
+@eqx.filter_jit
+def _halves(
+    model: Model,
+    keys: Key[Array, " pairs"],
+    widths: tuple[int, ...],
+    dims: tuple[int, int],
+    dtype: DTypeLike,
+) -> tuple[tuple[Ensemble, Ensemble], Ensemble]:
+    """A batch of pairs at time zero."""
+    return jax.vmap(lambda key: model.halves(key, widths, dims, dtype))(keys)

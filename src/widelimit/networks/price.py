@@ -73,7 +73,7 @@ def forecast_bias(problem: Problem, pairs: int) -> list[Task]:
     """
     refuse_impossible_pairs(problem, pairs)
     assert problem.networks is not None
-    unions = 4.0 if problem.network.depth == 1 else 8.0
+    unions = 8.0 if problem.network.depths_of_rates > 1 else 4.0
     return [
         _task("bias", problem, widths, pairs, "pairs", 2 + unions)
         for widths in problem.networks.layer_widths(problem.network)

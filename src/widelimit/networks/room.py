@@ -4,7 +4,7 @@ import psutil
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.words import shape_name
-from widelimit.ensemble.neurons import held_sizes, neuron_kinds
+from widelimit.ensemble.model import model_of
 from widelimit.problem.problem import Problem
 
 MOST_STEPS = 10**11
@@ -82,7 +82,7 @@ def _too_wide(
     problem: Problem, widths: tuple[int, ...], itemsize: int, parts: int = 1
 ) -> list[str]:
     """That the union of `parts` networks of these widths does not fit into the memory."""
-    memory, whole = psutil.virtual_memory().total, tuple(parts * n for n in widths)
+    memory, whole = psutil.virtual_memory().total, problem.network.scaled(widths, float(parts))
     needed = COPIES * itemsize * numbers_held(problem, widths, parts)
     if needed <= memory:
         return []
@@ -97,8 +97,7 @@ def numbers_held(problem: Problem, widths: tuple[int, ...], parts: int = 1) -> i
     """How many weights the union of `parts` networks of these widths has."""
     data = problem.dataset
     dims = data.inputs.shape[1], data.targets.shape[1]
-    kinds = neuron_kinds(problem.network, widths, *dims, problem.training.rule.noisy)
-    sizes = held_sizes(kinds, problem.network.by_space(tuple(parts * n for n in widths)))
+    sizes = model_of(problem).held(widths, dims, problem.training.rule.noisy, parts)
     return problem.network.costs(*dims).held(sizes)
 
 

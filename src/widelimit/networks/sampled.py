@@ -1,10 +1,14 @@
 """Sampled networks at time zero, in groups that fit into memory."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Key
 
-from widelimit.ensemble.neurons import Ensemble, held_sizes, neuron_kinds, sampled_network
+from widelimit.ensemble.model import Model, model_of
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.networks.course import in_groups, network_keys
 from widelimit.nodes.points import Numbers
@@ -16,10 +20,9 @@ def groups_of(
     problem: Problem, system: System, widths: tuple[int, ...], count: int
 ) -> list[Key[Array, " group"]]:
     """The keys of so many networks of one width, in groups of one size."""
-    inputs, channels = system.inputs.shape[1], system.batch.targets.shape[1]
-    kinds = neuron_kinds(problem.network, widths, inputs, channels, problem.training.rule.noisy)
-    sizes = held_sizes(kinds, problem.network.by_space(widths))
-    held = problem.network.costs(inputs, channels).held(sizes) * system.inputs.dtype.itemsize
+    dims = system.inputs.shape[1], system.batch.targets.shape[1]
+    sizes = model_of(problem).held(widths, dims, problem.training.rule.noisy)
+    held = problem.network.costs(*dims).held(sizes) * system.inputs.dtype.itemsize
     return in_groups(network_keys(jax.random.key(problem.seed), widths, count), held)
 
 
@@ -32,7 +35,8 @@ def drawn(
     given = [None if layer is None else layer.points for layer in finite]
     initial_keys, data_keys = _split(keys)
     apart, dtype = problem.training.rule.noisy, system.inputs.dtype
-    start, marks = _sampled(initial_keys, problem.network, widths, *dims, dtype, given, apart)
+    model = model_of(problem)
+    start, marks = _drawn(model, initial_keys, widths, dims, dtype, given, apart)
     return start, marks, data_keys[:, None]
 
 
@@ -43,7 +47,15 @@ def _split(keys: Key[Array, " seeds"]) -> tuple[Array, Array]:
     return pairs[:, 0], pairs[:, 1]
 
 
-_sampled = eqx.filter_jit(
-    eqx.filter_vmap(sampled_network, in_axes=(0, None, None, None, None, None, None, None))
-)
-"""A batch of networks at time zero."""
+@eqx.filter_jit
+def _drawn(
+    model: Model,
+    keys: Key[Array, " group"],
+    widths: tuple[int, ...],
+    dims: tuple[int, int],
+    dtype: DTypeLike,
+    given: Sequence[Numbers | None],
+    apart: bool,
+) -> tuple[Ensemble, tuple[Numbers, ...]]:
+    """A batch of networks at time zero."""
+    return jax.vmap(lambda key: model.drawn(key, widths, dims, dtype, given, apart))(keys)

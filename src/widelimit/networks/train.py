@@ -81,7 +81,7 @@ def _joined(
         dataset = xr.concat([old, dataset], "width", combine_attrs="drop")
         groups = {n: group.to_dataset() for n, group in before.states.children.items()} | groups
     widths = tuple(map(tuple, dataset["widths"].values.tolist()))
-    settings = _settings(problem).model_copy(update={"widths": widths})
+    settings = _settings(problem).model_copy(update={"widths": widths, "shapes": None})
     dataset.attrs = {"kind": "networks", **facts}
     return Trajectory(problem.with_parts(networks=settings), dataset, xr.DataTree.from_dict(groups))
 

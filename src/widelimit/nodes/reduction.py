@@ -21,7 +21,7 @@ def reduced(problem: Problem, looks: int = LOOKS) -> Problem:
     x = problem.observed_inputs
     changes: dict[str, Any] = {}
     if folding is not None:
-        x, changes["network"] = folding.inputs(x), folding.network(problem.network)
+        x, changes["network"] = folding.inputs(x), folding.network(problem.layers)
     changes["data"] = Measure(population=population, folding=folding, looks=looks)
     rows = tuple(map(tuple, x.tolist()))
     changes["observe"] = problem.observe.model_copy(update={"inputs": rows})

@@ -45,7 +45,7 @@ class Level:
 
         Counts beyond those of the layers are of data points, at which all of it is done.
         """
-        layers = max(self.costs.spaces) + 1
+        layers = self.costs.laws
         return float(self.costs.work(counts)) * math.prod(counts[layers:])
 
     def decay(self, layer: int) -> float:

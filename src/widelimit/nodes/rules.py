@@ -1,11 +1,12 @@
 """Quadrature nodes for the laws of neurons' marks.
 
-Every mark is the image of independent standard normals (see `laws`). Four rules place them:
+Every mark is the image of independent standard normals (see `laws`). Five rules place them:
 
 - `Exact`: all blocks are atoms, and their product is small enough to be written out;
 - `Lattice`: up to three continuous coordinates; a cubic lattice, randomly shifted and turned, with
   weights ∝ exp(−|z|²/2). For analytic integrands the error falls exponentially in the spacing;
 - `Paths`: neurons under noise, which tells even like ones apart; Sobol points at first;
+- `Joint`: units of residual networks; Sobol points of depth and parameters together;
 - `Sobol`: any number of coordinates; scrambled Sobol points, moved so that their mean and
   covariance are exact, and turned so that the first (best) Sobol coordinates lie along the
   principal directions of the data.
@@ -22,9 +23,9 @@ import numpy as np
 from widelimit.basics.streams import Stream, generator
 from widelimit.nodes.lattice import Lattice
 from widelimit.nodes.points import Nodes, exact_nodes, image
-from widelimit.nodes.sobol import Paths, Sobol
+from widelimit.nodes.sobol import Joint, Paths, Sobol
+from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.marks import ATOM_LIMIT, Block, coordinates, rule_names
-from widelimit.problem.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Exact:
         return self.nodes
 
 
-Rule = Exact | Lattice | Sobol | Paths
+Rule = Exact | Lattice | Sobol | Paths | Joint
 
 
 def rules_for(mark: tuple[Block, ...], frame: np.ndarray) -> tuple[Rule, ...]:
@@ -58,6 +59,7 @@ def rules_for(mark: tuple[Block, ...], frame: np.ndarray) -> tuple[Rule, ...]:
         "exact": lambda: Exact(_all_atoms(mark)),
         "lattice": lambda: Lattice(mark),
         "sobol": lambda: Sobol(mark, frame),
+        "joint": lambda: Joint(mark, frame),
     }
     return tuple(made[name]() for name in rule_names(mark))
 
@@ -69,7 +71,11 @@ def _all_atoms(mark: tuple[Block, ...]) -> Nodes:
 
 
 def layer_rules(
-    network: Network, dims: tuple[int, int], frame: np.ndarray, seed: int, paths: Sequence[bool]
+    network: Architecture,
+    dims: tuple[int, int],
+    frame: np.ndarray,
+    seed: int,
+    paths: Sequence[bool],
 ) -> tuple[tuple[Rule, ...], ...]:
     """The rules that can serve each index space, `dims` being the numbers of inputs and outputs.
 
@@ -86,7 +92,9 @@ def layer_rules(
     return tuple(found)
 
 
-def finite_layers(network: Network, dims: tuple[int, int], seed: int) -> tuple[Nodes | None, ...]:
+def finite_layers(
+    network: Architecture, dims: tuple[int, int], seed: int
+) -> tuple[Nodes | None, ...]:
     """The neurons of the layers of finite width, None for the others, by index space."""
     found: list[Nodes | None] = []
     widths = network.by_space(network.finite_widths)

@@ -9,6 +9,7 @@ pairs of them. A random order would remove the correlation, and with it that fir
 Sobol rule themselves.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy.special import ndtri
 from widelimit.nodes.coverage import enough
 from widelimit.nodes.points import Nodes, in_strata
 from widelimit.problem.network.marks import Block, coordinates, strata
+from widelimit.problem.network.units import READOUTS
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,52 @@ class Paths(Sobol):
         if self.smooth:
             return super().place(count, rng)
         return in_strata(self.mark, np.zeros((count, 0)), np.full(count, 1 / count))
+
+
+FIRST_UNITS = 256
+"""A limit of units starts with so many."""
+
+EACH_BLOCK = 16
+"""Where blocks are finitely many, each has at least so many units to start with."""
+
+
+@dataclass(frozen=True)
+class Joint(Sobol):
+    """Sobol points of a unit's depth and its parameters together, in the order of their depth.
+
+    Units at different depths average each other's error: 2^m points cut by depth into 2^k pieces
+    are 2^(m−k) in each, other ones everywhere, and all of them are low-discrepancy points. Every
+    unit has a twin whose readout is reflected: a unit's value is linear in it.
+    """
+
+    name = "joint"
+    reason = "one design for depth and parameters: units at all depths average each other's error"
+
+    @property
+    def start(self) -> int:
+        """As many as are some depths with some units each."""
+        blocks = getattr(self.mark[0].law, "blocks", None) or 1
+        return enough(self.mark, max(FIRST_UNITS, 2 ** math.ceil(math.log2(EACH_BLOCK * blocks))))
+
+    def place(self, count: int, rng: np.random.Generator) -> Nodes:
+        """`count` points (a power of two) in each stratum of the law; depth is the first entry."""
+        from scipy.stats import qmc  # takes a second to import, and only rules like this need it
+
+        smooth = self.smooth
+        mirrored = self._mirrored(smooth)
+        points = max(1, count // 2) if mirrored.any() else count
+        uniforms = qmc.Sobol(len(mirrored), scramble=True, rng=rng).random(points)
+        uniforms = uniforms[np.argsort(uniforms[:, 0], kind="stable")]
+        z = ndtri(np.clip(uniforms, 2.0**-54, 1 - 2.0**-53))
+        if mirrored.any() and count > 1:
+            z = np.stack([z, np.where(mirrored, -z, z)], axis=1).reshape(count, -1)
+        return in_strata(self.mark, z, np.full(count, 1 / count))
+
+    def _mirrored(self, smooth: tuple[Block, ...]) -> np.ndarray:
+        """Which coordinates are those of a readout."""
+        return np.concatenate(
+            [np.full(coordinates([block]), block.name in READOUTS) for block in smooth]
+        )
 
 
 def _matched(z: np.ndarray) -> np.ndarray:

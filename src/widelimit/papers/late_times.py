@@ -56,7 +56,7 @@ def risk_by_speed(limit: Trajectory) -> Measured:
 
 def _last_layer(limit: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     """φ(z_L) `(time, point, neuron)` and f − y `(time, point, channel)`, for tanh."""
-    states, last = limit.states["limit"].to_dataset(), limit.problem.network.depth
+    states, last = limit.states["limit"].to_dataset(), limit.problem.layers.depth
     data = limit.problem.dataset
     h = np.tanh(pre_activations(states, data.inputs, last))
     f = h @ (states[f"weight_{last}"].values[:, None] * states["readout"].values)

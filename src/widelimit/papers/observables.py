@@ -15,7 +15,7 @@ THRESHOLDS = 33
 
 def neurons(networks: Trajectory, width: int) -> xr.Dataset:
     """The neurons of networks whose layers all have this width."""
-    depth = networks.problem.network.depth
+    depth = networks.problem.layers.depth
     return networks.states["width_" + "_".join([str(width)] * depth)].to_dataset()
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from widelimit.problem.data.population import OBSERVED, Population
 from widelimit.problem.data.sources import Dataset
 from widelimit.problem.functionals import Asked
+from widelimit.problem.network.network import Network
 from widelimit.problem.settings import ObserveSettings
 from widelimit.problem.symmetry import folding_of
 
@@ -47,7 +48,7 @@ def cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
     if network is not None and data is not None:
         found += network.mismatches(data.inputs.shape[1], data.targets.shape[1])
     if network is not None and training is not None:
-        found += training.mismatches(network.depth)
+        found += training.mismatches(network)
         found += [] if found else training.unfit_for(network)
     if training is not None and data is not None:
         found += training.loss.mismatches(data.targets)
@@ -76,7 +77,11 @@ def _unfit_functionals(parts: dict[str, Any], data: Dataset) -> list[str]:
         folding = folding_of(network, parts["training"], parts["data"])[0]
     kept = None if folding is None else folding.relevant
     outputs = len(observed(observe, data)) * data.targets.shape[1]
-    found = observe.unfit(Asked(data.inputs.shape[1], network.depth, outputs, kept))
+    found = observe.unfit(
+        Asked(
+            data.inputs.shape[1], len(network.spaces), outputs, kept, isinstance(network, Network)
+        )
+    )
     return found + [
         f"observe.functionals[{place}]: the data are no sample of a population: give one with "
         "data.samples" + (", or leave it out: risk is that of the population" if data.fresh else "")

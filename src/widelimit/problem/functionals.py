@@ -59,6 +59,8 @@ class Asked(NamedTuple):
     depth: int
     outputs: int
     kept: tuple[int, ...] | None = None
+    layered: bool = True
+    """Whether neurons stand in layers, with input weights and readouts of their own."""
 
     def folded_away(self, coordinates: Iterable[int]) -> str | None:
         """What is wrong with the first of these coordinates that the limit does not know."""
@@ -79,6 +81,9 @@ class Functional(BaseModel):
     over_population: ClassVar[bool] = False
     """Whether it is taken over the whole population in place of the data, see `system`."""
 
+    of_layers: ClassVar[bool] = False
+    """Whether it looks at the weights of layers."""
+
     @property
     def names(self) -> Dims:
         """The variables that `values` returns; names of functionals must differ."""
@@ -95,6 +100,8 @@ class Functional(BaseModel):
 
 class Moments(Functional):
     """Means and mean squares over neurons of what belongs to a neuron: E θ_i, E θ_i²."""
+
+    of_layers: ClassVar[bool] = True
 
     functional: Literal["moments"] = "moments"
 
@@ -126,6 +133,8 @@ class Moments(Functional):
 
 class Overlaps(Functional):
     """E w_i w_j of the first `coordinates` input weights (none: all); at depth 1 also E w_i a."""
+
+    of_layers: ClassVar[bool] = True
 
     functional: Literal["overlaps"] = "overlaps"
     coordinates: Count | None = None
@@ -207,6 +216,8 @@ def kernel_of(outputs: int) -> str | None:
 class Dissipation(Functional):
     """ξ E|G|² by kind of parameter: under descent without decay dR/dt = −(their sum)."""
 
+    of_layers: ClassVar[bool] = True
+
     functional: Literal["dissipation"] = "dissipation"
 
     def values(self, sight: Sight) -> Values:
@@ -227,6 +238,8 @@ class Dissipation(Functional):
 
 class Law(Functional):
     """Shares of the entries of `of` in the intervals between `edges`; what is outside is left."""
+
+    of_layers: ClassVar[bool] = True
 
     functional: Literal["law"] = "law"
     of: Literal["input", "readout"]

@@ -19,10 +19,22 @@ from widelimit.problem.checks import cross_check, loaded, observed, valid_parts
 from widelimit.problem.data.population import Population
 from widelimit.problem.data.sources import Dataset
 from widelimit.problem.mistakes import in_words
+from widelimit.problem.network.network import Network
 from widelimit.problem.tables import Tables, only_in_python
 
 MOST_PARTS = 100
 """Keys of so many parts are none of ours."""
+
+
+NOT_LAYERED = (
+    "network.architecture: found 'residual'; this is known for layered networks alone: leave it "
+    "out, or measure with networks"
+)
+
+A_FAMILY = (
+    "sweep: makes this a family of problems; use widelimit sweep PROBLEM -o RUN, or "
+    "widelimit.sweep(problem, widelimit.solve)"
+)
 
 
 class Problem(Tables):
@@ -81,7 +93,7 @@ class Problem(Tables):
         for name, value in sections.items():
             before = raw.get(name, {})
             if isinstance(value, Mapping) and isinstance(before, Mapping):
-                value = {**before, **value}
+                value = {**_beside(before, value), **value}
             raw[name] = value
         return type(self).from_dict(raw, self._folder)
 
@@ -105,13 +117,7 @@ class Problem(Tables):
     def require_single(self) -> None:
         """Raise `ProblemError` if this is a family of problems."""
         if self.sweep is not None:
-            raise ProblemError(
-                [
-                    "sweep: makes this a family of problems; use widelimit sweep PROBLEM -o "
-                    "RUN, or widelimit.sweep(problem, widelimit.solve)"
-                ],
-                self.title,
-            )
+            raise ProblemError([A_FAMILY], self.title)
 
     def with_widths(self, widths: Sequence[int | Sequence[int]] | None) -> "Problem":
         """The problem with networks of these widths; None leaves those that it has.
@@ -123,6 +129,16 @@ class Problem(Tables):
         if self.networks is None:
             raise ValueError("the problem has no [networks] section: give widths")
         return self
+
+    @property
+    def layers(self) -> Network:
+        """The network, where it is one of layers.
+
+        Raises `ProblemError` for another: what asks for layers is not known there.
+        """
+        if isinstance(self.network, Network):
+            return self.network
+        raise ProblemError([NOT_LAYERED], self.title)
 
     @property
     def dataset(self) -> Dataset:
@@ -198,7 +214,9 @@ class Problem(Tables):
         if "limit" in sections:  # the same numbers whatever the memory
             chosen["limit"] = {k: v for k, v in raw["limit"].items() if k != "memory"}
         if "networks" in sections:  # each width has its own result: adding widths refuses none
-            chosen["networks"] = {k: v for k, v in raw["networks"].items() if k != "widths"}
+            chosen["networks"] = {
+                k: v for k, v in raw["networks"].items() if k not in ("widths", "shapes")
+            }
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
     def identity(self, *sections: str) -> str | None:
@@ -209,6 +227,13 @@ class Problem(Tables):
         raw = self.as_dict()
         chosen = {name: raw.get(name) for name in sections}
         return None if only_in_python(chosen, "") else json.dumps([self.seed, chosen])
+
+
+def _beside(before: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays of a section: shapes of networks take the place of widths, and these of them."""
+    other = {"widths": "shapes", "shapes": "widths"}
+    replaced = {other[key] for key in value if key in other}
+    return {key: entry for key, entry in before.items() if key not in replaced}
 
 
 def _flat_enough(text: str) -> str:

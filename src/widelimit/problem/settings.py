@@ -12,19 +12,20 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
 from widelimit.basics.words import shown
 from widelimit.problem.data.sources import Dataset, Rows
 from widelimit.problem.functionals import Asked, Functionals, misnamed
+from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.laws import Count, Number, not_a_number
 from widelimit.problem.network.marks import rule_names
-from widelimit.problem.network.network import Network
 from widelimit.problem.training.training import Training
 
 Positive = Annotated[Number, Field(gt=0)]
 Precision = Literal["float64", "float32"]
-RuleName = Literal["auto", "exact", "lattice", "sobol", "paths"]
+RuleName = Literal["auto", "exact", "lattice", "sobol", "paths", "joint"]
 
 
 MOST_TIMES = 10_000
@@ -67,10 +68,10 @@ class LimitSettings(BaseModel):
     rules: Annotated[tuple[RuleName, ...], BeforeValidator(_one_or_each)] | None = None
     nodes: Annotated[tuple[Count, ...], BeforeValidator(_one_or_each)] | None = None
 
-    def mismatches(self, network: Network, training: Training, data: Dataset) -> list[str]:
+    def mismatches(self, network: Architecture, training: Training, data: Dataset) -> list[str]:
         """Rules and nodes that do not fit the layers."""
         count = len(set(network.spaces))
-        what = "layers" if count == network.depth else "sets of neurons that layers have"
+        what = "layers" if count == len(network.spaces) else "sets of neurons that layers have"
         found = [
             f"limit.{key}: found {len(given)} entries; give one for each of {count} {what}"
             for key, given in (("rules", self.rules), ("nodes", self.nodes))
@@ -128,12 +129,16 @@ def _times(value: Any) -> Any:
     return tuple(map(float, value))
 
 
+Sizes = Annotated[tuple[tuple[Count, ...], ...], BeforeValidator(_widths), Field(min_length=1)]
+
+
 class NetworkSettings(BaseModel):
     """Which networks are trained, and how (`[networks]`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    widths: Annotated[tuple[tuple[Count, ...], ...], BeforeValidator(_widths), Field(min_length=1)]
+    widths: Sizes | None = None
+    shapes: Sizes | None = None
     seeds: Count = 20
     method: Literal["sgd", "gd", "flow"] = "sgd"
     step: Annotated[float | str, BeforeValidator(_step)] = "1/width"
@@ -142,18 +147,30 @@ class NetworkSettings(BaseModel):
     precision: Precision = "float32"
     states: Count = 1
 
-    def layer_widths(self, network: Network) -> tuple[tuple[int, ...], ...]:
-        """(n_1, …, n_L) for every width asked for; one number leaves finite layers as they are."""
-        fixed = network.finite_widths
-        return tuple(tuple(own or w[0] for own in fixed) if len(w) == 1 else w for w in self.widths)
+    @model_validator(mode="after")
+    def _sizes_given(self) -> "NetworkSettings":
+        if self.widths and self.shapes:
+            raise ValueError("shapes: found beside widths; give one of them")
+        if not self.widths and not self.shapes:
+            raise ValueError("widths: is missing; it is required")
+        return self
 
-    def step_size(self, network: Network, widths: tuple[int, ...]) -> float:
+    @property
+    def sizes(self) -> tuple[tuple[int, ...], ...]:
+        """The sizes of networks as they were given."""
+        return self.shapes or self.widths or ()
+
+    def layer_widths(self, network: Architecture) -> tuple[tuple[int, ...], ...]:
+        """All widths of a network, for every size asked for."""
+        return tuple(network.shape(w) for w in self.sizes)
+
+    def step_size(self, network: Architecture, widths: tuple[int, ...]) -> float:
         """ε of the network with these layer widths."""
         return 1.0 / network.growing_width(widths) if isinstance(self.step, str) else self.step
 
-    def mismatches(self, network: Network, data: Dataset | None) -> list[str]:
+    def mismatches(self, network: Architecture, data: Dataset | None) -> list[str]:
         """Widths that do not fit the layers and batches that do not fit the data."""
-        found = self._unfit_widths(network)
+        found = network.unfit_widths(self.sizes, "shapes" if self.shapes else "widths")
         if self.states > self.seeds:
             found.append(
                 f"networks.states: found {self.states}, more than the {self.seeds} seeds; it is "
@@ -169,37 +186,6 @@ class NetworkSettings(BaseModel):
                     f"networks.batch: found {self.batch}, more than the {len(data.inputs)} "
                     f"training points; {self.draw!r} draws without replacement"
                 )
-        return found
-
-    def _unfit_widths(self, network: Network) -> list[str]:
-        """Widths that do not fit the layers, or stand there twice."""
-        depth = network.depth
-        found = [
-            f"networks.widths: found {list(w)}; give one number, or one for each of {depth} layers"
-            for w in self.widths
-            if len(w) not in (1, depth)
-        ]
-        shapes = self.layer_widths(network)
-        found += [
-            f"networks.widths: found {list(w)} more than once"
-            for w in dict.fromkeys(shapes)
-            if shapes.count(w) > 1
-        ]
-        found += [
-            f"networks.widths: found {n} for layer {layer} of {list(w)}; network.ensembles gives "
-            f"it {own}"
-            for w in shapes
-            if len(w) == depth
-            for layer, (n, own) in enumerate(zip(w, network.finite_widths, strict=True), 1)
-            if own not in (None, n)
-        ]
-        found += [
-            f"networks.widths: found {list(w)}; layers joined by a skip connection have the same "
-            "neurons, so give them one width"
-            for w in shapes
-            if len(w) == depth
-            if any(n != w[network.spaces.index(s)] for n, s in zip(w, network.spaces, strict=True))
-        ]
         return found
 
     def unfit_for(self, training: Training) -> list[str]:
@@ -264,7 +250,11 @@ class ObserveSettings(BaseModel):
         found = [
             f"observe.functionals[{place}].{said}"
             for place, functional in enumerate(self.functionals)
-            for said in functional.mismatches(asked)
+            for said in (
+                ["functional: looks at the weights of layers, which a residual network has not"]
+                if functional.of_layers and not asked.layered
+                else functional.mismatches(asked)
+            )
         ]
         return found + [f"observe.functionals: {said}" for said in misnamed(self.functionals)]
 

@@ -24,6 +24,7 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.special import gammainccinv, gammaincinv, ndtr
 
 from widelimit.problem.data.population import Population, Sphere
+from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.laws import Atoms, Normal, Product
 from widelimit.problem.network.laws import Sphere as SphereLaw
 from widelimit.problem.network.layers import Dense, Layer, Shape, Values
@@ -183,10 +184,12 @@ class Folding:
 
 
 def folding_of(
-    network: Network, training: Training, population: Population
+    network: Architecture, training: Training, population: Population
 ) -> tuple[Folding | None, str]:
     """How the limit of a problem can be folded; else why not, in words."""
     relevant = population.relevant
+    if not isinstance(network, Network):
+        return None, "the network is residual"
     infinite = population.inputs.dimension == "inf"
     if relevant is None or not (infinite or population.inputs.isotropic):
         return None, "the law of inputs is not the same under rotations"

@@ -21,8 +21,8 @@ from widelimit.basics.words import printable, shown
 from widelimit.problem import functionals
 from widelimit.problem.data.population import Population
 from widelimit.problem.data.sources import Csv, Digits, Npz, OpenML, Source, Table
-from widelimit.problem.network.layers import table_of
 from widelimit.problem.network.network import Network
+from widelimit.problem.network.residual import ResidualNetwork
 from widelimit.problem.settings import LimitSettings, NetworkSettings, ObserveSettings
 from widelimit.problem.training.training import Training
 
@@ -37,6 +37,33 @@ DataSource = Annotated[
     WrapValidator(_own_source),
 ]
 
+
+def _architecture(value: Any) -> Any:
+    """A network by its key `architecture`; the keys of the other one are told as such."""
+    if not isinstance(value, Mapping):
+        return value
+    name = value.get("architecture", "layered")
+    if name not in NETWORKS:
+        allowed = ", ".join(map(repr, NETWORKS))
+        raise ValueError(f"architecture: found {shown(name)}; must be one of {allowed}")
+    own = {key: entry for key, entry in value.items() if key != "architecture"}
+    for other in NETWORKS.keys() - {name}:
+        foreign = NETWORKS[other].model_fields.keys() - NETWORKS[name].model_fields.keys()
+        if misplaced := sorted(foreign & own.keys()):
+            raise ValueError(
+                f"{misplaced[0]}: belongs to architecture = {other!r}, and this network is {name}: "
+                "leave it out, or change network.architecture"
+            )
+    return NETWORKS[name].model_validate(own)
+
+
+NETWORKS: dict[str, type[Network] | type[ResidualNetwork]] = {
+    "layered": Network,
+    "residual": ResidualNetwork,
+}
+"""The architectures of networks by their names in problem files."""
+
+AnyNetwork = Annotated[Network | ResidualNetwork, BeforeValidator(_architecture)]
 
 UNSWEPT = ("title", "format", "sweep")
 """Keys that are the same for all problems of a family."""
@@ -78,7 +105,7 @@ class Tables(BaseModel):
     title: Annotated[str, AfterValidator(_printed)] = "problem"
     format: Literal[1] = 1
     seed: Annotated[int, Strict(), Field(ge=0, lt=2**32)] = 0
-    network: Network
+    network: AnyNetwork
     data: DataSource
     training: Training
     limit: LimitSettings = LimitSettings()
@@ -91,12 +118,14 @@ class Tables(BaseModel):
     def as_dict(self) -> dict[str, Any]:
         """All keys with their defaults written, as they would stand in a problem file."""
         own = "source" not in type(self.data).model_fields  # a class of the user's
-        left: Any = {"networks": {"widths"}, "network": {"layers"}, "observe": {"functionals"}} | (
-            {"data": True} if own else {}
-        )
-        raw = self.model_dump(mode="python", exclude_none=True, exclude=left)
-        raw["network"]["layers"] = [table_of(layer) for layer in self.network.layers]
-        raw["network"]["initial"] = {k: v for k, v in raw["network"]["initial"].items() if v != ()}
+        left: Any = {
+            "network": True,
+            "networks": {"widths", "shapes"},
+            "observe": {"functionals"},
+        } | ({"data": True} if own else {})
+        dumped = self.model_dump(mode="python", exclude_none=True, exclude=left)
+        dumped["network"] = self.network.table
+        raw = {name: dumped[name] for name in type(self).model_fields if name in dumped}
         if self.observe.functionals:
             tables = [functionals.table_of(f) for f in self.observe.functionals]
             raw["observe"]["functionals"] = tables
@@ -104,12 +133,13 @@ class Tables(BaseModel):
             raw["data"] = self.data
         else:
             raw["data"] = {"source": raw["data"].pop("source"), **raw["data"]}
-        if self.network.depth == 1:
+        if self.network.depths_of_rates == 1:
             for kinds in ("learning_rates", "weight_decay"):
                 raw["training"].get(kinds, {}).pop("hidden", None)
         if self.networks is not None:
-            widths = [w[0] if len(w) == 1 else list(w) for w in self.networks.widths]
-            raw["networks"] = {"widths": widths, **raw["networks"]}
+            sizes = [w[0] if len(w) == 1 else list(w) for w in self.networks.sizes]
+            key = "shapes" if self.networks.shapes else "widths"
+            raw["networks"] = {key: sizes, **raw["networks"]}
         return _plain(raw)
 
     def to_toml(self) -> str:

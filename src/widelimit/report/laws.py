@@ -17,10 +17,11 @@ def histograms(states: xr.DataTree, bins: int = 48) -> list[dict[str, Any]]:
     if "limit" not in names:
         return []
     limit = states["limit"].to_dataset()
-    widest = max(networks, key=lambda n: states[n].to_dataset().sizes["neuron_1"], default=None)
+    widest = max(networks, key=lambda n: _neurons(states[n].to_dataset()), default=None)
     network = None if widest is None else states[widest].to_dataset()
     found = []
-    for name in (n for n in limit.data_vars if "time" in limit[n].dims):
+    moving = [str(n) for n in limit.data_vars if "time" in limit[n].dims]
+    for name in (n for n in moving if n not in ENDS):
         pair = [_samples(d, str(name)) for d in (limit, network) if d is not None]
         values = np.concatenate([v[:, w > 1e-9].ravel() for v, w in pair])
         low, high = np.quantile(values, [0.002, 0.998])
@@ -28,7 +29,7 @@ def histograms(states: xr.DataTree, bins: int = 48) -> list[dict[str, Any]]:
         edges = np.linspace(low - margin, high + margin, bins + 1)
         found.append(
             {
-                "title": _TITLES[str(name).partition("_")[0]].format(str(name).partition("_")[2]),
+                "title": _title(name),
                 "low": round(float(edges[0]), 5),
                 "high": round(float(edges[-1]), 5),
                 "limit": _densities(*pair[0], edges),
@@ -36,6 +37,21 @@ def histograms(states: xr.DataTree, bins: int = 48) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+ENDS = ("embedding", "position", "unembedding")
+"""Parameters that are no neurons': they have no law."""
+
+
+def _neurons(d: xr.Dataset) -> int:
+    """How many neurons its first layer, or its first kind of units, has."""
+    return next(size for dim, size in d.sizes.items() if str(dim).startswith("neuron_"))
+
+
+def _title(name: str) -> str:
+    """What a parameter is called: of units its own name with theirs."""
+    first, _, rest = name.partition("_")
+    return _TITLES[first].format(rest) if first in _TITLES else f"{rest} of {first} units"
 
 
 _TITLES = {

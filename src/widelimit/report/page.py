@@ -43,6 +43,7 @@ def render_report(folder: "RunFolder") -> str:
     return pages.get_template("page.html").render(
         title=limit.problem.title,
         words=limit.problem.network.words(),
+        averages=limit.problem.network.averages,
         cards=cards(limit, networks, comparison),
         warnings=list(dict.fromkeys(w for t in shown for w in t.warnings)),
         figures=figures(limit, networks, comparison, fluctuations),

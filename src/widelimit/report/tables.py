@@ -58,7 +58,10 @@ def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
         "lattice": "shifted lattice",
         "sobol": "scrambled Sobol",
         "paths": "Brownian paths",
+        "joint": "one Sobol design of depth and parameters",
     }
+    depth = [("… from nodes in depth", f"{a['depth_error']:.2e}")] if "depth_error" in a else []
+
     nodes = " × ".join(str(int(n)) for n in sizes)
     used = [rules[str(name)] for name in names]
     of_data = used[len(sizes) :]
@@ -69,6 +72,7 @@ def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
         ("error (largest over times, RMS over inputs)", f"{a['error']:.2e}"),
         ("… from quadrature (95 % half-width)", f"{a['quadrature_error']:.2e}"),
         ("… from time integration", f"{a['time_error']:.2e}"),
+        *depth,
         ("tolerance", f"{a['tolerance']:g} ({'met' if limit.met else 'NOT met'})"),
         ("precision", str(a["precision"])),
         ("seconds", f"{a.get('wall_seconds', float('nan')):.1f}"),

@@ -58,7 +58,10 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     Raises `ValueError` if they are not a limit and networks of one problem.
     """
     _require_both(limit, networks)
-    f, d = limit.dataset["output"], networks.dataset.sortby("width")
+    f, d = limit.dataset["output"], networks.dataset
+    network = networks.problem.network
+    grown = [network.growing_width(widths) for widths in map(tuple, d["widths"].values.tolist())]
+    d = d.isel(width=np.argsort(grown, kind="stable"))
     values = d["output"].values.astype(float)  # (width, seed, time, input, channel)
     seeds = values.shape[1]
     squared = ((values - f.values) ** 2).mean(axis=(-2, -1))  # (width, seed, time)
@@ -67,12 +70,12 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     spread, spread_se = _spread(values)
     apart, apart_se = offset(values, f.values)
     error = np.sqrt((limit.dataset["output_error"].values ** 2).mean(axis=(-2, -1)))
-    growing = [n is None for n in networks.problem.network.finite_widths]
-    shapes = d["widths"].values[:, growing]
+    sizes = list(map(tuple, d["widths"].values.tolist()))
+    shapes = np.array([network.growing(widths) for widths in sizes])
     fits = [_fitted(shapes, rms[:, t], rms_se[:, t], error[t], seeds) for t in range(rms.shape[1])]
     found = Distances(
         times=f.time.values.tolist(),
-        widths=d["width"].values.tolist(),
+        widths=[network.growing_width(widths) for widths in sizes],
         layer_widths=d["widths"].values.tolist(),
         rms=rms.T.tolist(),
         rms_se=rms_se.T.tolist(),

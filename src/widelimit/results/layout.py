@@ -34,40 +34,40 @@ def limit_trajectory(
     states: Sequence[Ensemble],
     functionals: Mapping[str, tuple[tuple[str, ...], Estimate]],
     attrs: Mapping[str, Any],
+    depth_error: np.ndarray | None = None,
 ) -> Trajectory:
     """A limit from the outputs `(replicate, time, point, channel)` of its replicates.
 
-    `time_error (time, point, channel)` is the part of `output_error` that finer steps tell.
+    `time_error (time, point, channel)` is the part of `output_error` that finer steps tell,
+    `depth_error` that of nodes in depth, where it is taken to its limit.
     Functionals have dimensions after that of time.
     """
     half_width = replicate_half_width(values)
-    mean, error = values.mean(axis=0), half_width + time_error
+    rules = time_error if depth_error is None else time_error + depth_error
+    mean, error = values.mean(axis=0), half_width + rules
     observed = system.view("observed")
-    variables: dict[str, Any] = {
-        "output": (("time", "input", "channel"), mean[:, observed]),
-        "output_error": (("time", "input", "channel"), error[:, observed]),
-        "quadrature_error": (("time", "input", "channel"), half_width[:, observed]),
-        "time_error": (("time", "input", "channel"), time_error[:, observed]),
+    told = {
+        "output": mean,
+        "output_error": error,
+        "quadrature_error": half_width,
+        "time_error": time_error,
+        **({} if depth_error is None else {"depth_error": depth_error}),
     }
+    dims = "time", "input", "channel"
+    variables: dict[str, Any] = {name: (dims, v[:, observed]) for name, v in told.items()}
     parts = parts_of(problem, system)
     for prefix, (view, whole) in parts.items():
-        score = risk_with_error(
-            problem.training.loss,
-            values[:, :, view],
-            half_width[:, view],
-            time_error[:, view],
-            whole.targets,
-            whole.weights,
-            whole.groups,
-        )
+        own = values[:, :, view], half_width[:, view], rules[:, view]
+        law = whole.targets, whole.weights, whole.groups
+        score = risk_with_error(problem.training.loss, *own, *law)
         variables[f"{prefix}risk"], variables[f"{prefix}risk_error"] = (("time", s) for s in score)
     scored_parts = rated(parts)
     if has_classes(problem):
         variables |= accuracy_with_error(mean, error, scored_parts)
     coordinates = _coordinates(problem, len(scored_parts))
-    for name, (dims, found) in functionals.items():
-        own = {name: found.value, f"{name}_error": found.error}
-        _add(variables, coordinates, {key: (("time", *dims), value) for key, value in own.items()})
+    for name, (axes, found) in functionals.items():
+        both = {name: found.value, f"{name}_error": found.error}
+        _add(variables, coordinates, {key: (("time", *axes), value) for key, value in both.items()})
     dataset = xr.Dataset(variables, coordinates, {"kind": "limit", "title": problem.title, **attrs})
     tree = xr.DataTree.from_dict({"limit": neurons_over_time(problem.times, states)})
     return Trajectory(problem, dataset, tree)
@@ -107,7 +107,7 @@ def network_dataset(
         variables["accuracy"] = ((*dims, "part"), np.stack(scored, axis=-1)[None])
     variables["widths"] = (("width", "layer"), [list(widths)])
     coordinates = _coordinates(problem, len(rated(parts))) | {
-        "width": [problem.network.growing_width(widths)],
+        **{k: ("width", [n]) for k, n in problem.network.coordinates(widths).items()},
         "seed": np.arange(len(values)),
         "layer": np.arange(1, len(widths) + 1),
     }
@@ -143,29 +143,22 @@ def neurons_over_time(
     lead = ("seed",) if states[0].weights[0].ndim == 2 else ()
     spaces = states[0].by_layer(range(len(states[0].weights)))
     variables: dict[str, Any] = {}
-    for layer, weights in enumerate(states[0].by_layer(states[0].weights), 1):
+    parameters = states[0].parameters
+    neurons = [f"neuron_{layer}" for layer in parameters.layers]
+    shares = states[0].by_layer(states[0].weights)
+    for layer, weights in zip(parameters.layers, shares, strict=True):
         variables[f"weight_{layer}"] = ((*lead, f"neuron_{layer}"), np.asarray(weights))
-    places = [k for k, space in enumerate(spaces, 1) if space not in spaces[: k - 1]]
-    for layer, marks in zip(places, labels, strict=False):
+    if states[0].depth.nodes > 1:
+        for layer, size in zip(parameters.layers, states[0].sizes, strict=True):
+            variables[f"depth_{layer}"] = ((f"neuron_{layer}",), states[0].depth.places(size))
+    first_layers = [parameters.layers[spaces.index(space)] for space in sorted(set(spaces))]
+    for layer, marks in zip(first_layers, labels, strict=False):
         dims = (*lead, f"neuron_{layer}", f"entry_{layer}")
         variables[f"label_{layer}"] = (dims, np.asarray(marks))
-    last = len(spaces)
-
-    def over_time(name: str, dims: tuple[str, ...], pick: Any) -> None:
-        stacked = [np.asarray(pick(state.parameters)) for state in states]
-        variables[name] = ((*lead, "time", *dims), np.stack(stacked, axis=len(lead)))
-
-    over_time("input", ("neuron_1", "dimension"), lambda p: p.input)
-    for layer in range(2, last + 1):
-        own = states[0].parameters.hidden[layer - 2].ndim - len(lead) - 2
-        axes = [f"entry_{layer}_{axis}" for axis in range(1, own + 1)]
-        dims = (f"neuron_{layer - 1}", f"neuron_{layer}", *axes)
-        over_time(f"hidden_{layer}", dims, lambda p, k=layer - 2: p.hidden[k])
-    over_time("readout", (f"neuron_{last}", "output"), lambda p: p.readout)
-    if states[0].parameters.biases is not None:
-        for layer in range(1, last + 1):
-            dims = (f"neuron_{layer}",)
-            over_time(f"bias_{layer}", dims, lambda p, k=layer - 1: p.biases[k])
-    if states[0].parameters.output_bias is not None:
-        over_time("output_bias", ("output",), lambda p: p.output_bias)
+    over_time = zip(*(jax.tree.leaves(state.parameters) for state in states), strict=True)
+    names = zip(parameters.named().items(), parameters.axes, over_time, strict=True)
+    for (name, own), axes, values in names:
+        stacked = np.stack([np.asarray(value) for value in values], axis=len(lead))
+        dims = (*lead, "time", *(neurons[layer] for layer in axes), *own)
+        variables[name] = (dims[: stacked.ndim], stacked)
     return xr.Dataset(variables, {"time": times})

@@ -1,171 +1,70 @@
-"""The layers of a network: shapes, costs, which of them are in the limit.
+"""What all networks tell of themselves: their neurons' laws, how many there are, what they cost."""
 
-    z_1 = W_1·x + b_1,   z_l = (1/n_{l-1}) Σ_j W_l[j] φ_{l-1}(z_{l-1}[j]) + b_l,
-    f = (1/n_L) Σ_i A[i] φ_L(z_L[i]) + a_0
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
-Layers that are not fully connected have another product in place of W φ, see `layers`. Widths
-are no part of it: the same description has an infinite-width limit and networks of any width. Only
-where limits are taken one after the other (`ensembles`) some layers keep a finite one.
-"""
+from pydantic import BaseModel, ConfigDict
 
-import math
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple
-
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    WrapValidator,
-    model_validator,
-)
-
-from widelimit.problem.network.activations import ACTIVATIONS, Activation, known_activation, named
-from widelimit.problem.network.laws import Count, Number
-from widelimit.problem.network.layers import AnyLayer, Dense, Layer, Shape
+from widelimit.problem.network.activations import Activation
+from widelimit.problem.network.laws import Single
+from widelimit.problem.network.marks import Block
 
 
-class Costs(NamedTuple):
-    """What layers cost, from the first on and the output last.
+@runtime_checkable
+class Costs(Protocol):
+    """What neurons cost in memory and time; sizes are those of the index spaces."""
 
-    `entries`: numbers that join a neuron to one below; `fields`: numbers that a neuron of a hidden
-    layer has at a data point; `products`: multiplications that a pair of neurons takes there.
-    Sizes are those of the index spaces, `spaces` are those of the layers.
-    """
+    @property
+    def laws(self) -> int:
+        """How many index spaces there are."""
+        ...
 
-    entries: tuple[int, ...]
-    fields: tuple[int, ...]
-    products: tuple[int, ...]
-    spaces: tuple[int, ...]
+    @property
+    def chain(self) -> tuple[int, ...]:
+        """The spaces of layers that matrices join, one after the other; none if it is otherwise."""
+        ...
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Numbers that join a neuron to the input, and to the output."""
+        ...
 
     def held(self, sizes: Sequence[int]) -> int:
-        """How many numbers join so many neurons a space, inputs and outputs included."""
-        return self._over_pairs(sizes, self.entries)
+        """How many numbers so many neurons a space have, inputs and outputs included."""
+        ...
 
     def values(self, sizes: Sequence[int]) -> int:
         """How many numbers so many neurons a space have at a data point."""
-        return sum(sizes[s] * each for s, each in zip(self.spaces, self.fields, strict=True))
+        ...
 
     def work(self, sizes: Sequence[int]) -> int:
         """Multiplications of one evaluation at a data point."""
-        return self._over_pairs(sizes, self.products)
-
-    def _over_pairs(self, sizes: Sequence[int], each: Sequence[int]) -> int:
-        pairs = pairwise([1, *(sizes[s] for s in self.spaces), 1])
-        return sum(a * b * own for (a, b), own in zip(pairs, each, strict=True))
-
-
-def _activation(value: Any, _: Any) -> Any:
-    """A known name or a function; pydantic's own union would report both readings."""
-    return value if callable(value) else known_activation(value)
-
-
-def _ensembles(value: Any) -> Any:
-    """One word or width a layer."""
-    if not isinstance(value, list | tuple):
-        raise ValueError("must be a list with 'limit' or a width for each layer")
-    for layer, entry in enumerate(value, 1):
-        whole = isinstance(entry, int) and not isinstance(entry, bool)
-        if entry != "limit" and not (whole and entry >= 1):
-            raise ValueError(f"found {entry!r} for layer {layer}; must be 'limit' or a width")
-    return value
-
-
-def _layers(value: Any) -> Any:
-    """One layer a hidden layer; with one entry alone it stands for all."""
-    return value if value is None or isinstance(value, list | tuple) else (value,)
-
-
-MOST_LAYERS = 100
-"""More are no layered network that anything is known of: its limit collapses long before."""
-
-
-def _few_layers(value: Any) -> Any:
-    if isinstance(value, list | tuple) and len(value) > MOST_LAYERS:
-        raise ValueError(f"found {len(value)} layers; at most {MOST_LAYERS} are taken")
-    return value
+        ...
 
 
 class Architecture(BaseModel):
-    """The layers of a network, without the laws of its weights.
+    """A network without its size: the same description has a limit and networks of any width.
 
-    `layers` are fully connected if nothing else is said; one that stands alone is that of all.
-    `image` is the shape of an input for those that move over it.
-    `scale` is κ: outputs are κ times the average over neurons, learning rates are divided by κ².
-    The mean field has κ = 1; as κ grows training becomes regression with the tangent kernel K_0.
-    `ensembles` says of each layer whether it is taken to its limit or has a finite width (None:
-    all are in the limit). Neurons of finite layers are drawn once, by the problem's seed, and are
-    the same ones in the limit and in all networks.
+    Neurons are of index spaces: what belongs to two layers of one space belongs to the same
+    neurons. `widths` are the numbers that tell the size of a network.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    activations: Annotated[
-        tuple[Annotated[Activation, WrapValidator(_activation)], ...],
-        BeforeValidator(_few_layers),
-        Field(min_length=1),
-    ]
-    layers: Annotated[tuple[AnyLayer, ...], BeforeValidator(_layers), Field(min_length=1)] = (
-        Dense(),
-    )
-    image: Annotated[tuple[Count, ...], Field(min_length=1, max_length=3)] | None = None
-    biases: StrictBool = False
-    output_bias: StrictBool = False
-    scale: Annotated[Number, Field(gt=0)] = 1.0
-    ensembles: Annotated[tuple[Literal["limit"] | int, ...] | None, BeforeValidator(_ensembles)] = (
-        None
-    )
-
-    @model_validator(mode="after")
-    def _check_layers(self) -> "Architecture":
-        depth = self.depth
-        if len(self.layers) not in (1, depth):
-            raise ValueError(
-                f"layers: found {len(self.layers)} entries; give one for each of {depth} layers"
-            )
-        if self.ensembles is not None and len(self.ensembles) != depth:
-            count = len(self.ensembles)
-            raise ValueError(
-                f"ensembles: found {count} entries; give one for each of {depth} layers"
-            )
-        for place, layer in enumerate(self.layer_maps):
-            if layer.skip > place:
-                raise ValueError(
-                    f"layers[{place}].skip: found {layer.skip}; layer {place + 1} has {place} "
-                    "hidden layers below"
-                )
-        if self.skips and self.ensembles is not None:
-            raise ValueError(
-                "ensembles: layers of finite width beside skip connections are not built"
-            )
-        return self
+    @property
+    def used_activations(self) -> tuple[Activation, ...]:
+        """The activations of all its neurons."""
+        raise NotImplementedError
 
     @property
-    def skips(self) -> bool:
-        """Whether any layer has a skip connection: some share their neurons then."""
-        return any(layer.skip for layer in self.layer_maps)
-
-    @property
-    def depth(self) -> int:
-        """L, the number of hidden layers."""
-        return len(self.activations)
-
-    @cached_property
     def spaces(self) -> tuple[int, ...]:
-        """The index space that the neurons of each hidden layer are of, counted from 0."""
-        found: list[int] = []
-        for place, layer in enumerate(self.layer_maps):
-            found.append(found[place - layer.skip] if layer.skip else max(found, default=-1) + 1)
-        return tuple(found)
+        """The index space that the neurons of each layer are of, counted from 0."""
+        raise NotImplementedError
 
     @property
     def space_names(self) -> tuple[str, ...]:
-        """Every index space by its first layer: "layer 1" …"""
-        return tuple(f"layer {k}" for k in self.by_space(range(1, self.depth + 1)))
+        """What the index spaces are called."""
+        raise NotImplementedError
 
     def by_space(self, per_layer: Sequence[Any]) -> tuple[Any, ...]:
         """What the first layer of every index space has."""
@@ -174,77 +73,77 @@ class Architecture(BaseModel):
     @property
     def finite_widths(self) -> tuple[int | None, ...]:
         """The width of each layer that has a finite one, None for layers in the limit."""
-        chosen = self.ensembles or ("limit",) * self.depth
-        return tuple(entry if isinstance(entry, int) else None for entry in chosen)
-
-    def growing_width(self, widths: tuple[int, ...]) -> int:
-        """Of a network's layer widths that of the first layer whose limit is taken, else n_1."""
-        growing = [n for n, fixed in zip(widths, self.finite_widths, strict=True) if fixed is None]
-        return growing[0] if growing else widths[0]
-
-    @cached_property
-    def activation_functions(self) -> tuple[Callable, ...]:
-        """φ_1 … φ_L."""
-        return tuple(ACTIVATIONS[a] if isinstance(a, str) else a for a in self.activations)
+        return (None,) * len(self.spaces)
 
     @property
-    def layer_maps(self) -> tuple[Layer, ...]:
-        """How each hidden layer takes in what is below."""
-        return self.layers * self.depth if len(self.layers) == 1 else self.layers
+    def independent(self) -> dict[int, Single]:
+        """Laws of weights that belong to no label, by the layer below them."""
+        return {}
 
-    def value_shapes(self, inputs: int) -> tuple[Shape, ...]:
-        """The shapes of values at a data point: of the input, and of neurons of every layer.
+    @property
+    def moving(self) -> frozenset[str]:
+        """The kinds of parameters that learning rates may be given for."""
+        raise NotImplementedError
 
-        Raises `ValueError` if a layer cannot take in what is below.
-        """
-        shapes: list[Shape] = [self.image or (inputs,)]
-        spots: list[Shape] = []
-        for place, layer in enumerate(self.layer_maps):
-            try:
-                own = layer.shape(shapes[-1])
-                added = spots[place - layer.skip] if layer.skip else own
-                if own != added:
-                    raise ValueError(
-                        f"skip adds values of shape {list(added)} to values of {list(own)}"
-                    )
-                spots.append(own)
-                shapes.append(layer.after(shapes[-1]))
-            except ValueError as error:
-                raise ValueError(f"layers[{place}]: {error}") from None
-        return tuple(shapes)
+    @property
+    def depths_of_rates(self) -> int:
+        """So many layers may have rates of their own."""
+        return 1
 
-    def weight_shapes(self, inputs: int) -> tuple[Shape, ...]:
-        """The shapes of a neuron's weights for one neuron below, for every hidden layer."""
-        before = self.value_shapes(inputs)[:-1]
-        return tuple(layer.weight(own) for layer, own in zip(self.layer_maps, before, strict=True))
+    @property
+    def table(self) -> dict[str, Any]:
+        """All keys as they would stand in a problem file."""
+        raise NotImplementedError
 
-    def entries(self, inputs: int, outputs: int) -> tuple[int, ...]:
-        """How many numbers join a neuron to one below, for every hidden layer and the output."""
-        last = self.value_shapes(inputs)[-1]
-        own = [math.prod(shape) for shape in self.weight_shapes(inputs)]
-        return (*own, outputs * math.prod(last))
+    def shape(self, given: tuple[int, ...]) -> tuple[int, ...]:
+        """All widths of a network from those that were given."""
+        raise NotImplementedError
+
+    def neurons(self, widths: tuple[int, ...]) -> tuple[int, ...]:
+        """How many neurons each index space of a network of these widths holds."""
+        raise NotImplementedError
+
+    def growing(self, widths: tuple[int, ...]) -> tuple[int, ...]:
+        """The numbers of neurons that grow towards the limit; none if all stay."""
+        raise NotImplementedError
+
+    def growing_width(self, widths: tuple[int, ...]) -> int:
+        """The number of neurons that an average over a network of these widths has."""
+        return (self.growing(widths) or widths)[0]
+
+    def scaled(self, widths: tuple[int, ...], scale: float) -> tuple[int, ...]:
+        """Widths so many times as large, rounded up, but for those that stay."""
+        raise NotImplementedError
+
+    def connections(self, widths: tuple[int, ...]) -> int:
+        """What the work of a step grows with."""
+        raise NotImplementedError
+
+    def coordinates(self, widths: tuple[int, ...]) -> dict[str, int]:
+        """What tells networks of these widths apart in results, by the names it has there."""
+        return {"width": self.growing_width(widths)}
+
+    def unfit_widths(self, given: Sequence[tuple[int, ...]], key: str) -> list[str]:
+        """Sizes of networks that do not fit, given as "widths" or as "shapes"."""
+        raise NotImplementedError
+
+    def marks(self, inputs: int, outputs: int) -> tuple[tuple[Block, ...], ...]:
+        """What stays attached to the neurons of each index space: their labels."""
+        raise NotImplementedError
 
     def costs(self, inputs: int, outputs: int) -> Costs:
-        """What layers cost in memory and time."""
-        shapes, entries = self.value_shapes(inputs), self.entries(inputs, outputs)
-        spots = [
-            math.prod(layer.shape(before))
-            for layer, before in zip(self.layer_maps, shapes, strict=False)
-        ]
-        products = tuple(n * own for n, own in zip(entries, [*spots, 1], strict=True))
-        taken = [*(n for n in products[1:-1]), 1]  # what the layer above sees of a value
-        return Costs(entries, tuple(map(max, spots, taken)), products, self.spaces)
+        """What neurons cost in memory and time."""
+        raise NotImplementedError
+
+    def mismatches(self, inputs: int, outputs: int) -> list[str]:
+        """What does not fit the data, each with its place."""
+        raise NotImplementedError
+
+    @property
+    def averages(self) -> str:
+        """What its limit is, and what is averaged, up to a closing parenthesis."""
+        raise NotImplementedError
 
     def words(self) -> str:
-        """The architecture in words, to be read back by the user."""
-        kinds = dict.fromkeys(layer.named() for layer in self.layer_maps)
-        layers = "1 hidden layer" if self.depth == 1 else f"{self.depth} hidden layers"
-        names = [named(activation) for activation in self.activations]
-        shown = ", ".join(names) if len(set(names)) > 1 else names[0]
-        fixed = [f"layer {k} of width {n}" for k, n in enumerate(self.finite_widths, 1) if n]
-        kept = f", {' and '.join(fixed)}" if fixed else ""
-        moved = "" if set(kinds) == {"dense"} else f", {' and '.join(kinds)}"
-        skips = [f"layer {k}" for k, own in enumerate(self.layer_maps, 1) if own.skip]
-        kept += f", skip connections to {' and '.join(skips)}" if skips else ""
-        biases = "with" if self.biases else "without"
-        return f"{layers} ({shown}{moved}), {biases} biases{kept}"
+        """The network in words, to be read back by the user."""
+        raise NotImplementedError

@@ -152,6 +152,8 @@ def is_discrete(mark: Sequence[Block], most: int) -> bool:
 
 def rule_names(mark: tuple[Block, ...]) -> tuple[str, ...]:
     """The rules of quadrature (see `nodes`) that can serve a mark, the likeliest first."""
+    if mark and mark[0].name == "depth":
+        return ("joint",)
     if is_discrete(mark, ATOM_LIMIT):
         return ("exact",)
     few = coordinates(strata(mark)[0].mark) <= LATTICE_MOST

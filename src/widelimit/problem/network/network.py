@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.embedding import Embedding
 from widelimit.problem.network.laws import (
     Atoms,
@@ -20,6 +19,7 @@ from widelimit.problem.network.laws import (
     law_written_out,
 )
 from widelimit.problem.network.laws import Own as OwnLaw
+from widelimit.problem.network.layered import Layers
 from widelimit.problem.network.layers import Shape
 from widelimit.problem.network.marks import Block
 
@@ -56,7 +56,7 @@ class Initial(BaseModel):
     neuron: Atoms | None = None
 
 
-class Network(Architecture):
+class Network(Layers):
     """A network described by its layers and their laws (`[network]`).
 
     `initial` are the laws of its initial parameters.

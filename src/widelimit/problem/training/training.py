@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.laws import Number
 from widelimit.problem.network.network import Network
+from widelimit.problem.network.units import READOUTS
 from widelimit.problem.training.learning_rules import Adam, HeavyBall, Langevin, LearningRule
 from widelimit.problem.training.losses import Loss, Squared
 from widelimit.problem.training.schedules import Constant, Schedule
@@ -36,6 +38,27 @@ class PerKind(BaseModel):
     hidden: Rates
     readout: Schedule
     bias: Rates | None = None
+    query: Schedule | None = None
+    key: Schedule | None = None
+    value: Schedule | None = None
+    output: Schedule | None = None
+    embedding: Schedule | None = None
+    unembedding: Schedule | None = None
+
+    def of(self, name: str) -> Schedule:
+        """That of a parameter of units, or of the ends of a residual network.
+
+        Unless they are given, `bias`, and what a head reads with, follow `input`; its output
+        follows `readout`; the ends do not move.
+        """
+        given = getattr(self, name, None)
+        if name == "bias" and self.bias is not None:
+            return self.bias[0]
+        if given is not None:
+            return given
+        if name in ("embedding", "unembedding"):
+            return Constant(value=0.0)
+        return self.readout if name in READOUTS else self.input
 
     def hidden_rates(self, depth: int) -> tuple[Schedule, ...]:
         """Those of W_2 … W_L."""
@@ -50,7 +73,18 @@ class PerKind(BaseModel):
             return self.bias * (depth + 1)
         return (*self.bias, *own[len(self.bias) :])
 
-    def mismatches(self, depth: int, place: str) -> list[str]:
+    def mismatches(self, network: Architecture, place: str) -> list[str]:
+        """Rates of what the network has not got, and lists of another length, with their place."""
+        known, found = network.moving, []
+        for name in self.model_fields_set - known - {"hidden"}:
+            if getattr(self, name) is not None:
+                found.append(
+                    f"{place}.{name}: no parameter of this network is called so; there are "
+                    f"{', '.join(sorted(known))}"
+                )
+        return found or self._unfit_lists(network.depths_of_rates, place)
+
+    def _unfit_lists(self, depth: int, place: str) -> list[str]:
         """Lists whose length is not what the depth asks for, each with its place."""
         found = []
         if "hidden" in self.model_fields_set and depth == 1:
@@ -84,9 +118,7 @@ def _decay(value: Any) -> Any:
     """A table, or one number for all parameters."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         one = Constant(value=value)
-        return WeightDecay.model_construct(
-            {"input", "readout"}, input=one, hidden=(one,), readout=one
-        )
+        return WeightDecay.model_construct(set(), input=one, hidden=(one,), readout=one)
     if isinstance(value, dict | WeightDecay):
         return value
     raise ValueError(f"found {value!r}; must be a number from 0 on, or a table")
@@ -145,8 +177,10 @@ class Training(BaseModel):
             return Langevin(temperature=self.temperature)
         return self.momentum or self.adam or LearningRule()
 
-    def paths(self, network: Network) -> tuple[bool, ...]:
+    def paths(self, network: Architecture) -> tuple[bool, ...]:
         """Of every index space whether its neurons have labels that follow Brownian paths."""
+        if not self.rule.noisy or not isinstance(network, Network):
+            return (False,) * (max(network.spaces) + 1)
         rates, last = self.learning_rates, network.depth - 1
         biases = rates.bias_rates(network.depth)
         found = [False] * (max(network.spaces) + 1)
@@ -156,11 +190,13 @@ class Training(BaseModel):
             found[space] |= self.rule.noisy and not all(rate.frozen for rate in moved)
         return tuple(found)
 
-    def unfit_for(self, network: Network) -> list[str]:
+    def unfit_for(self, network: Architecture) -> list[str]:
         """What a network has whose noise does not average out, or has no known limit."""
         if not self.rule.noisy:
             return []
         found, said = [], f"training.temperature: found {self.temperature}; "
+        if not isinstance(network, Network):
+            return [f"{said}noise on the units of a residual network is not built: leave it out"]
         if network.output_bias and not self.learning_rates.bias_rates(network.depth)[-1].frozen:
             found.append(
                 f"{said}the output bias is a single number, whose noise does not average out, so "
@@ -182,9 +218,9 @@ class Training(BaseModel):
         ]
         return found
 
-    def mismatches(self, depth: int) -> list[str]:
-        """Rates that do not fit the depth, each with its place."""
-        found = self.learning_rates.mismatches(depth, "training.learning_rates")
+    def mismatches(self, network: Architecture) -> list[str]:
+        """Rates that do not fit the network, each with its place."""
+        found = self.learning_rates.mismatches(network, "training.learning_rates")
         if self.weight_decay is not None:
-            found += self.weight_decay.mismatches(depth, "training.weight_decay")
+            found += self.weight_decay.mismatches(network, "training.weight_decay")
         return found

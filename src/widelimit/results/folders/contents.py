@@ -84,7 +84,7 @@ HELD = {
 }
 """By kind of result; `time` is in all of them."""
 
-RULES = {"exact", "sampled", "lattice", "sobol", "paths"}
+RULES = {"exact", "sampled", "lattice", "sobol", "paths", "joint"}
 """Names of the rules that a limit's nodes may follow."""
 
 MEASURED = ("measured", "half_width")

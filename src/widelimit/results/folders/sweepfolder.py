@@ -67,5 +67,5 @@ class SweepFolder(Files):
 def _whole_digest(problem: Problem) -> str:
     """Tells all apart that a member finds."""
     kinds = ("limit",) if problem.networks is None else ("limit", "networks")
-    widths = None if problem.networks is None else problem.networks.widths
+    widths = None if problem.networks is None else problem.networks.sizes
     return " ".join([*(problem.digest(*SECTIONS[kind]) for kind in kinds), str(widths)])

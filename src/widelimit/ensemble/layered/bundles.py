@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from widelimit.ensemble.layered.equations import layered
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.problem.network.network import Network
 
@@ -81,7 +82,7 @@ def told_apart(
     rng: np.random.Generator, network: Network, labels: Ensemble, bundles: Sequence[Bundles]
 ) -> Ensemble:
     """The network's neurons, with weights between hidden layers that the limit leaves out."""
-    hidden, by_layer = list(labels.parameters.hidden), labels.by_layer(bundles)
+    hidden, by_layer = list(layered(labels).hidden), labels.by_layer(bundles)
     for pair, law in network.independent.items():
         mean, (below, above) = np.asarray(hidden[pair]), by_layer[pair : pair + 2]
         normals = rng.normal(size=np.moveaxis(mean, (0, 1), (-2, -1)).shape)
@@ -89,5 +90,5 @@ def told_apart(
         noise = below.scaled(rows.swapaxes(-1, -2)).swapaxes(-1, -2)
         change = law.deviation() * np.moveaxis(noise, (-2, -1), (0, 1))
         hidden[pair] = (mean + change).astype(mean.dtype)
-    parameters = dataclasses.replace(labels.parameters, hidden=tuple(hidden))
+    parameters = dataclasses.replace(layered(labels), hidden=tuple(hidden))
     return labels.at((parameters, labels.memory))

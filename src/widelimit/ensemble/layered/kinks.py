@@ -24,8 +24,10 @@ from jaxtyping import Array, Bool, Float
 
 from widelimit.basics.precision import in_precision
 from widelimit.basics.streams import Stream, generator
-from widelimit.ensemble.meanfield import Batch, Equations, gradient, layer_steps
-from widelimit.ensemble.neurons import Ensemble, limit_ensemble
+from widelimit.ensemble.equations import Batch
+from widelimit.ensemble.layered.equations import Layered, layered
+from widelimit.ensemble.layered.placing import limit_ensemble
+from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.nodes.points import Nodes, exact_nodes, in_strata
 from widelimit.nodes.rules import finite_layers
@@ -72,6 +74,8 @@ def kinks(problem: Problem) -> list[Kink]:
     `problem` as its limit sees it (`nodes.reduction.reduced`). Later times are not looked at.
     """
     network = problem.network
+    if not isinstance(network, Network):
+        return []  # a stream stands on no kink: every unit has a z of its own
     if not any(is_kinked(activation) for activation in network.activations[1:]):
         return []
     with in_precision("float64") as dtype:
@@ -79,6 +83,7 @@ def kinks(problem: Problem) -> list[Kink]:
         ensemble = _mirrored_ensemble(problem)
         every = -(-len(system.batch.inputs) // MOST_POINTS)
         batch = Batch(*(part[::every] for part in jax.tree.leaves(system.batch)))
+        assert isinstance(system.equations, Layered)
         stands = _stands(system.equations, ensemble, batch.inputs, *_random(network, ensemble))
         if not any(bool(stand.on_kink.any()) for stand in stands):
             return []
@@ -99,6 +104,7 @@ def _mirrored_ensemble(problem: Problem) -> Ensemble:
     which those over nodes of quadrature need not.
     """
     network, data = problem.network, problem.dataset
+    assert isinstance(network, Network)
     dims, rng = (data.inputs.shape[1], data.targets.shape[1]), generator(Stream.PILOT, 0)
     marks, finite = network.marks(*dims), finite_layers(network, dims, problem.seed)
     nodes = [
@@ -139,7 +145,7 @@ def _random(network: Network, ensemble: Ensemble) -> tuple[tuple[float, ...], tu
 
 @eqx.filter_jit
 def _stands(
-    equations: Equations,
+    equations: Layered,
     ensemble: Ensemble,
     x: Float[Array, "points inputs"],
     spread: Sequence[float],
@@ -147,7 +153,7 @@ def _stands(
 ) -> list[_Stand]:
     """For the layers from the second on, which fields stand on kinks and are moved in networks."""
     layers, p = equations.stack(), ensemble.by_layer(ensemble.weights)
-    steps, biases = layer_steps(equations, ensemble, x), ensemble.parameters.biases
+    steps, biases = equations.layer_steps(ensemble, x), layered(ensemble).biases
     moved, stirred = [jnp.zeros(steps[0].z.shape, bool)], jnp.zeros_like(steps[1].below)
     found = []
     for index in range(1, len(steps)):
@@ -182,7 +188,8 @@ def _hangs(
     rates = system.dynamics.rates.at_their_highest().at(0.0)
 
     def velocity(push: float, point: Batch) -> list[Array]:
-        slope = gradient(system.equations, _pushed(ensemble, stands, push), point)
+        pushed = _pushed(ensemble, stands, push)
+        slope = layered(pushed.at((system.equations.gradient(pushed, point), ())))
         kept = slope.biases if rates.biases is not None else None
         slope = dataclasses.replace(slope, biases=kept)
         return jax.tree.leaves(jax.tree.map(jnp.multiply, rates, slope))
@@ -201,7 +208,7 @@ def _hangs(
 
 def _pushed(ensemble: Ensemble, stands: Sequence[_Stand], push: float) -> Ensemble:
     """The neurons that stand on a kink somewhere, moved by a bias."""
-    own, sizes = ensemble.parameters, ensemble.by_layer(ensemble.sizes)
+    own, sizes = layered(ensemble), ensemble.by_layer(ensemble.sizes)
     first, *above = own.biases or (jnp.zeros(size) for size in sizes)
     moved = [
         bias + push * stand.size * stand.on_kink.any(axis=0)

@@ -1,0 +1,1 @@
+"""Networks of layers, one upon the other, and their limits."""

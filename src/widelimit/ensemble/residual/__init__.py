@@ -1,0 +1,1 @@
+"""Residual networks and their limits: measures on depth × unit."""

@@ -1,0 +1,117 @@
+"""Units at time zero: nodes of depth × unit for a limit, or the draws of a network."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import PRNGKeyArray
+
+from widelimit.basics.precision import in_precision
+from widelimit.basics.streams import Stream, generator
+from widelimit.ensemble.neurons import Depth, Ensemble
+from widelimit.ensemble.residual.parameters import UnitParameters
+from widelimit.nodes.points import Nodes, Numbers, entries, image
+from widelimit.problem.network.marks import coordinates
+from widelimit.problem.network.residual import ResidualNetwork
+
+
+def limit_units(
+    network: ResidualNetwork,
+    nodes: Sequence[Nodes],
+    ends: UnitParameters,
+    depth: Depth,
+    dtype: DTypeLike,
+) -> Ensemble:
+    """The limit at time zero on nodes of depth × unit, in so many depths.
+
+    Nodes of a kind have their depth as first entry, and stand in the order of it. Depth k takes in
+    those between k/K and (k + 1)/K, with the weight 1/K in all; where they are not equally many
+    everywhere, weightless copies fill up.
+    """
+    stream, units, weights = ends.embedding.shape[1], [], []
+    for unit, own in zip(network.blocks, nodes, strict=True):
+        place, share = _in_depths(own, depth.nodes)
+        sizes = unit.sizes(stream, network.biases)
+        points = own.points[place, 1:].astype(dtype)
+        units.append(entries(sizes, points))
+        weights.append(share.astype(dtype))
+    return Ensemble(tuple(weights), _with(ends, units, dtype), depth=depth)
+
+
+def _in_depths(nodes: Nodes, depths: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which node stands where, depth by depth, and with which weight."""
+    count = len(nodes.points)
+    if count < depths:  # each unit stands for several depths
+        place = np.arange(depths) * count // depths
+        return place, np.full(depths, 1 / depths)
+    cell = np.clip((nodes.points[:, 0] * depths).astype(int), 0, depths - 1)
+    counts = np.bincount(cell, minlength=depths)
+    assert counts.min() > 0, "a depth without units"
+    starts, most = np.cumsum(counts) - counts, counts.max()
+    offset = np.arange(most)[None]
+    place = starts[:, None] + np.minimum(offset, counts[:, None] - 1)
+    share = np.where(offset < counts[:, None], nodes.weights[place], 0.0)
+    share /= share.sum(axis=1, keepdims=True) * depths
+    return place.ravel(), share.ravel()
+
+
+def drawn_units(
+    key: PRNGKeyArray,
+    network: ResidualNetwork,
+    shape: tuple[int, ...],
+    ends: UnitParameters,
+    dtype: DTypeLike,
+) -> tuple[Ensemble, tuple[Numbers, ...]]:
+    """A network of L blocks of M units drawn from the initial laws, and its units' labels."""
+    depth, width = shape
+    stream, count = ends.embedding.shape[1], math.prod(shape)
+    depths = (jnp.repeat(jnp.arange(depth), width) + 0.5) / depth
+    units, labels = [], []
+    for unit, own in zip(network.blocks, jax.random.split(key, len(network.blocks)), strict=True):
+        mark = network.unit_blocks(unit, stream)
+        z = jax.random.normal(own, (count, coordinates(mark)), dtype)
+        points = image(mark, z)
+        units.append(entries(unit.sizes(stream, network.biases), points))
+        labels.append(jnp.concatenate([depths[:, None].astype(dtype), points], axis=1))
+    shares = (jnp.full(count, 1 / count, dtype),) * len(units)
+    drawn = Ensemble(shares, _with(ends, units, dtype), depth=Depth(depth))
+    return drawn, tuple(labels)
+
+
+def drawn_ends(network: ResidualNetwork, dims: tuple[int, int], seed: int) -> UnitParameters:
+    """Embedding and unembedding, drawn once by the problem's seed: the same for all."""
+    inputs, outputs = dims
+    stream, token = network.width_of_stream(inputs), network.token(inputs)
+    laws, rng = network.initial, generator(Stream.ENDS, seed)
+
+    def drawn(law: Any, shape: tuple[int, int]) -> np.ndarray:
+        z = rng.normal(size=(math.prod(shape), law.coordinates(1)))
+        with in_precision("float64"):
+            return np.asarray(law.transform(z), float).reshape(shape)
+
+    unembedding = drawn(network.law("unembedding", stream), (stream, outputs))
+    own = laws.embedding
+    embedding = np.eye(token, stream) if own == "identity" else drawn(own, (token, stream))
+    position = None if laws.position is None else drawn(laws.position, (network.tokens, stream))
+    last = np.zeros(outputs) if network.output_bias else None
+    return UnitParameters((), embedding, position, unembedding, last, network.kinds)
+
+
+def _with(
+    ends: UnitParameters,
+    units: Sequence[dict[str, Numbers]],
+    dtype: DTypeLike,
+) -> UnitParameters:
+    own = jax.tree.map(lambda end: end.astype(dtype), ends)
+    return UnitParameters(
+        tuple(units),
+        own.embedding,
+        own.position,
+        own.unembedding,
+        own.output_bias,
+        ends.kinds,
+    )

@@ -1,0 +1,191 @@
+"""Units: what is added to the stream of a residual network at every depth.
+
+A stream has a value h(x) in R^(T × D), T tokens of D numbers. A unit takes it in and gives one of
+the same shape, `v(h, θ)`; a block is the average of its units:
+
+    h_{l+1} = h_l + α E_θ[v(h_l, θ)] / L
+
+(Chizat 2025, §2; theory of attention heads as units: 2605.11059.) A unit of one's own is a class
+with `sizes` and `value`; it needs nothing else.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, WrapValidator
+
+from widelimit.problem.network.activations import (
+    ACTIVATIONS,
+    Activation,
+    known_activation,
+)
+from widelimit.problem.network.laws import Count
+
+Stream = Float[Array, "points tokens stream"]
+Token = Float[Array, "tokens stream"]
+Theta = Mapping[str, Any]
+"""The parameters of one unit by name, or those of all with their number as first axis."""
+
+READOUTS = frozenset({"readout", "output"})
+"""Parameters in which a unit's value is linear."""
+
+FLAT = 1e-5
+"""Added to variances of tokens before they are divided by."""
+
+
+class Unit(BaseModel):
+    """What units are made from. Units are constants of compiled code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    norm: StrictBool = False
+    """Whether every token is brought to mean 0 and variance 1 before the unit takes it in."""
+
+    @property
+    def kind(self) -> str:
+        """What such units are called."""
+        return str(getattr(self, "unit", type(self).__name__.lower()))
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:
+        """The activations in it."""
+        return ()
+
+    def sizes(self, stream: int, biases: bool) -> dict[str, int]:
+        """How many numbers each parameter of a unit has, by its name."""
+        raise NotImplementedError
+
+    def value(self, theta: Theta, h: Token) -> Token:
+        """v(h, θ) for one unit and the tokens of one input."""
+        raise NotImplementedError
+
+    def products(self, stream: int, tokens: int, biases: bool) -> int:
+        """Multiplications that a unit takes for one input, about."""
+        return 2 * tokens * sum(self.sizes(stream, biases).values())
+
+    def fields(self, tokens: int) -> int:
+        """How many numbers a unit holds for one input on the way."""
+        return tokens
+
+    def total(self, theta: Theta, p: Float[Array, " units"], h: Stream) -> Stream:
+        """Σ_i p_i v(h, θ_i)."""
+
+        def of_point(one: Token) -> Token:
+            each = jax.vmap(lambda own: self.value(own, one))(dict(theta))
+            return jnp.tensordot(p, each, 1)
+
+        return jax.vmap(of_point)(h)
+
+    def taken_in(self, h: Stream) -> Stream:
+        """The stream as units see it."""
+        if not self.norm:
+            return h
+        centred = h - h.mean(axis=-1, keepdims=True)
+        return centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + FLAT)
+
+
+def _activation(value: Any, _: Any) -> Any:
+    return value if callable(value) else known_activation(value)
+
+
+class Perceptron(Unit):
+    """`a φ(w·h + b)` on every token."""
+
+    unit: Literal["perceptron"] = "perceptron"
+    activation: Annotated[Activation, WrapValidator(_activation)] = "tanh"
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:
+        """φ."""
+        return (self.activation,)
+
+    @property
+    def function(self) -> Callable:
+        """φ as a function."""
+        own = self.activation
+        return ACTIVATIONS[own] if isinstance(own, str) else own
+
+    def sizes(self, stream: int, biases: bool) -> dict[str, int]:
+        """w and a of the stream's size, and a bias."""
+        return {"input": stream, **({"bias": 1} if biases else {}), "readout": stream}
+
+    def value(self, theta: Theta, h: Token) -> Token:
+        """One unit."""
+        z = h @ theta["input"] + (theta["bias"][0] if "bias" in theta else 0.0)
+        return self.function(z)[:, None] * theta["readout"]
+
+    def total(self, theta: Theta, p: Float[Array, " units"], h: Stream) -> Stream:
+        """Two products of matrices."""
+        z = h @ theta["input"].T
+        if "bias" in theta:
+            z = z + theta["bias"][:, 0]
+        return (self.function(z) * p) @ theta["readout"]
+
+
+class Attention(Unit):
+    """A head: `softmax(hQ (hK)ᵀ/√d) h V Oᵀ` over the tokens of an input, d being `key`.
+
+    With `causal` a token sees itself and those before it.
+    """
+
+    unit: Literal["attention"] = "attention"
+    key: Count = 4
+    causal: StrictBool = False
+
+    def sizes(self, stream: int, biases: bool) -> dict[str, int]:
+        """Q, K, V, O, each of D × d numbers."""
+        return dict.fromkeys(("query", "key", "value", "output"), stream * self.key)
+
+    def products(self, stream: int, tokens: int, biases: bool) -> int:
+        """Tokens squared for the scores and what they weigh."""
+        return 4 * tokens * stream * self.key + 2 * tokens**2 * self.key
+
+    def fields(self, tokens: int) -> int:
+        """Scores, and four vectors a token."""
+        return tokens * (tokens + 4 * self.key)
+
+    def value(self, theta: Theta, h: Token) -> Token:
+        """One head."""
+        alone = {name: jnp.asarray(own)[None] for name, own in theta.items()}
+        return self.total(alone, jnp.ones(1, h.dtype), h[None])[0]
+
+    def total(self, theta: Theta, p: Float[Array, " units"], h: Stream) -> Stream:
+        """Products with all heads at once; what is between them has heads as its last axis."""
+        shape = -1, h.shape[-1], self.key
+        query, key, value, output = (
+            jnp.moveaxis(theta[name].reshape(shape), 0, -1)
+            for name in ("query", "key", "value", "output")
+        )
+        q, k, v = (jnp.einsum("utd,dkm->utkm", h, own) for own in (query, key, value))
+        scores = (q[:, :, None] * k[:, None]).sum(axis=3) / math.sqrt(self.key)
+        if self.causal:
+            seen = np.tril(np.ones(scores.shape[1:3], bool))
+            scores = jnp.where(seen[None, :, :, None], scores, -jnp.inf)
+        share = jax.nn.softmax(scores, axis=2)
+        read = (share[:, :, :, None] * v[:, None]).sum(axis=2)
+        return jnp.einsum("utkm,dkm->utd", read * p, output)
+
+
+Known = Annotated[Perceptron | Attention, Field(discriminator="unit")]
+"""Units that a problem file may ask for, told apart by their key `unit`."""
+
+
+def _written_out(value: Any, known: Callable[[Any], Any]) -> Any:
+    """A name stands for its table; a unit of one's own is taken as it is."""
+    if isinstance(value, Unit):
+        return value
+    return known({"unit": value} if isinstance(value, str) else value)
+
+
+def unit_table(unit: Unit) -> Any:
+    """A table, or a unit of one's own as it is."""
+    return unit.model_dump() if "unit" in type(unit).model_fields else unit
+
+
+AnyUnit = Annotated[Known, WrapValidator(_written_out)]
+"""A unit by its name, its table, or one of one's own."""
