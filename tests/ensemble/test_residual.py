@@ -13,7 +13,7 @@ from widelimit import Problem, ProblemError, RunFolder, compare, plan_width, sol
 from widelimit.basics.precision import in_precision
 from widelimit.ensemble.equations import Batch
 from widelimit.ensemble.model import model_of
-from widelimit.ensemble.neurons import Depth, Ensemble
+from widelimit.ensemble.neurons import Depth, Ensemble, Share
 from widelimit.ensemble.residual.equations import units_of
 from widelimit.ensemble.system import System
 from widelimit.limit.search import seen_of_limit
@@ -238,9 +238,10 @@ ATOMS = {
 }
 
 
-def test_atoms_as_units():
+@pytest.mark.parametrize("alpha", [1.0, 2.0])
+def test_atoms_as_units(alpha):
     """Two kinds of units in four blocks against SciPy's solution of plain loops."""
-    problem = residual(depth=4, initial=ATOMS, limit={"tolerance": 1e-7})
+    problem = residual(depth=4, initial=ATOMS, limit={"tolerance": 1e-7}, residual_scale=alpha)
     limit = solve(problem, progress=False)
     data = problem.dataset
     block = [
@@ -256,6 +257,7 @@ def test_atoms_as_units():
         np.tanh,
         lambda z: 1 / np.cosh(z) ** 2,
         1.0,
+        alpha,
     )
     error = limit.dataset.output.values[-1] - expected
     assert np.abs(error).max() < 1e-6
@@ -330,3 +332,33 @@ def test_what_is_not_known_of_them_is_refused():
         plan_width(problem, 0.1)
     with pytest.raises(ProblemError, match=r"network\.architecture: found 'residual'"):
         _ = problem.layers
+
+
+@pytest.mark.parametrize("depths", [7, 100, 300])
+def test_every_depth_has_the_whole_law(depths):
+    """A rare part of the law too, where there are fewer nodes than depths or they do not divide."""
+    law = {"law": "atoms", "points": [1.0, -3.0], "weights": [0.9, 0.1]}
+    problem = residual(depth=depths, biases=True, initial={"bias": law}, limit={"nodes": [256]})
+    with engine(problem, "limit", False) as work:
+        start = work.placed(work.first_design().with_counts([256]))
+    weights = np.asarray(start.weights[0]).reshape(depths, -1)
+    biases = np.asarray(units_of(start).units[0]["bias"]).reshape(depths, -1)
+    np.testing.assert_allclose(weights.sum(axis=1), 1 / depths)
+    np.testing.assert_allclose((weights * biases).sum(axis=1), 0.6 / depths)
+
+
+def test_units_scatter_depth_by_depth():
+    """Variances of sampling are those inside each depth: what differs between depths is fixed."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 12))
+    law = np.concatenate([rng.dirichlet(np.ones(4)) / 3 for _ in range(3)])
+    share, expected = Share(law, 3), np.zeros((2, 2))
+    for k in range(3):
+        own, p = values[:, 4 * k : 4 * k + 4], 3 * law[4 * k : 4 * k + 4]
+        centred = own - (own @ p)[:, None]
+        expected += (centred * p) @ centred.T / 3
+    np.testing.assert_allclose(share.covariance(values), expected, rtol=1e-12)
+    noise = share.noise(rng, 200_000)
+    np.testing.assert_allclose(noise.reshape(-1, 3, 4).sum(axis=2), 0.0, atol=1e-12)
+    found = values @ np.cov(noise.T) @ values.T
+    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())  # six sigma

@@ -24,6 +24,8 @@ def problem(network=None, **sections) -> Problem:
         ({"activations": ["tanh"]}, {}, "network.activations: belongs to architecture = 'layered'"),
         ({"architecture": "recurrent"}, {}, "network.architecture: found 'recurrent'; must be one"),
         ({"architecture": "layered", "activations": ["tanh"], "tokens": 2}, {}, "network.tokens: "),
+        ({"architecture": ["residual"]}, {}, "network.architecture: found ['residual']; must be"),
+        ({"initial": {"embedding": 3}}, {}, "found 3; must be 'identity' or the table of a law"),
         ({"tokens": 3}, {}, "network.tokens: found 3; the 2 inputs do not divide"),
         ({"depth": 0}, {}, "network.depth: found 0; must be 'limit' or a number of blocks"),
         ({"depth": True}, {}, "network.depth: found True"),

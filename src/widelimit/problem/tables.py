@@ -43,7 +43,7 @@ def _architecture(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     name = value.get("architecture", "layered")
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         allowed = ", ".join(map(repr, NETWORKS))
         raise ValueError(f"architecture: found {shown(name)}; must be one of {allowed}")
     own = {key: entry for key, entry in value.items() if key != "architecture"}

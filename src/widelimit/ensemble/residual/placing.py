@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -43,20 +44,24 @@ def limit_units(
 
 
 def _in_depths(nodes: Nodes, depths: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which node stands where, depth by depth, and with which weight."""
-    count = len(nodes.points)
-    if count < depths:  # each unit stands for several depths
-        place = np.arange(depths) * count // depths
-        return place, np.full(depths, 1 / depths)
-    cell = np.clip((nodes.points[:, 0] * depths).astype(int), 0, depths - 1)
+    """Which node stands where, depth by depth, and with which weight.
+
+    Nodes that have one depth (twins, the parts of a law) stay together: they are the law.
+    """
+    first = np.flatnonzero(np.diff(nodes.points[:, 0], prepend=-1.0))
+    count, each = len(first), len(nodes.points) // len(first)
+    group = np.arange(count)
+    cell = np.clip((nodes.points[first, 0] * depths).astype(int), 0, depths - 1)
+    if len(np.unique(cell)) < depths:  # they do not reach every depth: in their order
+        group = np.arange(max(count, depths)) * count // max(count, depths)
+        cell = np.arange(len(group)) * depths // len(group)
     counts = np.bincount(cell, minlength=depths)
-    assert counts.min() > 0, "a depth without units"
-    starts, most = np.cumsum(counts) - counts, counts.max()
-    offset = np.arange(most)[None]
-    place = starts[:, None] + np.minimum(offset, counts[:, None] - 1)
-    share = np.where(offset < counts[:, None], nodes.weights[place], 0.0)
-    share /= share.sum(axis=1, keepdims=True) * depths
-    return place.ravel(), share.ravel()
+    starts, offset = np.cumsum(counts) - counts, np.arange(counts.max())[None]
+    chosen = group[starts[:, None] + np.minimum(offset, counts[:, None] - 1)]
+    felt = (offset < counts[:, None])[..., None] * nodes.weights.reshape(count, each)[chosen]
+    share = felt.reshape(depths, -1)
+    share = share / (share.sum(axis=1, keepdims=True) * depths)
+    return (chosen[..., None] * each + np.arange(each)).ravel(), share.ravel()
 
 
 def drawn_units(
@@ -102,16 +107,7 @@ def drawn_ends(network: ResidualNetwork, dims: tuple[int, int], seed: int) -> Un
 
 
 def _with(
-    ends: UnitParameters,
-    units: Sequence[dict[str, Numbers]],
-    dtype: DTypeLike,
+    ends: UnitParameters, units: Sequence[dict[str, Numbers]], dtype: DTypeLike
 ) -> UnitParameters:
-    own = jax.tree.map(lambda end: end.astype(dtype), ends)
-    return UnitParameters(
-        tuple(units),
-        own.embedding,
-        own.position,
-        own.unembedding,
-        own.output_bias,
-        ends.kinds,
-    )
+    """Units between both ends, held as `dtype`."""
+    return replace(jax.tree.map(lambda end: end.astype(dtype), ends), units=tuple(units))

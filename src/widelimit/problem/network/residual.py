@@ -71,6 +71,13 @@ class Depth(Uniform):
     blocks: int | None = None
 
 
+def _embedding(value: Any) -> Any:
+    """The word or a law; pydantic would report both readings."""
+    if value != "identity" and isinstance(value, str | int | float | list):
+        raise ValueError(f"found {shown(value)}; must be 'identity' or the table of a law")
+    return value
+
+
 class UnitLaws(BaseModel):
     """Laws of the initial parameters of units, each that of every entry; and of the ends.
 
@@ -87,7 +94,7 @@ class UnitLaws(BaseModel):
     key: Law | None = None
     value: Law | None = None
     output: Law | None = None
-    embedding: Literal["identity"] | Law = "identity"
+    embedding: Annotated[Literal["identity"] | Law, BeforeValidator(_embedding)] = "identity"
     position: Law | None = None
     unembedding: Law | None = None
 
