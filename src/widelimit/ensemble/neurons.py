@@ -17,6 +17,9 @@ from jaxtyping import Float
 from widelimit.nodes.points import Numbers
 from widelimit.problem.training.schedules import Rate
 
+Some = slice | np.ndarray
+"""Some neurons of a space: a stretch of them, or their numbers."""
+
 
 class Parameters(eqx.Module):
     """Everything that training moves, or something of the same layout (a gradient, rates).
@@ -53,7 +56,7 @@ class Parameters(eqx.Module):
 
         return self.each(of)
 
-    def cut(self, cut: Sequence[slice]) -> "Parameters":
+    def cut(self, cut: Sequence[Some]) -> "Parameters":
         """Those of some neurons of each layer."""
         return self.each(lambda array, axes: array[tuple(cut[layer] for layer in axes)])
 
@@ -109,8 +112,10 @@ class Depth(NamedTuple):
     nodes: int = 1
     rule: Literal["euler", "midpoint"] = "euler"
 
-    def leading(self, size: int, count: int) -> np.ndarray:
+    def leading(self, size: int, count: int) -> slice | np.ndarray:
         """Which of so many neurons come first, as many at every depth."""
+        if self.nodes == 1:
+            return slice(count)
         by_depth = np.arange(size).reshape(self.nodes, -1)
         return by_depth[:, : max(1, count // self.nodes)].ravel()
 
@@ -177,7 +182,7 @@ class Ensemble(eqx.Module):
         """The first neurons of each space, their weights scaled to sum to 1."""
         if tuple(counts) == self.sizes:
             return self
-        chosen = self.taken(list(map(self.depth.leading, self.sizes, counts)))
+        chosen = self.cut(list(map(self.depth.leading, self.sizes, counts)))
         return chosen.weighted(tuple(w / w.sum() for w in chosen.weights))
 
     def unfilled(self) -> "Ensemble":
@@ -192,7 +197,7 @@ class Ensemble(eqx.Module):
         )
         return chosen.weighted(weights)
 
-    def cut(self, cut: Sequence[slice]) -> "Ensemble":
+    def cut(self, cut: Sequence[Some]) -> "Ensemble":
         """Some neurons of each space, with their weights, and what joins them."""
         weights = tuple(w[c] for w, c in zip(self.weights, cut, strict=True))
         own = self.by_layer(cut)

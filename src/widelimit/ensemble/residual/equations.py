@@ -13,7 +13,7 @@ The stream is kept at every depth, and nothing of units: what they make is made 
 back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -195,5 +195,4 @@ def units_of(ensemble: Ensemble) -> UnitParameters:
 
 def _by_depth(depths: int, tree: Any) -> Any:
     """Arrays of units as arrays `(depth, unit, …)`."""
-    cut: Callable[[Numbers], Numbers] = lambda own: own.reshape(depths, -1, *own.shape[1:])  # noqa: E731
-    return jax.tree.map(cut, tree)
+    return jax.tree.map(lambda own: own.reshape(depths, -1, *own.shape[1:]), tree)

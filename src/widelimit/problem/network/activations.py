@@ -1,11 +1,12 @@
 """Activation functions by name, and which of them the limit theorems cover."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from pydantic import WrapValidator
 
 from widelimit.basics.precision import in_precision
 
@@ -48,6 +49,20 @@ def known_activation(value: Any) -> str:
         known = ", ".join(sorted(ACTIVATIONS))
         raise ValueError(f"found {value!r}; the known activations are {known}")
     return value
+
+
+def _given(value: Any, _: Any) -> Any:
+    """A known name or a function; pydantic's own union would report both readings."""
+    return value if callable(value) else known_activation(value)
+
+
+GivenActivation = Annotated[Activation, WrapValidator(_given)]
+"""An activation in a problem."""
+
+
+def function_of(activation: Activation) -> Callable:
+    """φ."""
+    return ACTIVATIONS[activation] if isinstance(activation, str) else activation
 
 
 def named(activation: Activation) -> str:

@@ -68,7 +68,8 @@ class Architecture(BaseModel):
 
     def by_space(self, per_layer: Sequence[Any]) -> tuple[Any, ...]:
         """What the first layer of every index space has."""
-        return tuple(per_layer[self.spaces.index(space)] for space in range(max(self.spaces) + 1))
+        spaces = self.spaces
+        return tuple(per_layer[spaces.index(space)] for space in range(max(spaces) + 1))
 
     @property
     def finite_widths(self) -> tuple[int | None, ...]:

@@ -18,11 +18,10 @@ from pydantic import (
     BeforeValidator,
     Field,
     StrictBool,
-    WrapValidator,
     model_validator,
 )
 
-from widelimit.problem.network.activations import ACTIVATIONS, Activation, known_activation, named
+from widelimit.problem.network.activations import Activation, GivenActivation, function_of, named
 from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.laws import Count, Number
 from widelimit.problem.network.layers import AnyLayer, Dense, Layer, Shape, table_of
@@ -71,11 +70,6 @@ class LayerCosts(NamedTuple):
     def _over_pairs(self, sizes: Sequence[int], each: Sequence[int]) -> int:
         pairs = pairwise([1, *(sizes[s] for s in self.spaces), 1])
         return sum(a * b * own for (a, b), own in zip(pairs, each, strict=True))
-
-
-def _activation(value: Any, _: Any) -> Any:
-    """A known name or a function; pydantic's own union would report both readings."""
-    return value if callable(value) else known_activation(value)
 
 
 def _ensembles(value: Any) -> Any:
@@ -186,7 +180,7 @@ class Layers(_Sizes):
     """
 
     activations: Annotated[
-        tuple[Annotated[Activation, WrapValidator(_activation)], ...],
+        tuple[GivenActivation, ...],
         BeforeValidator(_few_layers),
         Field(min_length=1),
     ]
@@ -277,7 +271,7 @@ class Layers(_Sizes):
     @cached_property
     def activation_functions(self) -> tuple[Callable, ...]:
         """φ_1 … φ_L."""
-        return tuple(ACTIVATIONS[a] if isinstance(a, str) else a for a in self.activations)
+        return tuple(map(function_of, self.activations))
 
     @property
     def layer_maps(self) -> tuple[Layer, ...]:

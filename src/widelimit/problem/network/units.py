@@ -19,11 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, WrapValidator
 
-from widelimit.problem.network.activations import (
-    ACTIVATIONS,
-    Activation,
-    known_activation,
-)
+from widelimit.problem.network.activations import Activation, GivenActivation, function_of
 from widelimit.problem.network.laws import Count
 
 Stream = Float[Array, "points tokens stream"]
@@ -89,26 +85,16 @@ class Unit(BaseModel):
         return centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + FLAT)
 
 
-def _activation(value: Any, _: Any) -> Any:
-    return value if callable(value) else known_activation(value)
-
-
 class Perceptron(Unit):
     """`a φ(w·h + b)` on every token."""
 
     unit: Literal["perceptron"] = "perceptron"
-    activation: Annotated[Activation, WrapValidator(_activation)] = "tanh"
+    activation: GivenActivation = "tanh"
 
     @property
     def activations(self) -> tuple[Activation, ...]:
         """φ."""
         return (self.activation,)
-
-    @property
-    def function(self) -> Callable:
-        """φ as a function."""
-        own = self.activation
-        return ACTIVATIONS[own] if isinstance(own, str) else own
 
     def sizes(self, stream: int, biases: bool) -> dict[str, int]:
         """w and a of the stream's size, and a bias."""
@@ -117,14 +103,14 @@ class Perceptron(Unit):
     def value(self, theta: Theta, h: Token) -> Token:
         """One unit."""
         z = h @ theta["input"] + (theta["bias"][0] if "bias" in theta else 0.0)
-        return self.function(z)[:, None] * theta["readout"]
+        return function_of(self.activation)(z)[:, None] * theta["readout"]
 
     def total(self, theta: Theta, p: Float[Array, " units"], h: Stream) -> Stream:
         """Two products of matrices."""
         z = h @ theta["input"].T
         if "bias" in theta:
             z = z + theta["bias"][:, 0]
-        return (self.function(z) * p) @ theta["readout"]
+        return (function_of(self.activation)(z) * p) @ theta["readout"]
 
 
 class Attention(Unit):
