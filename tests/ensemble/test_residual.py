@@ -9,7 +9,7 @@ import pytest
 
 import plain_residual
 from conftest import called, table
-from widelimit import Problem, ProblemError, RunFolder, compare, plan_width, solve
+from widelimit import Problem, ProblemError, RunFolder, compare, solve
 from widelimit.basics.precision import in_precision
 from widelimit.ensemble.equations import Batch
 from widelimit.ensemble.model import model_of
@@ -326,10 +326,8 @@ def test_networks_are_held_against_their_limit(tmp_path, capfd):
 
 
 def test_what_is_not_known_of_them_is_refused():
-    """What is about layers, and a width where the shift by the depth is not known."""
+    """What is about layers."""
     problem = residual(networks={"shapes": [[4, 8]]})
-    with pytest.raises(ProblemError, match=r"network\.depth: found 'limit'"):
-        plan_width(problem, 0.1)
     with pytest.raises(ProblemError, match=r"network\.architecture: found 'residual'"):
         _ = problem.layers
 

@@ -21,18 +21,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from widelimit.around.depths import by_depth, in_order, shifted, together
 from widelimit.around.influence import Influence
 from widelimit.around.prediction import Found, forecast, refined
 from widelimit.around.variances import factors
-from widelimit.around.ways import DEPTHS, Case
+from widelimit.around.ways import Case
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.streams import Stream, generator
 from widelimit.basics.tasks import Task
-from widelimit.basics.words import shape_name, sizes_in_words
+from widelimit.basics.words import sizes_in_words
 from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.limit.validity import predict_validity
-from widelimit.motion.engine import Engine, engine
+from widelimit.motion.engine import engine
 from widelimit.problem.network.activations import is_kinked, named
 from widelimit.problem.problem import Problem
 from widelimit.results.fluctuations import Fluctuations
@@ -89,10 +90,16 @@ def predict_fluctuations(
     tolerance = TOLERANCE[what] if tolerance is None else tolerance
     problem = problem.with_widths(widths)
     _refuse_unknown(problem)
-    factor, notes = factors(problem)
-    with engine(problem, "fluctuations", progress, _precision(problem, tolerance)) as work:
-        found = refined(Case(work, factor, tolerance, what == "rms", covariance))
-    return Fluctuations(problem, _told(problem, found, notes))
+    depths, found = by_depth(problem), []
+    for own in depths:
+        factor, notes = factors(own)
+        with engine(own, "fluctuations", progress, _precision(own, tolerance)) as work:
+            known = refined(Case(work, factor, tolerance, what == "rms", covariance))
+        found.append(_told(own, known, notes))
+    dataset = together(problem, depths, found)
+    if any(own.network != problem.network for own in depths):
+        dataset = shifted(problem, depths, dataset, progress)
+    return Fluctuations(problem, dataset)
 
 
 def forecast_fluctuations(problem: Problem, what: str, tolerance: float | None = None) -> Task:
@@ -103,13 +110,16 @@ def forecast_fluctuations(problem: Problem, what: str, tolerance: float | None =
     _check(what, tolerance)
     tolerance = TOLERANCE[what] if tolerance is None else tolerance
     _refuse_unknown(problem)
-    factor = factors(problem)[0]
-    with engine(problem, "fluctuations", False, _precision(problem, tolerance)) as work:
-        case = Case(work, factor, tolerance, what == "rms")
-        sizes, seconds = case.first.sizes, forecast(case)
-        needed = work.memory.needed(sizes[: work.layers], 1, 1)
-    details = f"{sizes_in_words(sizes)} nodes to begin with"
-    return Task("scatter", details, needed, seconds or None, grows=not case.exact)
+    needed, seconds, grows, told = 0, 0.0, False, []
+    for own in by_depth(problem):
+        with engine(own, "fluctuations", False, _precision(own, tolerance)) as work:
+            case = Case(work, factors(own)[0], tolerance, what == "rms")
+            sizes, grows = case.first.sizes, grows or not case.exact
+            seconds += forecast(case)
+            needed = max(needed, work.memory.needed(sizes[: work.layers], 1, 1))
+        told.append(sizes_in_words(sizes))
+    details = f"{' and '.join(dict.fromkeys(told))} nodes to begin with"
+    return Task("scatter", details, needed, seconds or None, grows=grows)
 
 
 def _check(what: str, tolerance: float | None) -> None:
@@ -128,17 +138,22 @@ def sample_paths(found: Fluctuations, count: int, seed: int) -> xr.DataArray:
             ["training.label_noise: sample paths are not built for it; its variances are"],
             problem.title,
         )
-    with engine(problem, "sample paths", False, d.attrs["precision"]) as work:
-        units = _paths(work, d, count, seed)
-    return (d.factor**0.5 * units).sum("source").transpose("width", "sample", ...)
+    depths, parts = by_depth(problem), []
+    for own in depths:
+        factor = factors(own)[0]
+        with engine(own, "sample paths", False, d.attrs["precision"]) as work:
+            case = Case(work, factor, 1.0, False)
+            units = _paths(case, np.atleast_1d(d.attrs["points"]).tolist(), count, seed)
+        parts.append((factor**0.5 * units).sum("source"))
+    whole = in_order(problem, depths, parts).transpose("width", "sample", ...)
+    return whole + d["depth_shift"] if "depth_shift" in d else whole
 
 
-def _paths(work: Engine, found: xr.Dataset, count: int, seed: int) -> xr.DataArray:
+def _paths(case: Case, points: list[int], count: int, seed: int) -> xr.DataArray:
     """Sample paths of the outputs for unit noise of each source."""
-    case = Case(work, found.factor, 1.0, False)
-    problem, used = work.problem, case.used
-    design = case.first.with_counts(np.atleast_1d(found.attrs["points"]).tolist())
-    initial = work.placed(design, depths=DEPTHS)
+    work, used = case.engine, case.used
+    problem, design = work.problem, case.first.with_counts(points)
+    initial = work.placed(design)
     influence = Influence.of(work.system, initial, problem.times, case.step_tolerance)
     own = np.repeat([case.sources.index(name) for name in used], count)
     longest = problem.training.horizon / (INTERVALS if "sgd" in used else 1)
@@ -179,7 +194,7 @@ def _told(problem: Problem, found: Found, notes: list[str]) -> xr.Dataset:
     if collapsed_layers(problem):
         dataset = _until_clt(problem, dataset)
         more += _refusals(problem, dataset)
-    more += _extrapolated(dataset)
+    more += _extrapolated(problem, dataset)
     return dataset.assign_attrs(_facts(problem, found, more))
 
 
@@ -199,8 +214,9 @@ def _until_clt(problem: Problem, dataset: xr.Dataset) -> xr.Dataset:
 def _refusals(problem: Problem, dataset: xr.Dataset) -> list[str]:
     """Say from when on there are no standard deviations."""
     return [
-        f"width {shape_name(shape)}: no standard deviations after t = {end:.3g}; differences "
-        "between neurons that are alike in the limit have grown beyond what sampled labels do"
+        f"width {problem.network.name(shape)}: no standard deviations after t = {end:.3g}; "
+        "differences between neurons that are alike in the limit have grown beyond what sampled "
+        "labels do"
         for shape, end in zip(
             dataset["widths"].values.tolist(), dataset["clt_until"].values, strict=True
         )
@@ -247,13 +263,13 @@ def _kinked(problem: Problem) -> list[str]:
     return found if loss.smooth else [*found, f"the loss {loss.loss!r}"]
 
 
-def _extrapolated(dataset: xr.Dataset) -> list[str]:
+def _extrapolated(problem: Problem, dataset: xr.Dataset) -> list[str]:
     """Mark widths whose networks scatter by more than the outputs themselves, and say so."""
     dataset["extrapolated"] = dataset.rms_std > dataset.signal
     return [
-        f"width {shape_name(shape)}: networks scatter by up to {float(size.max()):.2g}, more than "
-        f"the outputs themselves ({float(dataset.signal):.2g} RMS): an extrapolation from wide "
-        "networks"
+        f"width {problem.network.name(shape)}: networks scatter by up to {float(size.max()):.2g}, "
+        f"more than the outputs themselves ({float(dataset.signal):.2g} RMS): an extrapolation "
+        "from wide networks"
         for shape, size in zip(dataset["widths"].values.tolist(), dataset.rms_std, strict=True)
         if float(size.max()) > float(dataset.signal)
     ]

@@ -12,7 +12,7 @@ change; alone they tell the mean over outputs.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -118,25 +118,27 @@ class Influence:
     def of_each(self, k: int) -> Spread:
         """The fluctuations at the k-th observed time, every output and the risk pulled back."""
         count = self.system.observed_outputs
-        whole = self._pulled(k, np.eye(count))
+        whole, profile = self._pulled(k, np.eye(count))
         self.done(k)
-        return Spread.exact(np.eye(count), whole[:, :-1, :-1], whole[:, -1, -1], self._seen(k))
+        seen, risk = self._seen(k), whole[:, -1, -1]
+        return Spread.exact(np.eye(count), whole[:, :-1, :-1], risk, seen, profile)
 
     def of_combinations(self, k: int, count: int) -> Spread:
         """So many random combinations and the risk alone, or each of few outputs."""
         if self.system.observed_outputs <= FEW:
             return self.of_each(k)
-        combined, risk = self._combined(k, self._signs(k, count))
+        combined, risk, profile = self._combined(k, self._signs(k, count))
         self.done(k)
-        return Spread.of_combinations(combined, risk, self._seen(k))
+        return Spread.of_combinations(combined, risk, self._seen(k), profile)
 
     def _tested(self, k: int, known: Known) -> Spread:
         """The fluctuations at one time from directions, and what they have missed."""
         tests = self._signs(k, COMBINATIONS)
-        combined, risk = self._combined(k, tests)
+        combined, risk, _ = self._combined(k, tests)
         shares = [Share(p.law.astype(float), p.strata) for p in self.initial.shares]
         matrices = known.gathered.matrices(shares, np.asarray(self.system.batch.weights, float))
-        found = Spread.exact(known.along, _finite(matrices), risk, self._seen(k))
+        profile = profile_of(shares, (known.along @ own for own in known.gathered.weights))
+        found = Spread.exact(known.along, _finite(matrices), risk, self._seen(k), profile)
         self.done(k)
         return found.tested(tests, combined, risk)
 
@@ -145,13 +147,20 @@ class Influence:
         shape = count, self.system.observed_outputs
         return generator(Stream.COMBINATIONS, *self.draw, k).choice([-1.0, 1.0], size=shape)
 
-    def _combined(self, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Variances `(source, combination)` of combinations of outputs, and those of the risk."""
-        found = np.diagonal(self._pulled(k, rows), axis1=1, axis2=2)
-        return found[:, :-1], found[:, -1]
+    def _combined(self, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Variances `(source, combination)` of combinations of outputs, the risk's, and a profile.
 
-    def _pulled(self, k: int, rows: np.ndarray) -> np.ndarray:
-        """Covariances `(source, one, other)` of combinations of outputs, the risk the last one."""
+        The profile `(combination, depth)` is that of `Spread`.
+        """
+        whole, profile = self._pulled(k, rows)
+        found = np.diagonal(whole, axis1=1, axis2=2)
+        return found[:, :-1], found[:, -1], profile
+
+    def _pulled(self, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Covariances `(source, one, other)` of combinations of outputs, the risk the last one.
+
+        And the profile in depth of all but the risk.
+        """
         covectors = of_outputs(np.concatenate([rows, np.zeros((1, rows.shape[1]))]))
         vectors = self._back(k, covectors.at[-1, -1].set(1.0))
         for piece in reversed([piece for own in self.path.pieces[: k + 1] for piece in own]):
@@ -161,7 +170,8 @@ class Influence:
             p.covariance(np.asarray(own)) for own, p in zip(vectors.weights, shares, strict=True)
         ]
         data = covariance(np.asarray(vectors.data), pi)
-        return _finite(np.stack([*layers, np.asarray(vectors.noise), data]))
+        profile = profile_of(shares, (np.asarray(own)[:-1] for own in vectors.weights))
+        return _finite(np.stack([*layers, np.asarray(vectors.noise), data])), profile
 
     def forward(self, with_data: bool) -> list[Spread]:
         """The fluctuations at all observed times from one tangent for each weight.
@@ -188,8 +198,9 @@ class Influence:
             seen = np.asarray(read(self.system, self.path.ensembles[k], tangents))
             risk = np.einsum("d,sde,e->s", seen[:, -1], matrices, seen[:, -1])
             along = _finite(seen[:, :-1].T)
+            profile = profile_of(self.initial.shares, np.split(along, stops[:-1], axis=1)[:-1])
             self.done(k)
-            return Spread.exact(along, matrices, risk, self._seen(k)), tangents
+            return Spread.exact(along, matrices, risk, self._seen(k), profile), tangents
 
         return self._along(pushed, still(self.initial, units))
 
@@ -228,6 +239,15 @@ class Influence:
         """The observed outputs of the limit at the k-th time."""
         found = np.asarray(outputs(self.system, self.path.ensembles[k]))
         return found[self.system.view("observed")].ravel()
+
+
+def profile_of(shares: Sequence[Share], values: Iterable[np.ndarray]) -> np.ndarray:
+    """Variances `(output, depth)` that units at each depth make, those of all kinds together.
+
+    `values (output, unit)` are what the weights of each kind do to outputs.
+    """
+    found = [p.profile(own) for p, own in zip(shares, values, strict=True)]
+    return np.sum(found, axis=0)
 
 
 def _intervals(piece: Piece, longest: float) -> list[Span]:

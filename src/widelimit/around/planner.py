@@ -5,27 +5,30 @@ networks from the limit (equations.md §4),
 
     rms² = (1/n) Σ_l U_l / r_l + (ε/b) U_sgd + U_data / samples,    layers of widths n_l = r_l n,
 
-which is solved for n. The step ε is 1/n or a number, as the problem says.
+which is solved for n. The step ε is 1/n or a number, as the problem says. Residual networks of L
+blocks are shifted from an infinitely deep limit by their depth, which adds |f_L − f|²: a plan tells
+pairs of depth and width, from the fewest blocks that are near enough to those of fewest weights.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
+import xarray as xr
 from scipy.special import stdtrit
 
+from widelimit.around.depths import AtDepth, candidates
 from widelimit.around.fluctuations import predict_fluctuations
 from widelimit.around.variances import factors
-from widelimit.basics.errors import ProblemError
-from widelimit.basics.words import shape_name
 from widelimit.ensemble.collapse import collapsed_layers
-from widelimit.ensemble.model import model_of
 from widelimit.limit.solve import solve
 from widelimit.limit.validity import predict_validity
+from widelimit.networks.room import numbers_held
 from widelimit.networks.train import train
 from widelimit.problem.problem import Problem
 from widelimit.problem.settings import NetworkSettings
 from widelimit.results.comparison import Comparison, compare
+from widelimit.results.fluctuations import Fluctuations
 from widelimit.results.plan import Choice, Plan
 
 LARGEST_BATCH = 1024
@@ -55,7 +58,7 @@ def plan_width(
     tells their RMS over outputs alone (default: see `predict_fluctuations`).
 
     Raises `ValueError` for an `rms` that is not positive, a time beyond the horizon, or a problem
-    without networks; `ProblemError` where depth is in its limit too.
+    without networks.
 
     >>> from widelimit.problem.problem import Problem
     >>> problem = Problem.from_dict({
@@ -70,36 +73,54 @@ def plan_width(
     >>> plan.choices[0].widths[0] == int(np.ceil(exact))
     True
     """
-    _refuse_unknown_depth(problem)
     horizon = problem.training.horizon
     settings, time = _asked(problem, rms, horizon if time is None else time)
     at = {"times": [time], "inputs": problem.observed_inputs.tolist()}
-    found = predict_fluctuations(
-        problem.with_changes(observe=at), what="rms", tolerance=tolerance, progress=progress
-    )
-    d = found.dataset.isel(time=0)
-    unit = dict(zip(map(str, d.source.values), map(float, d.unit_rms_variance), strict=True))
-    batches = _batches(settings, len(problem.dataset.inputs))
-    planned = [_chosen(problem, unit, rms, batch) for batch in batches]
-    possible = [choice for choice, _ in planned if choice is not None]
-    choices = tuple(replace(c, work=c.work / possible[0].work) for c in possible)
-    error = 2 * float(found.dataset.attrs["error"])
-    notes = [*found.warnings, *_leaving(problem, choices, time)]
-    return Plan(
-        rms, float(d.time), choices, planned[0][1], error, tuple(notes), found.effective_outputs
-    )
-
-
-def _refuse_unknown_depth(problem: Problem) -> None:
-    """Raise `ProblemError` where networks are shifted by what is not planned with."""
-    if model_of(problem).deep:
-        raise ProblemError(
-            [
-                "network.depth: found 'limit'; networks of finite depth are shifted from it by "
-                "about 1/depth, which a plan does not know: give the number of blocks"
-            ],
-            problem.title,
+    known = [
+        _Known(
+            own,
+            predict_fluctuations(
+                own.problem, None, what="rms", tolerance=tolerance, progress=progress
+            ),
         )
+        for own in candidates(problem.with_changes(observe=at), rms, progress)
+    ]
+    own, *larger = _batches(settings, len(problem.dataset.inputs))
+    planned = [(one, *_chosen(one, rms, own)) for one in known]
+    best, _, adds = min(planned, key=lambda one: one[1].work if one[1] else math.inf)
+    planned.sort(key=lambda one: one[0] is not best)
+    planned[1:1] = [(best, *_chosen(best, rms, batch)) for batch in larger]
+    possible = [choice for _, choice, _ in planned if choice is not None]
+    choices = tuple(choice.beside(possible[0]) for choice in possible)
+    notes = [note for one in known for note in one.found.warnings]
+    notes += _leaving(problem, choices, time)
+    return Plan(
+        rms,
+        float(best.at.time),
+        choices,
+        adds,
+        max(one.error(rms) for one in known),
+        tuple(dict.fromkeys(notes)),
+        best.found.effective_outputs,
+    )
+
+
+class _Known(NamedTuple):
+    """What is predicted for networks of one depth."""
+
+    own: AtDepth
+    found: Fluctuations
+
+    @property
+    def at(self) -> xr.Dataset:
+        """The prediction at the plan's time."""
+        return self.found.dataset.isel(time=0)
+
+    def error(self, rms: float) -> float:
+        """The relative error of a width: those of the variances, and of what depth leaves them."""
+        _, shift, error = self.own
+        left = rms**2 - shift**2
+        return 2 * float(self.at.attrs["error"]) + (2 * shift * error / left if left > 0 else 0.0)
 
 
 def _asked(problem: Problem, rms: float, time: float) -> tuple[NetworkSettings, float]:
@@ -124,9 +145,10 @@ def _leaving(problem: Problem, choices: Sequence[Choice], time: float) -> list[s
         []
         if until >= time
         else [
-            f"width {shape_name(choices[0].widths)} does not suffice: from t = {until:.3g} on "
-            "differences between neurons that are alike in the limit count for more than what is "
-            "planned with; limit.validity(widths) tells until when wider ones are described"
+            f"width {problem.network.name(choices[0].widths)} does not suffice: from t = "
+            f"{until:.3g} on differences between neurons that are alike in the limit count for "
+            "more than what is planned with; limit.validity(widths) tells until when wider ones "
+            "are described"
         ]
     )
 
@@ -173,27 +195,37 @@ def _batches(settings: NetworkSettings, rows: int) -> list[int]:
     )
 
 
-def _chosen(
-    problem: Problem, unit: dict[str, float], rms: float, batch: int
-) -> tuple[Choice | None, dict[str, float]]:
+def _chosen(known: _Known, rms: float, batch: int) -> tuple[Choice | None, dict[str, float]]:
     """The width for one batch, if there is one, and what each source adds to rms² there.
 
     Every source adds a part that falls like 1/n and one that stays: two widths tell both.
     """
+    problem, (first, *_) = known.own.problem, known.own.shapes
     settings, network = problem.networks, problem.network
     assert settings is not None
-    first = settings.layer_widths(network)[0]
     pair = first, network.scaled(first, 2.0)
     asked = settings.model_copy(update={"widths": pair, "shapes": None, "batch": batch})
     one, two = factors(problem.model_copy(update={"networks": asked}))[0].values
+    unit = dict(
+        zip(map(str, known.at.source.values), known.at.unit_rms_variance.values, strict=True)
+    )
     falling = {s: 2 * (a - b) * u for (s, u), a, b in zip(unit.items(), one, two, strict=True)}
     staying = {s: (2 * b - a) * u for (s, u), a, b in zip(unit.items(), one, two, strict=True)}
+    if known.own.shift > 0:
+        staying["depth"] = known.own.shift**2
     room = rms**2 - sum(staying.values())
     if room <= 0:
-        return None, staying
+        return None, {name: float(value) for name, value in staying.items()}
     scale = sum(falling.values()) / room
     widths = network.scaled(first, scale)
     step = asked.step_size(network, widths)
-    work = network.connections(widths) * batch / step
-    adds = {s: (falling[s] / scale if scale else 0.0) + staying[s] for s in unit}
-    return Choice(batch, widths, step, work), adds
+    choice = Choice(
+        batch,
+        widths,
+        step,
+        work=network.connections(widths) * batch / step,
+        weights=numbers_held(problem, widths),
+        sequence=network.in_sequence(widths) / step,
+    )
+    falls = {s: value / scale if scale else 0.0 for s, value in falling.items()}
+    return choice, {s: float(falls.get(s, 0.0) + own) for s, own in staying.items()}

@@ -12,7 +12,8 @@ class Spread(NamedTuple):
     `along (output, direction)` and `matrices (source, direction, direction)` make the covariances
     of outputs, `risk (source,)` is the variance of the risk, and `combined (source, combination)`
     are variances of random combinations of the outputs, if there are. `missed (source,)` is the
-    relative error of variances from what the directions leave out. `outputs` are the limit's.
+    relative error of variances from what the directions leave out. `outputs` are the limit's, and
+    `profile (output or combination, depth)` tells where in depth units make the variance.
     """
 
     along: np.ndarray
@@ -21,29 +22,37 @@ class Spread(NamedTuple):
     combined: np.ndarray
     missed: np.ndarray
     outputs: np.ndarray
+    profile: np.ndarray
 
     @classmethod
     def exact(
-        cls, along: np.ndarray, matrices: np.ndarray, risk: np.ndarray, seen: np.ndarray
+        cls,
+        along: np.ndarray,
+        matrices: np.ndarray,
+        risk: np.ndarray,
+        seen: np.ndarray,
+        profile: np.ndarray | None = None,
     ) -> "Spread":
         """Nothing is left out."""
-        count = len(matrices)
-        return cls(along, matrices, risk, np.zeros((count, 0)), np.zeros(count), seen)
+        count, flat = len(matrices), np.zeros((len(along), 0))
+        profile = flat if profile is None else profile
+        return cls(along, matrices, risk, np.zeros((count, 0)), np.zeros(count), seen, profile)
 
     @classmethod
-    def of_combinations(cls, combined: np.ndarray, risk: np.ndarray, seen: np.ndarray) -> "Spread":
+    def of_combinations(
+        cls, combined: np.ndarray, risk: np.ndarray, seen: np.ndarray, profile: np.ndarray
+    ) -> "Spread":
         """Random combinations of the outputs alone: their mean is known, each for itself is not."""
         count = len(combined)
         none = np.zeros((len(seen), 0)), np.zeros((count, 0, 0))
-        return cls(*none, risk, combined, np.zeros(count), seen)
+        return cls(*none, risk, combined, np.zeros(count), seen, profile)
 
     def tested(self, tests: np.ndarray, combined: np.ndarray, risk: np.ndarray) -> "Spread":
         """The same, with what combinations `tests (combination, output)` pulled whole have told."""
         own = np.einsum("td,sde,te->st", *[tests @ self.along, self.matrices, tests @ self.along])
         missed = np.abs(own - combined) / np.where(combined > 0, combined, 1.0)
-        return Spread(
-            self.along, self.matrices, risk, combined, missed.max(axis=1, initial=0.0), self.outputs
-        )
+        missed = missed.max(axis=1, initial=0.0)
+        return self._replace(risk=risk, combined=combined, missed=missed)
 
     @classmethod
     def layout(cls) -> "Spread":
@@ -69,6 +78,12 @@ class Spread(NamedTuple):
         if self.each:
             return self.variance.mean(axis=1)
         return self.combined.mean(axis=1) / len(self.along)
+
+    @property
+    def mean_profile(self) -> Float[np.ndarray, " depth"]:
+        """The mean of `profile` over outputs, which that of combinations estimates."""
+        own = self.profile.mean(axis=0)
+        return own if self.each else own / len(self.along)
 
     @property
     def overlap(self) -> Float[np.ndarray, "source source"]:

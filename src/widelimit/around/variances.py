@@ -6,6 +6,7 @@ nodes). Shorter steps tell that of time integration, random combinations what di
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,8 @@ import xarray as xr
 from widelimit.around.spread import Spread
 from widelimit.around.ways import Case
 from widelimit.basics.statistics import replicate_half_width, rms_over_outputs, step_error
+from widelimit.ensemble.neurons import Depth
+from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.problem import Problem
 
 
@@ -47,12 +50,15 @@ def factors(problem: Problem) -> tuple[xr.DataArray, list[str]]:
     factor = xr.DataArray(
         np.array(list(columns.values())).T,
         dims=("width", "source"),
-        coords={
-            "source": list(columns),
-            "width": [network.growing_width(w) for w in shapes],
-        },
+        coords={"source": list(columns), **_coordinates(network, shapes)},
     )
     return factor, notes
+
+
+def _coordinates(network: Architecture, shapes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+    """What tells networks apart along the dimension of widths."""
+    each = [network.coordinates(widths) for widths in shapes]
+    return {name: ("width", [own[name] for own in each]) for name in each[0]}
 
 
 def unit_variances(case: Case, found: Sequence[Spread]) -> xr.Dataset:
@@ -84,7 +90,21 @@ def unit_variances(case: Case, found: Sequence[Spread]) -> xr.Dataset:
         "channel": case.channels,
     }
     labelled = xr.Dataset(variables, coordinates).sel(source=case.used, other_source=case.used)
-    return labelled.assign(_compared(case, found))
+    return labelled.assign(_compared(case, found)).assign(_profiled(case, found))
+
+
+def _profiled(case: Case, found: Sequence[Spread]) -> xr.Dataset:
+    """Where in depth the variance of units is made; nothing where there is no depth."""
+    count = found[0].profile.shape[1]
+    if count == 0:
+        return xr.Dataset()
+    mean = np.stack([spread.mean_profile for spread in found], axis=1)
+    variables: dict[str, Any] = {"rms_depth_profile": (("depth_node", "time"), mean)}
+    if not case.rms and found[0].each:
+        each = np.stack([spread.profile.T for spread in found], axis=1)
+        each = each.reshape(*mean.shape, -1, len(case.channels))
+        variables["depth_profile"] = (("depth_node", "time", "input", "channel"), each)
+    return xr.Dataset(variables, {"depth_node": Depth(count).places(count)})
 
 
 def _compared(case: Case, found: Sequence[Spread]) -> xr.Dataset:
@@ -173,6 +193,10 @@ def with_errors(
         made |= _described(name, replicates[name], bound, factor)
     made["signal"] = replicates.signal.mean("replicate")
     made["overlap"] = replicates.overlap.mean("replicate")
+    for name in ("depth_profile", "rms_depth_profile"):
+        if name in replicates:
+            made[name] = replicates[name].mean("replicate")
+            made[f"{name}_error"] = _half_width(replicates[name]) + _in_all(relative) * made[name]
     if "covariance" in replicates:
         made["covariance"] = factor * replicates.covariance.mean("replicate")
     return xr.Dataset(made)
@@ -198,6 +222,11 @@ def _described(
         std: size,
         f"{std}_error": error / (2 * size.where(size > 0, 1.0)),
     }
+
+
+def _in_all(relative: xr.DataArray) -> xr.DataArray:
+    """A bound on the relative error of what units of all kinds make together."""
+    return relative.drop_sel(source=["sgd", "data"], errors="ignore").max("source")
 
 
 def _half_width(values: xr.DataArray) -> xr.DataArray:

@@ -21,9 +21,6 @@ from widelimit.ensemble.neurons import Ensemble
 from widelimit.motion.engine import Engine
 from widelimit.nodes.design import Design
 
-DEPTHS = 4
-"""A limit in depth has so many times its fewest nodes there, and twice of it in halved steps."""
-
 STEP_TOLERANCE = 1e-4
 EXACT_STEP_TOLERANCE = 1e-9
 """Step tolerances of the path, with quadrature nodes and with atoms alone."""
@@ -119,7 +116,7 @@ def seconds_to_pull(case: Case, design: Design) -> float:
     It is measured when all is compiled, and kept. 0 where nothing is pulled.
     """
     work = case.engine
-    initial, times = work.placed(design, depths=DEPTHS), work.problem.times
+    initial, times = work.placed(design), work.problem.times
     if case.way(initial.sizes) != "reverse" or times[-1] == 0:
         return 0.0
     place = initial, work.system.inputs, work.system.batch
@@ -149,7 +146,7 @@ def spreads(
     With `combined` random combinations stand for many outputs even if each is asked for: the same
     ones on all scrambles, to be compared; of halved steps a few of these. Raises `Diverged`.
     """
-    initial = case.engine.placed(design, depths=2 * DEPTHS if halved else DEPTHS)
+    initial = case.engine.placed(design)
     entry = _entry(case, design, initial, combined, halved)
     return entry.once(
         lambda: _spreads(case, design, initial, combined, halved, entry),

@@ -5,11 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def shape_name(widths: Sequence[int]) -> str:
-    """The widths of the layers: one number if they are all the same."""
-    return str(widths[0]) if len(set(widths)) == 1 else " × ".join(map(str, widths))
-
-
 def layers_in_words(layers: Sequence[int]) -> str:
     """Hidden layers by their numbers.
 

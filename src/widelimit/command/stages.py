@@ -16,7 +16,7 @@ from widelimit.report.words import (
     network_scores,
     plan_lines,
     rival_line,
-    shape_name,
+    scatter_line,
     validity_lines,
 )
 
@@ -175,13 +175,11 @@ def fluctuations(
     )
     answer.own["output_std"] = {}
     for scatter in found.at_the_end():
-        name = shape_name(scatter.widths)
+        name = scatter.name
         answer.own["output_std"][name] = scatter.std
-        answer.lines.append(
-            f"          width {name:>5}: {scatter.std:.3g}   ({scatter.sources()} of the variance)"
-            if scatter.std == scatter.std
-            else f"          width {name:>5}: none after t = {scatter.until:.3g}"
-        )
+        if scatter.shift:
+            answer.own.setdefault("depth_shift", {})[name] = scatter.shift
+        answer.lines.append(scatter_line(scatter))
     _rival(problem, seconds, found.effective_outputs, answer.error, answer)
 
 
@@ -217,8 +215,8 @@ def bias(problem: "Problem", pairs: int, folder: "RunFolder", answer: Answer) ->
     answer.warn(found.warnings)
     lines = found.at_the_end()
     answer.own["pairs"] = pairs
-    answer.own["bias_rms"] = {shape_name(line.widths): line.bias for line in lines}
-    answer.own["risk_shift"] = {shape_name(line.widths): line.risk for line in lines}
+    answer.own["bias_rms"] = {line.name: line.bias for line in lines}
+    answer.own["risk_shift"] = {line.name: line.risk for line in lines}
     answer.lines += [f"mean of networks minus the limit at the end   [{seconds:.1f} s]"]
     answer.lines += bias_lines(lines, pairs)
 
@@ -306,7 +304,7 @@ def compare(folder: "RunFolder", answer: Answer) -> None:
     if found.closes is False:
         answer.met = False
         answer.warn([str(found.closes_reason)])
-    answer.own["rms"] = dict(zip(map(shape_name, found.layer_widths), found.rms[-1], strict=True))
+    answer.own["rms"] = dict(zip(found.names, found.rms[-1], strict=True))
     answer.lines += distance_lines(found)
 
 

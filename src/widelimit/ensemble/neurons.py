@@ -21,6 +21,10 @@ Some = slice | np.ndarray
 """Some neurons of a space: a stretch of them, or their numbers."""
 
 
+PROFILED = 32
+"""What is told depth by depth is told at no more depths than this."""
+
+
 class Parameters(eqx.Module):
     """Everything that training moves, or something of the same layout (a gradient, rates).
 
@@ -224,6 +228,20 @@ class Share(NamedTuple):
             means = self.strata * own.sum(axis=-1)
         centred = (self._by_part(values) - means[..., None]).reshape(values.shape)
         return (centred * self.law) @ centred.T
+
+    def profile(self, values: Numbers) -> Float[np.ndarray, "v depth"]:
+        """Var[v] in every part: their mean is the diagonal of `covariance`.
+
+        Of many parts neighbours are taken together; where there is one alone, there is no profile.
+        """
+        if self.strata == 1:
+            return np.zeros((len(values), 0))
+        own = self.strata * self._by_part(self.law[None])
+        parts = self._by_part(values)
+        centred = parts - (parts * own).sum(axis=-1, keepdims=True)
+        each = (own * centred**2).sum(axis=-1)
+        pieces = np.array_split(np.asarray(each, float), min(self.strata, PROFILED), axis=1)
+        return np.stack([piece.mean(axis=1) for piece in pieces], axis=1)
 
     def noise(self, rng: np.random.Generator, count: int) -> Float[np.ndarray, "count point"]:
         """Gaussian changes of weights p, of covariance diag p − p pᵀ: √n times what sampling does.

@@ -23,7 +23,7 @@ from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import Progress, progress
 from widelimit.basics.store import Store
 from widelimit.basics.streams import Stream, generator
-from widelimit.ensemble.model import model_of
+from widelimit.ensemble.model import Model, model_of
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
 from widelimit.motion.devices import Devices, agreed
@@ -140,7 +140,7 @@ class Engine:
         system = self.on_data(system, design).finer(steps.inside)
         scrambles, data = design.scrambles, (system.inputs, system.batch)
         spread = self.memory.spread(start.sizes)
-        placed = start, data, system.equations.points, spread.pieces
+        placed = start, start.depth, data, system.equations.points, spread.pieces
         entry = self.store.entry(self.identity, look.__qualname__, steps, scrambles, *placed)
         start, system = spread.over(start), spread.everywhere(system)
         piece, horizon = self.progress.piece(), self.problem.times[-1]
@@ -168,22 +168,19 @@ class Engine:
         self, design: Design, labels: Sequence[np.ndarray] | None = None, depths: int = 1
     ) -> Ensemble:
         """The limit at time zero on the nodes of a design; tracers with these labels come last."""
-        seed = self.problem.seed
-        rules = zip(design.rules, design.counts, design.scrambles, strict=True)
-        nodes = [
-            rule.place(count, generator(Stream.NODES, seed, layer, scramble))
-            for layer, (rule, count, scramble) in enumerate(list(rules)[: self.layers])
-        ]
+        nodes = design.nodes(self.problem.seed, self.layers)
         if labels is not None:
             nodes = [
                 Nodes(np.concatenate([n.points, own]), np.append(n.weights, np.zeros(len(own))))
                 for n, own in zip(nodes, labels, strict=True)
             ]
+        return self.started(model_of(self.problem), nodes, depths)
+
+    def started(self, model: Model, nodes: Sequence[Nodes], depths: int = 1) -> Ensemble:
+        """The limit of an architecture at time zero on these nodes."""
         data, dtype = self.system.batch, self.system.inputs.dtype
         dims = data.inputs.shape[1], data.targets.shape[1]
-        return self.system.dynamics.started(
-            model_of(self.problem).limit(nodes, dims, dtype, depths)
-        )
+        return self.system.dynamics.started(model.limit(nodes, dims, dtype, depths))
 
     def means(self, sizes: tuple[int, ...], tolerance: float) -> tuple[diffrax.AbstractERK, System]:
         """The method, and the system in pieces, with which such an ensemble fits into memory."""

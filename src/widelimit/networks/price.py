@@ -9,7 +9,6 @@ from widelimit.basics.compiled import make_room
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import progress
 from widelimit.basics.tasks import Task
-from widelimit.basics.words import shape_name
 from widelimit.ensemble.system import System
 from widelimit.motion.moments import seconds_of
 from widelimit.networks.course import GROUP_BYTES, Course
@@ -30,6 +29,7 @@ class Rival(NamedTuple):
     So many `networks` tell the RMS scatter of the outputs with the relative error `error` (95 %).
     """
 
+    name: str
     widths: tuple[int, ...]
     networks: float
     error: float
@@ -47,11 +47,11 @@ def rival(problem: Problem, seconds: float, effective_outputs: float) -> Rival:
     """
     assert problem.networks is not None
     widths = problem.networks.layer_widths(problem.network)[0]
-    networks = seconds / seconds_each(problem, widths)
+    name, networks = problem.network.name(widths), seconds / seconds_each(problem, widths)
     if networks < 2:
-        return Rival(widths, networks, math.inf)
+        return Rival(name, widths, networks, math.inf)
     error = float(ndtri(0.975)) / math.sqrt(2 * (networks - 1) * effective_outputs)
-    return Rival(widths, networks, error)
+    return Rival(name, widths, networks, error)
 
 
 def forecast_networks(problem: Problem) -> list[Task]:
@@ -89,7 +89,7 @@ def _task(
     itemsize = 4 if settings.precision == "float32" and what == "networks" else 8
     held = max(GROUP_BYTES, work * itemsize * numbers_held(problem, widths))
     how = "" if settings.method == "flow" else f" of {_steps(problem, widths):,} steps"
-    details = f"width {shape_name(widths)}, {count} {of}{how}"
+    details = f"width {problem.network.name(widths)}, {count} {of}{how}"
     return Task(what, details, int(COPIES * held), count * work * seconds_each(problem, widths))
 
 

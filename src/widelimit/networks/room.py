@@ -3,7 +3,6 @@
 import psutil
 
 from widelimit.basics.errors import ProblemError
-from widelimit.basics.words import shape_name
 from widelimit.ensemble.model import model_of
 from widelimit.problem.problem import Problem
 
@@ -86,9 +85,10 @@ def _too_wide(
     needed = COPIES * itemsize * numbers_held(problem, widths, parts)
     if needed <= memory:
         return []
-    said = "" if parts == 1 else f" ({parts} times {shape_name(widths)})"
+    named = problem.network.name
+    said = "" if parts == 1 else f" ({parts} times {named(widths)})"
     return [
-        f"networks.widths: one network of {shape_name(whole)}{said} takes {needed / 1e9:.3g} GB to "
+        f"networks.widths: one network of {named(whole)}{said} takes {needed / 1e9:.3g} GB to "
         f"train, and this machine has {memory / 1e9:.3g}; make it narrower"
     ]
 

@@ -15,7 +15,6 @@ import xarray as xr
 from widelimit.basics.compiled import make_room
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import progress as progress_of
-from widelimit.basics.words import shape_name
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, dims_of_functionals, look
 from widelimit.limit.advice import examine
@@ -146,7 +145,8 @@ def _one_width(
     course = Course(problem, system, widths, settings.precision)
     groups, found = groups_of(problem, system, widths, settings.seeds), []
     axes: dict[str, tuple[str, ...]] = {}
-    with progress_of(f"networks: width {shape_name(widths)}", progress, len(groups)) as told:
+    name = f"networks: width {problem.network.name(widths)}"
+    with progress_of(name, progress, len(groups)) as told:
         for group, keys in enumerate(groups):
             start, marks, data_keys = drawn(problem, system, widths, keys)
             axes = axes or _axes(system, start)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from widelimit.basics.streams import Stream, generator
+from widelimit.nodes.points import Nodes
 from widelimit.nodes.rules import Exact, Rule
 
 
@@ -22,6 +24,14 @@ class Design:
     def of(cls, rules: Sequence[Rule], counts: Sequence[int], replicate: int = 0) -> "Design":
         """A replicate of the design with these rules and counts."""
         return cls(tuple(rules), tuple(map(int, counts)), (replicate,) * len(rules))
+
+    def nodes(self, seed: int, layers: int) -> list[Nodes]:
+        """The nodes that stand for the laws of so many index spaces."""
+        rules = list(zip(self.rules, self.counts, self.scrambles, strict=True))
+        return [
+            rule.place(count, generator(Stream.NODES, seed, layer, scramble))
+            for layer, (rule, count, scramble) in enumerate(rules[:layers])
+        ]
 
     def replicate(self, number: int) -> "Design":
         """The same with every rule scrambled anew."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from widelimit.basics.words import end_in_words, layers_in_words, shape_name
+from widelimit.basics.words import end_in_words, layers_in_words
 from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.results.comparison import Comparison
 from widelimit.results.trajectory import Trajectory
@@ -79,7 +79,7 @@ def _validity(limit: Trajectory) -> Card:
     d = limit.dataset
     shapes, ends = d["widths"].values.tolist(), d["describes_until"].values.tolist()
     said = [
-        f"width {shape_name(shape)}: {end_in_words(until)}"
+        f"width {limit.problem.network.name(shape)}: {end_in_words(until)}"
         for shape, until in zip(shapes, ends, strict=True)
     ]
     name = "describes networks until"

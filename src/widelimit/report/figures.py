@@ -105,7 +105,7 @@ def _scatter(
     same_times = np.array_equal(d.time.values, limit.dataset.time.values)
     if networks is None or "output_std" not in d or not same_times:
         return found
-    widest = networks.dataset["widths"].values[int(np.argmax(networks.dataset["width"].values))]
+    widest = networks.dataset["widths"].values[pictures.widest(networks)]
     if (d["widths"].values == widest).all(axis=1).any():
         band = pictures.draw_band(limit, networks, d)
         caption = (

@@ -81,7 +81,7 @@ def _drawn(trajectories: "Sequence[Trajectory]", value: Any, error: Any, ax: Axe
                 seeds = value(d).isel(width=row).transpose("seed", "time").values
                 mean, spread = seeds.mean(axis=0), seeds.std(axis=0, ddof=min(1, len(seeds) - 1))
                 ax.fill_between(times, mean - spread, mean + spread, color=colour, alpha=0.2, lw=0)
-                label = f"width {d['width'].values[row]}"
+                label = f"width {trajectory.problem.network.name(d['widths'].values[row].tolist())}"
                 ax.plot(times, mean, color=colour, lw=1.2, label=label)
         ax.set_xlabel("mean-field time t = kε")
         ax.legend()
@@ -97,7 +97,7 @@ def draw_functional(
         for trajectory in trajectories:
             d, times = trajectory.dataset, trajectory.dataset["time"].values
             limit = trajectory.kind == "limit"
-            values = d[name] if limit else d[name].isel(width=int(np.argmax(d["width"].values)))
+            values = d[name] if limit else d[name].isel(width=widest(trajectory))
             error = d[f"{name}_error"] if limit else values.std("seed")
             entries = values if limit else values.mean("seed")
             count = entries[0].size
@@ -145,24 +145,38 @@ def draw_band(
 
     The output is that which scatters most at the end.
     """
-    row = int(np.argmax(networks.dataset["width"].values))
-    shape = networks.dataset["widths"].values[row]
+    row = widest(networks)
+    shape = networks.dataset["widths"].values[row].tolist()
     own = np.flatnonzero((fluctuations["widths"].values == shape).all(axis=1))[0]
     std = fluctuations["output_std"].isel(width=own)
     place = fluctuations["variance"].isel(width=own, time=-1).sum("source").argmax(...)
     at = {str(dim): int(index) for dim, index in place.items()}
     line, bar = limit.dataset["output"].isel(at).values, 1.96 * std.isel(at).values
+    middle = line + _shift(fluctuations, int(own)).isel(at).values
     with matplotlib.rc_context(STYLE):
         ax = new_axes() if ax is None else ax
         times = limit.dataset["time"].values
-        ax.fill_between(times, line - bar, line + bar, color=LIMIT_COLOUR, alpha=0.15, lw=0)
+        ax.fill_between(times, middle - bar, middle + bar, color=LIMIT_COLOUR, alpha=0.15, lw=0)
+        name = networks.problem.network.name(shape)
         for values in networks.dataset["output"].isel({"width": row, **at}).values[:MOST_LINES]:
             ax.plot(times, values, color="#31688e", lw=0.7, alpha=0.7)
         ax.plot(times, line, color=LIMIT_COLOUR, lw=1.8, zorder=5)
         ax.set_xlabel("mean-field time t = kε")
         channel = limit.dataset["channel"].values[at["channel"]]
-        ax.set_ylabel(f"output {channel} at input {at['input']}, width {shape[0]}")
+        ax.set_ylabel(f"output {channel} at input {at['input']}, width {name}")
     return ax
+
+
+def widest(networks: "Trajectory") -> int:
+    """Which networks have the most neurons in an average."""
+    return int(np.argmax(networks.averaged))
+
+
+def _shift(fluctuations: xr.Dataset, row: int) -> xr.DataArray:
+    """How far networks' own depth takes their mean from the limit, if that is known."""
+    if "depth_shift" in fluctuations:
+        return fluctuations["depth_shift"].isel(width=row)
+    return xr.zeros_like(fluctuations["output_std"].isel(width=row))
 
 
 def draw_scaled(
@@ -172,15 +186,16 @@ def draw_scaled(
     with matplotlib.rc_context(STYLE):
         ax = new_axes() if ax is None else ax
         shapes = fluctuations["widths"].values
-        rows = np.argsort(networks.dataset["width"].values, kind="stable")
+        rows = np.argsort(networks.averaged, kind="stable")
         for row, colour in zip(rows, width_colours(len(rows)), strict=True):
-            shape = networks.dataset["widths"].values[row]
+            shape = networks.dataset["widths"].values[row].tolist()
             own = np.flatnonzero((shapes == shape).all(axis=1))
             if len(own) == 0:
                 continue
             std = fluctuations["output_std"].isel(width=own[0], time=-1)
             moved = networks.dataset["output"].isel(width=row, time=-1)
-            scaled = ((moved - limit.dataset["output"].isel(time=-1)) / std).values.ravel()
+            middle = limit.dataset["output"] + _shift(fluctuations, int(own[0]))
+            scaled = ((moved - middle.isel(time=-1)) / std).values.ravel()
             ax.hist(
                 scaled[np.isfinite(scaled)],
                 bins=np.linspace(-4, 4, 33).tolist(),
@@ -188,7 +203,7 @@ def draw_scaled(
                 histtype="step",
                 color=colour,
                 lw=1.3,
-                label=f"width {shape[0]}",
+                label=f"width {networks.problem.network.name(shape)}",
             )
         z = np.linspace(-4, 4, 201)
         gaussian = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
@@ -254,7 +269,8 @@ def draw_distance(comparison: "Comparison", ax: Axes | None = None, row: int = -
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel("width n₁")
+        first = [shape[0] for shape in comparison.layer_widths]
+        ax.set_xlabel("width n₁" if comparison.widths == first else "units, depth × width")
         ax.set_ylabel(f"distance at t = {comparison.times[row]:g}")
         ax.legend(fontsize=8)
     return ax

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from scipy.integrate import simpson, trapezoid
 
-from widelimit.basics.words import mean_with_scatter, shape_name, with_error
+from widelimit.basics.words import mean_with_scatter, with_error
+from widelimit.report.words import shift_in_words
 from widelimit.results.bias import Bias
 from widelimit.results.comparison import Comparison
 from widelimit.results.fluctuations import Fluctuations
@@ -31,7 +32,8 @@ def scatter_rows(fluctuations: Fluctuations, comparison: Comparison | None) -> l
         predicted = f"{scatter.std:.3g} ± {scatter.error:.1g}"
         if np.isnan(scatter.std):
             predicted = f"none after t = {scatter.until:.3g}"
-        rows.append([shape_name(scatter.widths), predicted, found, scatter.sources()])
+        sources = scatter.sources() + shift_in_words(scatter)
+        rows.append([scatter.name, predicted, found, sources])
     return rows
 
 
@@ -39,7 +41,7 @@ def bias_table(bias: Bias) -> dict[str, Any]:
     """Measured shifts of the mean output and of the mean risk at the last time, by width."""
     rows = [
         [
-            shape_name(shift.widths),
+            shift.name,
             with_error(shift.bias, shift.bias_se),
             f"{shift.risk:+.3g} ± {shift.risk_error:.1g}",
         ]
@@ -103,16 +105,16 @@ def budget_rows(limit: Trajectory) -> list[list[str]]:
 
 
 def network_rows(networks: Trajectory, comparison: Comparison) -> list[list[str]]:
-    """One row a network shape, in the comparison's order: by n_1, which need not be unique."""
-    d, rows = networks.dataset.isel(time=-1).sortby("width"), []
-    for k, shape in enumerate(comparison.layer_widths):
-        at = d.isel(width=k)
+    """One row a network shape, in the comparison's order."""
+    d, rows = networks.dataset.isel(time=-1), []
+    for k, row in enumerate(np.argsort(networks.averaged, kind="stable")):
+        at = d.isel(width=row)
         accuracy = "—"
         if "accuracy" in d:
             accuracy = f"{float(at.accuracy.isel(part=-1).mean()):.3f}"
         rows.append(
             [
-                shape_name(shape),
+                comparison.names[k],
                 str(comparison.seeds),
                 mean_with_scatter(at.risk.values.tolist()),
                 accuracy,

@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from widelimit.basics.words import end_in_words, mean_with_scatter, shape_name, with_error
+from widelimit.basics.words import end_in_words, mean_with_scatter, with_error
 
 if TYPE_CHECKING:
     from widelimit.networks.price import Rival
     from widelimit.results.bias import Shift
     from widelimit.results.comparison import Comparison
-    from widelimit.results.plan import Plan
+    from widelimit.results.fluctuations import Scatter
+    from widelimit.results.plan import Choice, Plan
     from widelimit.results.trajectory import Trajectory
 
 
@@ -18,8 +19,8 @@ def distance_lines(found: "Comparison") -> list[str]:
     """Distances by width at the end, and their exponent."""
     last = found.exponent[-1]
     distances = ", ".join(
-        f"{shape_name(shape)}: {with_error(rms, se)}"
-        for shape, rms, se in zip(found.layer_widths, found.rms[-1], found.rms_se[-1], strict=True)
+        f"{name}: {with_error(rms, se)}"
+        for name, rms, se in zip(found.names, found.rms[-1], found.rms_se[-1], strict=True)
     )
     fitted = (
         f"width^({last['value']:.2f}), 95 % interval {last['low']:.2f} … {last['high']:.2f}"
@@ -36,7 +37,7 @@ def described_until(limit: "Trajectory") -> dict[str, float | None]:
     """By width, until when a limit describes networks; None if until the horizon."""
     d = limit.dataset
     return {
-        shape_name(shape): None if until == math.inf else until
+        limit.problem.network.name(shape): None if until == math.inf else until
         for shape, until in zip(
             d["widths"].values.tolist(), d["describes_until"].values.tolist(), strict=True
         )
@@ -52,28 +53,46 @@ def validity_lines(ends: dict[str, float | None]) -> list[str]:
 def bias_lines(lines: "Sequence[Shift]", pairs: int) -> list[str]:
     """The measured bias of outputs and risk by width."""
     return [
-        f"          width {shape_name(line.widths):>5}: outputs {line.bias:.2g} ± "
+        f"          width {line.name:>5}: outputs {line.bias:.2g} ± "
         f"{line.bias_se:.1g} (RMS over inputs, standard error), risk {line.risk:+.3g} ± "
         f"{line.risk_error:.1g} (95 %); measured with {pairs} pairs"
         for line in lines
     ]
 
 
+def scatter_line(scatter: "Scatter") -> str:
+    """How networks of one width are predicted to scatter."""
+    if math.isnan(scatter.std):
+        return f"          width {scatter.name:>5}: none after t = {scatter.until:.3g}"
+    return (
+        f"          width {scatter.name:>5}: {scatter.std:.3g}   ({scatter.sources()} of the "
+        f"variance){shift_in_words(scatter)}"
+    )
+
+
+def shift_in_words(scatter: "Scatter") -> str:
+    """How far their depth takes networks from the limit."""
+    if not scatter.shift:
+        return ""
+    return f"; their depth shifts them by {scatter.shift:.2g} ± {scatter.shift_error:.1g}"
+
+
 def rival_line(found: "Rival", error: float) -> str:
     """What is cheaper for the scatter of one width: the prediction, or networks."""
-    name = shape_name(found.widths)
     if math.isinf(found.error):
-        return f"cheaper   the prediction: fewer than two networks of width {name} train as long"
+        return (
+            f"cheaper   the prediction: fewer than two networks of width {found.name} train as long"
+        )
     told = (
-        f"{found.networks:,.0f} networks of width {name} train as long, and would tell their RMS "
-        f"scatter to {found.error:.2g}"
+        f"{found.networks:,.0f} networks of width {found.name} train as long, and would tell their "
+        f"RMS scatter to {found.error:.2g}"
     )
     better = "training them" if found.better(error) else "the prediction"
     return f"cheaper   {better}: {told} (95 %, relative; predicted: {error:.2g})"
 
 
 def plan_lines(plan: "Plan") -> list[str]:
-    """Widths and batches up to the cheapest and the one after it."""
+    """Widths and batches up to the cheapest and the one after it, and all depths."""
     total = sum(plan.sources.values()) or 1.0
     shares = ", ".join(f"{name} {value / total:.0%}" for name, value in plan.sources.items())
     if not plan.choices:
@@ -86,14 +105,22 @@ def plan_lines(plan: "Plan") -> list[str]:
         f"{plan.error:.1g}; with the first: {shares}"
     ]
     best = plan.choices.index(plan.cheapest)
-    for choice in plan.choices[: best + 2]:
-        shape = " × ".join(map(str, choice.widths))
-        cheapest = "   cheapest" if choice == plan.cheapest and len(plan.choices) > 1 else ""
-        lines.append(
-            f"  width {shape}, batch {choice.batch}, step {choice.step:.3g}: work "
-            f"{choice.work:.3g}{cheapest}"
-        )
-    return lines
+    first, *others = (own for own in plan.choices if own.batch == plan.choices[0].batch)
+    shown = dict.fromkeys([first, *plan.choices[: best + 2], *others])
+    return lines + [_choice_line(plan, choice, bool(others)) for choice in shown]
+
+
+def _choice_line(plan: "Plan", choice: "Choice", deep: bool) -> str:
+    """One choice of a plan; of `deep` networks what comes one after the other too."""
+    praise = ["cheapest"] if choice == plan.cheapest and len(plan.choices) > 1 else []
+    praise += ["quickest, if blocks are one step"] if deep and choice == plan.quickest else []
+    sequence = f", in sequence {choice.sequence:.3g}" if deep else ""
+    shape = " × ".join(map(str, choice.widths))
+    return (
+        f"  {'depth × ' if deep else ''}width {shape}, batch {choice.batch}, step "
+        f"{choice.step:.3g}: {choice.weights:,} weights, work {choice.work:.3g}{sequence}"
+        f"{'   ' if praise else ''}{', '.join(praise)}"
+    )
 
 
 def limit_scores(limit: "Trajectory") -> str:

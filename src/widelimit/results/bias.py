@@ -16,6 +16,7 @@ class Shift(NamedTuple):
     standard error; `risk` is the shift of the mean risk, `risk_error` its 95 % half-width.
     """
 
+    name: str
     widths: tuple[int, ...]
     bias: float
     bias_se: float
@@ -49,13 +50,14 @@ class Bias:
             last[name].values.tolist()
             for name in ("bias_rms", "bias_rms_se", "risk_shift", "risk_shift_error")
         )
-        shapes = map(tuple, last["widths"].values.tolist())
-        return [Shift(*row) for row in zip(shapes, *columns, strict=True)]
+        shapes = list(map(tuple, last["widths"].values.tolist()))
+        names = map(self.problem.network.name, shapes)
+        return [Shift(*row) for row in zip(names, shapes, *columns, strict=True)]
 
     def __repr__(self) -> str:
         end, time = self.at_the_end()[-1], self.dataset.time.values[-1]
         return (
-            f"<Bias: measured with {self.dataset.attrs['pairs']} pairs; width {end.widths[0]} at "
+            f"<Bias: measured with {self.dataset.attrs['pairs']} pairs; width {end.name} at "
             f"t = {time:g}: bias {end.bias:.3g} ± {end.bias_se:.1g} (RMS over inputs, standard "
             f"error), risk {end.risk:+.3g} ± {end.risk_error:.1g} (95 %)>"
         )

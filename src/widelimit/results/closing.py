@@ -42,7 +42,8 @@ class Distances:
 
     `rms[time][width]` with standard error `rms_se`; `spread` and `offset` likewise (the spread's
     is the jackknife's over seeds; `offset` is free of the part that the spread alone would cause).
-    `layer_widths[width]` are the widths of all layers. `exponent[time]` is `{"value", "low",
+    `layer_widths[width]` are the widths of all layers (of residual networks depth and width), and
+    `names[width]` what such networks are called. `exponent[time]` is `{"value", "low",
     "high"}` (95 % interval of the slope of log rms in log n_1), or None with the reason in
     `exponent_reason[time]`. `limit_error[time]` is the RMS of the limit's own error, which no
     distance resolves.
@@ -51,6 +52,7 @@ class Distances:
     times: list[float]
     widths: list[int]
     layer_widths: list[list[int]]
+    names: list[str]
     rms: list[list[float]]
     rms_se: list[list[float]]
     spread: list[list[float]]

@@ -60,8 +60,7 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
     _require_both(limit, networks)
     f, d = limit.dataset["output"], networks.dataset
     network = networks.problem.network
-    grown = [network.growing_width(widths) for widths in map(tuple, d["widths"].values.tolist())]
-    d = d.isel(width=np.argsort(grown, kind="stable"))
+    d = d.isel(width=np.argsort(networks.averaged, kind="stable"))
     values = d["output"].values.astype(float)  # (width, seed, time, input, channel)
     seeds = values.shape[1]
     squared = ((values - f.values) ** 2).mean(axis=(-2, -1))  # (width, seed, time)
@@ -77,6 +76,7 @@ def compare(limit: Trajectory, networks: Trajectory) -> Comparison:
         times=f.time.values.tolist(),
         widths=[network.growing_width(widths) for widths in sizes],
         layer_widths=d["widths"].values.tolist(),
+        names=list(map(network.name, sizes)),
         rms=rms.T.tolist(),
         rms_se=rms_se.T.tolist(),
         spread=spread.T.tolist(),

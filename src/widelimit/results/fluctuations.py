@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 
 
 class Scatter(NamedTuple):
-    """How networks with these layer widths scatter: standard deviation, RMS over outputs.
+    """How networks of these widths scatter: standard deviation, RMS over outputs.
 
     `error` is that of the standard deviation, `shares` are those of the sources in the variance.
-    The standard deviation is NaN beyond `until`, the time t_CLT until which there is one.
+    The standard deviation is NaN beyond `until`, the time t_CLT until which there is one. `shift`
+    is how far the depth of such networks takes their mean from the limit (RMS over outputs).
     """
 
+    name: str
     widths: tuple[int, ...]
     std: float
     error: float
     shares: dict[str, float]
     until: float
+    shift: float
+    shift_error: float
 
     def sources(self) -> str:
         """The shares in words."""
@@ -44,6 +48,12 @@ class Fluctuations:
     Sources are "layer 1" … "layer L", "sgd" and "data"; `factor(width, source)` is what the
     variance per unit of noise, `unit_variance(source, time, input, channel)`, is multiplied by:
     1/n_l, ε/b, 1/samples. Time is mean-field time `t = k ε`.
+
+    Of residual networks each is predicted at its own depth, also where the limit's is infinite:
+    with several depths what is for unit noise has the dimension width too. `depth_shift(width,
+    time, input, channel)` is how far that depth takes their mean from the limit, and
+    `depth_profile(depth_node, time, input, channel)` the variance per unit of noise that units at
+    each depth make (of the deepest networks; its mean over depth nodes is that of all).
     """
 
     problem: Problem
@@ -78,17 +88,28 @@ class Fluctuations:
         shares = (each / total.where(total > 0, 1.0)).transpose("width", "source").values
         std, error = last.rms_std, last.rms_std_error
         names = [str(source) for source in each.source.values]
-        ends = np.full(len(shares), np.inf)
+        ends, shifts = np.full(len(shares), np.inf), np.zeros((2, len(shares)))
         if "clt_until" in self.dataset:
             ends = self.dataset["clt_until"].values
+        if "rms_depth_shift" in last:
+            shifts = np.stack([last.rms_depth_shift, last.rms_depth_shift_error])
         return [
-            Scatter(tuple(shape), size, doubt, dict(zip(names, share, strict=True)), end)
-            for shape, size, doubt, share, end in zip(
+            Scatter(
+                self.problem.network.name(shape),
+                tuple(shape),
+                size,
+                doubt,
+                dict(zip(names, share, strict=True)),
+                end,
+                *shift,
+            )
+            for shape, size, doubt, share, end, shift in zip(
                 self.dataset["widths"].values.tolist(),
                 std.values.tolist(),
                 error.values.tolist(),
                 shares.tolist(),
                 ends.tolist(),
+                shifts.T.tolist(),
                 strict=True,
             )
         ]
@@ -110,7 +131,7 @@ class Fluctuations:
     def __repr__(self) -> str:
         last, time = self.at_the_end()[-1], self.dataset.time.values[-1]
         return (
-            f"<Fluctuations: {', '.join(last.shares)}; width {last.widths[0]} at t = {time:g}: "
+            f"<Fluctuations: {', '.join(last.shares)}; width {last.name} at t = {time:g}: "
             f"standard deviation {last.std:.3g} (RMS over inputs), relative error "
             f"{self.dataset.attrs['error']:.1g}>"
         )

@@ -105,6 +105,12 @@ class Trajectory:
         """
         return questions.free_energy(self, **settings)
 
+    @property
+    def averaged(self) -> list[int]:
+        """How many neurons an average has in networks of each width. Of networks alone."""
+        shapes = map(tuple, self.dataset["widths"].values.tolist())
+        return list(map(self.problem.network.growing_width, shapes))
+
     def _require_limit(self, what: str) -> None:
         if self.kind != "limit":
             raise ValueError(f"{what}, and these are networks")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from widelimit.basics.words import end_in_words, shape_name
+from widelimit.basics.words import end_in_words
 from widelimit.problem.problem import Problem
 
 
@@ -44,5 +44,6 @@ class Validity:
         ends = zip(
             self.dataset.widths.values.tolist(), self.dataset.describes_until.values, strict=True
         )
-        said = ", ".join(f"{shape_name(shape)}: {end_in_words(until)}" for shape, until in ends)
+        name = self.problem.network.name
+        said = ", ".join(f"{name(shape)}: {end_in_words(until)}" for shape, until in ends)
         return f"<Validity: the limit describes networks until, by width, {said}>"

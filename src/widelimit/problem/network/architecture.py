@@ -116,9 +116,24 @@ class Architecture(BaseModel):
         """Widths so many times as large, rounded up, but for those that stay."""
         raise NotImplementedError
 
+    def in_sequence(self, widths: tuple[int, ...]) -> int:
+        """How many layers of networks of these widths work one after the other."""
+        return len(widths)
+
+    def as_deep_as(self, widths: tuple[int, ...] | None) -> "Architecture":
+        """The description whose limit networks of these widths scatter around.
+
+        None: the one with nothing finite that need not be.
+        """
+        return self
+
     def connections(self, widths: tuple[int, ...]) -> int:
         """What the work of a step grows with."""
         raise NotImplementedError
+
+    def name(self, widths: Sequence[int]) -> str:
+        """What networks of these widths are called."""
+        return " × ".join(map(str, widths))
 
     def coordinates(self, widths: tuple[int, ...]) -> dict[str, int]:
         """What tells networks of these widths apart in results, by the names it has there."""

@@ -157,6 +157,10 @@ class _Sizes(Architecture):
             for n, own in zip(widths, self.finite_widths, strict=True)
         )
 
+    def name(self, widths: Sequence[int]) -> str:
+        """The widths of the layers: one number if they are all the same."""
+        return str(widths[0]) if len(set(widths)) == 1 else super().name(widths)
+
     def connections(self, widths: tuple[int, ...]) -> int:
         """Pairs of neurons, or neurons where there is one layer."""
         return sum(a * b for a, b in pairwise([*widths, 1] if len(widths) == 1 else widths))

@@ -153,6 +153,14 @@ class _Shapes(Architecture):
         depth, width = widths
         return depth, max(1, math.ceil(scale * width * (1 - 1e-12)))
 
+    def in_sequence(self, widths: tuple[int, ...]) -> int:
+        """L."""
+        return widths[0]
+
+    def as_deep_as(self, widths: tuple[int, ...] | None) -> "_Shapes":
+        """The same with the depth of such networks; None: infinitely deep."""
+        return self.model_copy(update={"depth": "limit" if widths is None else widths[0]})
+
     def connections(self, widths: tuple[int, ...]) -> int:
         """Units."""
         return math.prod(widths)
