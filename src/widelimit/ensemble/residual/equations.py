@@ -121,17 +121,14 @@ class Residual(Equations):
         self, h: Stream, weights: Weights, block: Block, chosen: Sequence[int], q: Stream
     ) -> tuple[Stream, Block]:
         """A cotangent of `added` as one of h, and of every unit's parameters without its weight."""
-        own = tuple(block[k] for k in chosen)
-        ones = tuple(jnp.ones_like(w) for w in weights)
-
-        def of_units(parts: Block) -> Stream:
-            whole = list(block)
-            for k, part in zip(chosen, parts, strict=True):
-                whole[k] = part
-            return self.added(h, ones, tuple(whole), chosen)
-
-        of_h = jax.vjp(lambda h: self.added(h, weights, block, chosen), h)[1](q)[0]
-        return of_h, jax.vjp(of_units, own)[1](q)[0]
+        of_h, slopes = jnp.zeros_like(h), []
+        for k in chosen:
+            unit, weight = self.units[k], jnp.asarray(weights[k])
+            taken, back = jax.vjp(unit.taken_in, h)
+            of_taken, own = unit.pulled(block[k], weight, taken, self.residual_scale * q)
+            of_h = of_h + back(of_taken)[0]
+            slopes.append(own)
+        return of_h, tuple(slopes)
 
 
 @dataclass(frozen=True)

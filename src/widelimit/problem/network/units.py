@@ -10,8 +10,8 @@ with `sizes` and `value`; it needs nothing else.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from widelimit.problem.network.laws import Count
 
 Stream = Float[Array, "points tokens stream"]
 Token = Float[Array, "tokens stream"]
+Fields = Float[Array, "points tokens k units"]
 Theta = Mapping[str, Any]
 """The parameters of one unit by name, or those of all with their number as first axis."""
 
@@ -77,6 +78,14 @@ class Unit(BaseModel):
 
         return jax.vmap(of_point)(h)
 
+    def pulled(
+        self, theta: Theta, p: Float[Array, " units"], h: Stream, q: Stream
+    ) -> tuple[Stream, dict[str, Array]]:
+        """A cotangent of `total` as one of h, and of every unit's parameters without its weight."""
+        one, own = jnp.ones_like(p), dict(theta)
+        of_h = jax.vjp(lambda h: self.total(own, p, h), h)[1](q)[0]
+        return of_h, jax.vjp(lambda own: self.total(own, one, h), own)[1](q)[0]
+
     def taken_in(self, h: Stream) -> Stream:
         """The stream as units see it."""
         if not self.norm:
@@ -85,8 +94,72 @@ class Unit(BaseModel):
         return centred / jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + FLAT)
 
 
-class Perceptron(Unit):
+class Projected(Unit):
+    """A unit that takes in projections z = hW of the stream and gives what it makes of them, times O.
+
+    `total` and `pulled` are products of matrices with all units at once.
+    """
+
+    inner: ClassVar[tuple[str, ...]]
+    """The parameters W, each of D × k numbers."""
+    outer: ClassVar[str]
+    """O, of D × k numbers."""
+
+    @property
+    def size(self) -> int:
+        """k."""
+        return 1
+
+    def made(self, theta: Theta, z: Sequence[Fields]) -> Fields:
+        """What all units make of projections, from the parameters that are neither W nor O."""
+        raise NotImplementedError
+
+    def value(self, theta: Theta, h: Token) -> Token:
+        """One unit."""
+        alone = {name: jnp.asarray(own)[None] for name, own in theta.items()}
+        return self.total(alone, jnp.ones(1, h.dtype), h[None])[0]
+
+    def total(self, theta: Theta, p: Float[Array, " units"], h: Stream) -> Stream:
+        """Σ_i p_i v(h, θ_i)."""
+        z = [jnp.einsum("utd,dkm->utkm", h, self._last(theta[name])) for name in self.inner]
+        out = self._last(theta[self.outer])
+        return jnp.einsum("utkm,dkm->utd", self.made(self._others(theta), z) * p, out)
+
+    def pulled(
+        self, theta: Theta, p: Float[Array, " units"], h: Stream, q: Stream
+    ) -> tuple[Stream, dict[str, Array]]:
+        """See `Unit.pulled`."""
+        weights = [self._last(theta[name]) for name in self.inner]
+        z, out = [jnp.einsum("utd,dkm->utkm", h, own) for own in weights], theta[self.outer]
+        made, back = jax.vjp(self.made, self._others(theta), z)
+        slopes, of_z = back(jnp.einsum("utd,dkm->utkm", q, self._last(out)))
+        of_h = sum(
+            jnp.einsum("utkm,dkm->utd", own * p, w) for own, w in zip(of_z, weights, strict=True)
+        )
+        slopes |= {
+            name: self._first(jnp.einsum("utd,utkm->dkm", h, own))
+            for name, own in zip(self.inner, of_z, strict=True)
+        }
+        slopes[self.outer] = self._first(jnp.einsum("utd,utkm->dkm", q, made))
+        return jnp.asarray(of_h), {name: slopes[name] for name in theta}
+
+    def _others(self, theta: Theta) -> dict[str, Array]:
+        """The parameters that are neither W nor O."""
+        return {name: own for name, own in theta.items() if name not in (*self.inner, self.outer)}
+
+    def _last(self, own: Array) -> Float[Array, "stream k units"]:
+        """A parameter with its units as last axis."""
+        return jnp.moveaxis(own.reshape(len(own), -1, self.size), 0, -1)
+
+    def _first(self, own: Float[Array, "stream k units"]) -> Array:
+        """The inverse of `_last`."""
+        return jnp.moveaxis(own, -1, 0).reshape(own.shape[-1], -1)
+
+
+class Perceptron(Projected):
     """`a φ(w·h + b)` on every token."""
+
+    inner, outer = ("input",), "readout"
 
     unit: Literal["perceptron"] = "perceptron"
     activation: GivenActivation = "tanh"
@@ -100,32 +173,32 @@ class Perceptron(Unit):
         """w and a of the stream's size, and a bias."""
         return {"input": stream, **({"bias": 1} if biases else {}), "readout": stream}
 
-    def value(self, theta: Theta, h: Token) -> Token:
-        """One unit."""
-        z = h @ theta["input"] + (theta["bias"][0] if "bias" in theta else 0.0)
-        return function_of(self.activation)(z)[:, None] * theta["readout"]
-
-    def total(self, theta: Theta, p: Float[Array, " units"], h: Stream) -> Stream:
-        """Two products of matrices."""
-        z = h @ theta["input"].T
-        if "bias" in theta:
-            z = z + theta["bias"][:, 0]
-        return (function_of(self.activation)(z) * p) @ theta["readout"]
+    def made(self, theta: Theta, z: Sequence[Fields]) -> Fields:
+        """φ(w·h + b)."""
+        shifted = z[0] + theta["bias"].T if "bias" in theta else z[0]
+        return function_of(self.activation)(shifted)
 
 
-class Attention(Unit):
+class Attention(Projected):
     """A head: `softmax(hQ (hK)ᵀ/√d) h V Oᵀ` over the tokens of an input, d being `key`.
 
     With `causal` a token sees itself and those before it.
     """
 
+    inner, outer = ("query", "key", "value"), "output"
+
     unit: Literal["attention"] = "attention"
     key: Count = 4
     causal: StrictBool = False
 
+    @property
+    def size(self) -> int:
+        """d."""
+        return self.key
+
     def sizes(self, stream: int, biases: bool) -> dict[str, int]:
         """Q, K, V, O, each of D × d numbers."""
-        return dict.fromkeys(("query", "key", "value", "output"), stream * self.key)
+        return dict.fromkeys((*self.inner, self.outer), stream * self.key)
 
     def products(self, stream: int, tokens: int, biases: bool) -> int:
         """Tokens squared for the scores and what they weigh."""
@@ -135,26 +208,15 @@ class Attention(Unit):
         """Scores, and four vectors a token."""
         return tokens * (tokens + 4 * self.key)
 
-    def value(self, theta: Theta, h: Token) -> Token:
-        """One head."""
-        alone = {name: jnp.asarray(own)[None] for name, own in theta.items()}
-        return self.total(alone, jnp.ones(1, h.dtype), h[None])[0]
-
-    def total(self, theta: Theta, p: Float[Array, " units"], h: Stream) -> Stream:
-        """Products with all heads at once; what is between them has heads as its last axis."""
-        shape = -1, h.shape[-1], self.key
-        query, key, value, output = (
-            jnp.moveaxis(theta[name].reshape(shape), 0, -1)
-            for name in ("query", "key", "value", "output")
-        )
-        q, k, v = (jnp.einsum("utd,dkm->utkm", h, own) for own in (query, key, value))
+    def made(self, theta: Theta, z: Sequence[Fields]) -> Fields:
+        """What heads read: the values of all tokens, weighed by the softmax of the scores."""
+        q, k, v = z
         scores = (q[:, :, None] * k[:, None]).sum(axis=3) / math.sqrt(self.key)
         if self.causal:
             seen = np.tril(np.ones(scores.shape[1:3], bool))
             scores = jnp.where(seen[None, :, :, None], scores, -jnp.inf)
         share = jax.nn.softmax(scores, axis=2)
-        read = (share[:, :, :, None] * v[:, None]).sum(axis=2)
-        return jnp.einsum("utkm,dkm->utd", read * p, output)
+        return (share[:, :, :, None] * v[:, None]).sum(axis=2)
 
 
 Known = Annotated[Perceptron | Attention, Field(discriminator="unit")]
