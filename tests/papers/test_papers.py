@@ -8,7 +8,7 @@ import pytest
 from widelimit import ProblemError
 from widelimit.papers import PAPERS, find, reproduce
 from widelimit.papers.claims import Claim, Measured, checked, exponent, judged, mean
-from widelimit.papers.observables import histogram_distance
+from widelimit.papers.measures.observables import histogram_distance
 from widelimit.papers.one_hidden_layer import claims, histograms
 
 KNOWN = {"threshold-40-high"}
