@@ -54,6 +54,7 @@ class Study:
 
     def __init__(self, effort: Effort):
         self.sizes, self.seeds = SIZES[effort], SEEDS[effort]
+        self.alike, self.moved = cache(self._alike), cache(self._moved)
 
     @cached_property
     def wide(self) -> list[np.ndarray]:
@@ -65,13 +66,11 @@ class Study:
         """Outputs of networks with four units a block, by depth."""
         return trained(problem(), [[depth, FIXED] for depth in self.sizes], self.seeds)
 
-    @cache
-    def alike(self, depth: int, width: int) -> np.ndarray:
+    def _alike(self, depth: int, width: int) -> np.ndarray:
         """Samples of the scatter of one shape."""
         return scattered(trained(problem(), [[depth, width]], self.seeds)[0])
 
-    @cache
-    def moved(self, depth: int, width: int) -> np.ndarray:
+    def _moved(self, depth: int, width: int) -> np.ndarray:
         """f of networks, less that of the same ones with all blocks cut: Euler's error."""
         whole, thin = (
             trained_in_pieces(problem(), (depth, width), self.seeds, k) for k in (1, PIECES)
@@ -126,10 +125,8 @@ def _scatter(study: Study) -> list[Claim]:
             -0.5,
             0.0,
             lambda: study.scatter(study.wide),
-            "outputs times √M: the sum over units divided by √M",
-            lambda: study.scatter(
-                [f * np.sqrt(m) for f, m in zip(study.wide, study.sizes, strict=True)]
-            ),
+            "networks of two units a block in place of wider ones",
+            lambda: study.scatter(np.array_split(study.wide[0], len(study.sizes))),
         ),
         Claim(
             "one-unit-a-block",

@@ -44,7 +44,10 @@ def data(tokens: int) -> dict[str, Any]:
 
 
 def problem(tokens: int = TOKENS, **changes: Any) -> Problem:
-    """Blocks of heads, then perceptrons, that learn five inputs by descent; keys replace those of sections."""
+    """Blocks of heads, then of perceptrons, that learn five inputs by descent.
+
+    Keys replace those of sections.
+    """
     return Problem.from_dict(
         {
             "title": "transformers",
