@@ -100,7 +100,7 @@ def test_distance_of_histograms():
     assert found == pytest.approx([32 / 33 / 4] * 2)
 
 
-LONG = ("one-hidden-layer", "neuronal-embedding", "landscape")
+LONG = ("one-hidden-layer", "neuronal-embedding", "landscape", "residual", "transformers")
 """Papers whose smoke takes a quarter of a minute: the slow suite has it, and the quick effort."""
 
 

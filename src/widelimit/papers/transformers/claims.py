@@ -24,7 +24,7 @@ from widelimit.papers.transformers.study import ATOMS, problem
 from widelimit.results.trajectory import Trajectory
 
 DEPTHS = [4, 8, 16, 32, 64]
-HEADS = [2, 4, 8, 16]
+HEADS = [4, 8, 16, 32]
 CUT = [8, 16, 32, 64]
 """Depths at which Euler's error is looked at, one head a block."""
 
@@ -160,7 +160,7 @@ def _scatter(study: Study) -> list[Claim]:
             -0.5,
             0.0,
             lambda: of(HEADS, study.wide),
-            "networks of two heads in place of those with more",
+            "networks of four heads in place of those with more",
             lambda: alike(HEADS, study.wide),
         ),
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from widelimit.problem.problem import Problem
 
-HORIZON, STEP, TOKENS = 3.0, 0.2, 3
+HORIZON, STEP, TOKENS = 1.5, 0.1, 3
 POINTS, RADIUS = 5, 0.8
 
 HEADS = {"unit": "attention", "key": 2}
