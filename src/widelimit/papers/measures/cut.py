@@ -14,8 +14,8 @@ from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import progress
 from widelimit.ensemble.neurons import Depth, Ensemble
 from widelimit.ensemble.system import System
-from widelimit.networks.course import Course, network_keys
-from widelimit.networks.sampled import drawn
+from widelimit.networks.course import Course
+from widelimit.networks.sampled import drawn, groups_of
 from widelimit.problem.problem import Problem
 
 
@@ -29,11 +29,11 @@ def trained_in_pieces(
     asked = problem.with_changes(networks={"shapes": [list(shape)], "seeds": seeds, "states": 1})
     with in_precision("float64") as dtype, progress("networks", False, 1) as told:
         system = System.of(asked, dtype)
-        keys = network_keys(jax.random.key(asked.seed), shape, seeds)
-        start, _, data_keys = drawn(asked, system, shape, keys)
-        course = Course(asked, system, shape, "float64")
-        seen = course.run(cut(start, pieces), data_keys, told.piece(), _outputs)
-    return np.asarray(seen[-1], float).reshape(seeds, -1)
+        course, found = Course(asked, system, shape, "float64"), []
+        for keys in groups_of(asked, system, shape, seeds):
+            start, _, data_keys = drawn(asked, system, shape, keys)
+            found.append(course.run(cut(start, pieces), data_keys, told.piece(), _outputs)[-1])
+    return np.concatenate(found)[:seeds].astype(float).reshape(seeds, -1)
 
 
 def cut(networks: Ensemble, pieces: int) -> Ensemble:

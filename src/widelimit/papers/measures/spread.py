@@ -31,7 +31,7 @@ def apart(outputs: np.ndarray, others: np.ndarray) -> np.ndarray:
     return ((outputs - others) ** 2).mean(axis=1)
 
 
-def times_larger(first: np.ndarray, second: np.ndarray, factor: float) -> Measured:
+def times_larger(first: np.ndarray, second: np.ndarray, factor: int | float) -> Measured:
     """The exponent of a root mean square between two sizes, the second `factor` times the first."""
     one, two = mean(first), mean(second)
     relative = float(np.hypot(one.error / one.value, two.error / two.value))
@@ -52,7 +52,7 @@ def shifted(moved: np.ndarray) -> np.ndarray:
     return (moved[:pairs] * moved[pairs : 2 * pairs]).mean(axis=1)
 
 
-def local_exponent(sizes: Sequence[float], values: Sequence[float]) -> Measured:
+def local_exponent(sizes: Sequence[int | float], values: Sequence[float]) -> Measured:
     """The exponent between the last two sizes, of numbers that are computed and do not scatter.
 
     The error is the change from the exponent one size earlier.

@@ -18,7 +18,7 @@ from widelimit.papers.measures.spread import local_exponent
 from widelimit.papers.residual.study import ATOMS, READOUTS, of_atoms
 from widelimit.problem.network.units import Theta, Token, Unit
 
-ALPHAS = [4.0, 8.0, 16.0]
+ALPHAS = [32.0, 64.0, 128.0]
 DEPTH = 2
 
 SKEW = {"law": "atoms", "points": [*READOUTS[::2], [-1.4, 0.5]]}

@@ -13,12 +13,13 @@ from jaxtyping import Array
 
 from widelimit.basics.precision import in_precision
 from widelimit.ensemble.equations import Batch
-from widelimit.ensemble.model import model_of
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.residual.equations import units_of
 from widelimit.ensemble.system import System
+from widelimit.networks.sampled import drawn, groups_of
 from widelimit.papers.claims import Measured
 from widelimit.papers.transformers.study import TOKENS, problem
+from widelimit.problem.problem import Problem
 
 Units = tuple[dict[str, Array], ...]
 
@@ -35,7 +36,8 @@ def off_the_gradient(causal: bool, detached: bool) -> Measured:
     heads = {"unit": "attention", "key": 2, "causal": causal}
     asked = problem(network={"blocks": [heads, "perceptron"]})
     with in_precision("float64"):
-        system, network = System.of(asked, jnp.float64), _unequal(asked)
+        system = System.of(asked, jnp.float64)
+        network = _unequal(asked, system)
         found = units_of(network.at((system.equations.gradient(network, system.batch), ()))).units
         own = units_of(network)
         slopes = jax.grad(_risk)(own.units, network, system.batch, causal, detached)
@@ -50,12 +52,12 @@ def off_the_gradient(causal: bool, detached: bool) -> Measured:
     return Measured(max(apart), ROUNDING)
 
 
-def _unequal(asked) -> Ensemble:
+def _unequal(asked: Problem, system: System) -> Ensemble:
     """A transformer whose units weigh 1 to 2, unevenly over the depths."""
-    dims = asked.dataset.inputs.shape[1], asked.dataset.targets.shape[1]
-    drawn, _ = model_of(asked).drawn(jax.random.key(asked.seed), SHAPE, dims, jnp.float64)
-    weights = tuple(w * jnp.linspace(1.0, 2.0, len(w)) for w in drawn.weights)
-    return drawn.weighted(tuple(w / w.sum() for w in weights))
+    (keys,) = groups_of(asked, system, SHAPE, 1)
+    network = jax.tree.map(lambda own: own[0], drawn(asked, system, SHAPE, keys)[0])
+    weights = tuple(w * jnp.linspace(1.0, 2.0, len(w)) for w in network.weights)
+    return network.weighted(tuple(w / w.sum() for w in weights))
 
 
 def _risk(units: Units, network: Ensemble, batch: Batch, causal: bool, detached: bool) -> Array:
