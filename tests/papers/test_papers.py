@@ -8,8 +8,11 @@ import pytest
 from widelimit import ProblemError
 from widelimit.papers import PAPERS, find, reproduce
 from widelimit.papers.claims import Claim, Measured, checked, exponent, judged, mean
-from widelimit.papers.observables import histogram_distance
+from widelimit.papers.measures.cut import trained_in_pieces
+from widelimit.papers.measures.observables import histogram_distance
+from widelimit.papers.measures.spread import apart, local_exponent, shifted, times_larger, trained
 from widelimit.papers.one_hidden_layer import claims, histograms
+from widelimit.papers.residual.study import problem as residual_problem
 
 KNOWN = {"threshold-40-high"}
 """Claims that do fail: docs/papers says why."""
@@ -93,6 +96,31 @@ def test_histograms_of_mnist_are_those_of_a_data_set_by_name(monkeypatch):
     assert judged(-0.5, 0.0, claim.measure()) != "fails"
 
 
+def test_shifts_are_free_of_scatter():
+    """Noise of size 1 around a shift of 0.1 at each of 50 outputs: the mean square is 0.01."""
+    rng = np.random.default_rng(2)
+    found = mean(shifted(0.1 + rng.normal(size=(20_000, 50))))
+    assert abs(found.value - 0.01) < 4.5 * found.error  # false alarm 7e-6
+    assert found.error < 0.002
+
+
+def test_exponents_between_two_sizes():
+    """Squares ∝ n^(−1): exactly −½ between 2 and 8, and locally at the last of three sizes."""
+    squares = np.array([0.9, 1.0, 1.1])
+    assert times_larger(squares, squares / 4, 4).value == pytest.approx(-0.5)
+    found = local_exponent([1, 2, 4], [5.0, 2.0, 1.0])
+    assert found == pytest.approx((-1.0, np.log2(2.5) - 1, np.inf))
+
+
+def test_networks_that_are_cut():
+    """Into one piece: those that `train` makes. Into many: a network nearer to its own limit."""
+    whole = trained(residual_problem(), [[4, 2]], 20)[0]
+    once, twice, four = (trained_in_pieces(residual_problem(), (4, 2), 20, k) for k in (1, 2, 4))
+    np.testing.assert_array_equal(once, whole)
+    halved = np.sqrt(apart(twice, four).mean() / apart(once, twice).mean())
+    assert halved == pytest.approx(0.5, abs=0.1)  # Euler's error is of first order
+
+
 def test_distance_of_histograms():
     """Two networks of two neurons at a threshold that parts them: (1 − ½)² for one of 33."""
     values = np.array([[0.0, 0.0], [0.0, 1.0]])
@@ -100,7 +128,7 @@ def test_distance_of_histograms():
     assert found == pytest.approx([32 / 33 / 4] * 2)
 
 
-LONG = ("one-hidden-layer", "neuronal-embedding", "landscape")
+LONG = ("one-hidden-layer", "neuronal-embedding", "landscape", "residual", "transformers")
 """Papers whose smoke takes a quarter of a minute: the slow suite has it, and the quick effort."""
 
 

@@ -21,6 +21,8 @@ PAPERS = {
     "neuronal-embedding": "any depth, coupling by labels (Nguyen & Pham 2023; Pham & Nguyen 2021)",
     "landscape": "two layers, isotropic Gaussians (Mei, Montanari & Nguyen 2018)",
     "random-features": "deep, random features at both ends (Araújo, Oliveira & Yukimura 2019)",
+    "residual": "residual networks, any width (Chizat 2025, 2026; Lu, Ma, Lu, Lu & Ying 2020)",
+    "transformers": "heads of attention, any number of tokens (2605.11059, 2605.17660)",
 }
 """Names and titles of the reproductions; each is in the folder of its name."""
 

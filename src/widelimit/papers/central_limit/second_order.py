@@ -27,7 +27,7 @@ from widelimit.papers.central_limit.fluctuating import (
     standing,
 )
 from widelimit.papers.claims import Claim, Measured
-from widelimit.papers.late_times import CHECKPOINTS, end_of
+from widelimit.papers.measures.late_times import CHECKPOINTS, end_of
 from widelimit.problem.problem import Problem
 from widelimit.results.fluctuations import Fluctuations
 from widelimit.results.trajectory import Trajectory

@@ -21,8 +21,8 @@ from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, width_exponent
 from widelimit.papers.data import eight_points
-from widelimit.papers.late_times import end_of, until_late
-from widelimit.papers.observables import (
+from widelimit.papers.measures.late_times import end_of, until_late
+from widelimit.papers.measures.observables import (
     mean_square,
     moved,
     neurons,

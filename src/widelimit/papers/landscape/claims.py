@@ -33,7 +33,7 @@ from widelimit.papers.landscape.radial import (
     shells,
     smoothed,
 )
-from widelimit.papers.late_times import end_of
+from widelimit.papers.measures.late_times import end_of
 from widelimit.problem.problem import Problem
 from widelimit.results.trajectory import Trajectory
 

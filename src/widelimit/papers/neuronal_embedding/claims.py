@@ -20,9 +20,7 @@ from widelimit.limit.solve import solved
 from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, exponent, step_exponent, width_exponent
-from widelimit.papers.neuronal_embedding import convergence
-from widelimit.papers.neuronal_embedding.embedded import CORRELATED, HORIZON, INDEPENDENT, problem
-from widelimit.papers.observables import (
+from widelimit.papers.measures.observables import (
     least_diversity,
     mean_square,
     neurons,
@@ -33,6 +31,8 @@ from widelimit.papers.observables import (
     squared_distance,
     unexplained,
 )
+from widelimit.papers.neuronal_embedding import convergence
+from widelimit.papers.neuronal_embedding.embedded import CORRELATED, HORIZON, INDEPENDENT, problem
 from widelimit.problem.network.embedding import Label
 from widelimit.results.trajectory import Trajectory
 

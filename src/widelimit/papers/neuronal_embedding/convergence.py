@@ -9,8 +9,8 @@ from functools import cache
 from widelimit.limit.solve import solved
 from widelimit.papers.claims import Claim, Measured
 from widelimit.papers.data import eight_points
-from widelimit.papers.dissipation import lost_over_dissipated
-from widelimit.papers.late_times import end_of, risk_by_speed, until_late
+from widelimit.papers.measures.dissipation import lost_over_dissipated
+from widelimit.papers.measures.late_times import end_of, risk_by_speed, until_late
 from widelimit.papers.neuronal_embedding.embedded import CORRELATED, INDEPENDENT, problem
 from widelimit.results.trajectory import Trajectory
 

@@ -19,7 +19,7 @@ from widelimit.limit.solve import solved
 from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, exponent, mean
-from widelimit.papers.observables import histogram_distance, shift_in_units
+from widelimit.papers.measures.observables import histogram_distance, shift_in_units
 from widelimit.papers.one_hidden_layer import histograms
 from widelimit.problem.problem import Problem
 from widelimit.results.trajectory import Trajectory

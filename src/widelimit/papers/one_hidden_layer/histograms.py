@@ -9,7 +9,7 @@ import numpy as np
 from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, width_exponent
-from widelimit.papers.observables import histogram_distance
+from widelimit.papers.measures.observables import histogram_distance
 from widelimit.problem.problem import Problem
 
 HORIZON = 1.0

@@ -20,7 +20,7 @@ from widelimit.networks.train import train
 from widelimit.papers import Effort
 from widelimit.papers.claims import Claim, Measured, mean, step_exponent, width_exponent
 from widelimit.papers.data import eight_points
-from widelimit.papers.observables import (
+from widelimit.papers.measures.observables import (
     moved,
     neurons,
     spread_of_moves,

@@ -4,7 +4,7 @@ import numpy as np
 
 from widelimit.limit.solve import solved
 from widelimit.papers.claims import Measured
-from widelimit.papers.observables import pre_activations
+from widelimit.papers.measures.observables import pre_activations
 from widelimit.problem.problem import Problem
 from widelimit.results.trajectory import Trajectory
 

@@ -1,0 +1,1 @@
+"""What the claims of several papers look at."""
