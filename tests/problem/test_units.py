@@ -1,9 +1,10 @@
 """Residual networks in problem files: what they mean, and what is wrong with them, in words."""
 
+import numpy as np
 import pytest
 
 from conftest import table
-from widelimit import Problem
+from widelimit import Problem, train
 from widelimit.basics.errors import ProblemError
 
 HEADS = [{"unit": "attention", "key": 2}]
@@ -92,6 +93,7 @@ def test_layered_networks_have_no_shapes():
         {},
         {"depth": 12, "biases": True, "stream": 3},
         {"blocks": [*HEADS, "perceptron"], "alternating": True, "tokens": 2, "pool": "last"},
+        {"blocks": HEADS, "tokens": 2},
         {
             "initial": {
                 "embedding": {"law": "normal"},
@@ -109,6 +111,16 @@ def test_a_problem_is_written_and_read_back(network, tmp_path):
     again = Problem.from_file(path)
     assert again.with_changes(title=first.title).as_dict() == first.as_dict()
     assert again.networks.layer_widths(again.network) == ((8, 4), (4, 16))
+
+
+def test_ends_may_have_any_law():
+    """Networks are drawn by compiled code, and the ends are not."""
+    ends = {name: {"law": "atoms", "points": [-1.0, 1.0]} for name in ("embedding", "unembedding")}
+    settings = {"shapes": [[2, 3]], "seeds": 2, "method": "gd", "step": 0.5}
+    found = train(problem({"initial": ends, "stream": 3}, networks=settings), progress=False)
+    for name in ends:
+        of_seeds = found.states["width_2_3"][name].values
+        assert set(np.unique(np.abs(of_seeds))) == {1.0}
 
 
 def test_a_width_alone_is_of_the_depth_that_was_given():

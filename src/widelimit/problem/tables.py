@@ -133,9 +133,10 @@ class Tables(BaseModel):
             raw["data"] = self.data
         else:
             raw["data"] = {"source": raw["data"].pop("source"), **raw["data"]}
-        if self.network.depths_of_rates == 1:
-            for kinds in ("learning_rates", "weight_decay"):
-                raw["training"].get(kinds, {}).pop("hidden", None)
+        there = self.network.moving - ({"hidden"} if self.network.depths_of_rates == 1 else set())
+        for kinds in {"learning_rates", "weight_decay"} & raw["training"].keys():
+            own = raw["training"][kinds]
+            raw["training"][kinds] = {name: own[name] for name in own if name in there}
         if self.networks is not None:
             sizes = [w[0] if len(w) == 1 else list(w) for w in self.networks.sizes]
             key = "shapes" if self.networks.shapes else "widths"

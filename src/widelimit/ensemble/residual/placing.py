@@ -88,14 +88,17 @@ def drawn_units(
 
 
 def drawn_ends(network: ResidualNetwork, dims: tuple[int, int], seed: int) -> UnitParameters:
-    """Embedding and unembedding, drawn once by the problem's seed: the same for all."""
+    """Embedding and unembedding, drawn once by the problem's seed: the same for all.
+
+    They are numbers even where networks are drawn by compiled code.
+    """
     inputs, outputs = dims
     stream, token = network.width_of_stream(inputs), network.token(inputs)
     laws, rng = network.initial, generator(Stream.ENDS, seed)
 
     def drawn(law: Any, shape: tuple[int, int]) -> np.ndarray:
         z = rng.normal(size=(math.prod(shape), law.coordinates(1)))
-        with in_precision("float64"):
+        with in_precision("float64"), jax.ensure_compile_time_eval():
             return np.asarray(law.transform(z), float).reshape(shape)
 
     unembedding = drawn(network.law("unembedding", stream), (stream, outputs))

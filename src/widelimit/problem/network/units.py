@@ -25,6 +25,7 @@ from widelimit.problem.network.laws import Count
 Stream = Float[Array, "points tokens stream"]
 Token = Float[Array, "tokens stream"]
 Fields = Float[Array, "points tokens k units"]
+Scores = Float[Array, "points tokens tokens units"]
 Theta = Mapping[str, Any]
 """The parameters of one unit by name, or those of all with their number as first axis."""
 
@@ -95,7 +96,7 @@ class Unit(BaseModel):
 
 
 class Projected(Unit):
-    """A unit that takes in projections z = hW of the stream and gives what it makes of them, times O.
+    """A unit that takes in projections z = hW of the stream; what it makes of them is times O.
 
     `total` and `pulled` are products of matrices with all units at once.
     """
@@ -114,6 +115,13 @@ class Projected(Unit):
         """What all units make of projections, from the parameters that are neither W nor O."""
         raise NotImplementedError
 
+    def unmade(
+        self, theta: Theta, z: Sequence[Fields], c: Fields
+    ) -> tuple[Fields, dict[str, Array], Sequence[Fields]]:
+        """What is made of projections, and its cotangent c as one of θ and of the projections."""
+        made, back = jax.vjp(self.made, theta, z)
+        return made, *back(c)
+
     def value(self, theta: Theta, h: Token) -> Token:
         """One unit."""
         alone = {name: jnp.asarray(own)[None] for name, own in theta.items()}
@@ -131,8 +139,8 @@ class Projected(Unit):
         """See `Unit.pulled`."""
         weights = [self._last(theta[name]) for name in self.inner]
         z, out = [jnp.einsum("utd,dkm->utkm", h, own) for own in weights], theta[self.outer]
-        made, back = jax.vjp(self.made, self._others(theta), z)
-        slopes, of_z = back(jnp.einsum("utd,dkm->utkm", q, self._last(out)))
+        c = jnp.einsum("utd,dkm->utkm", q, self._last(out))
+        made, slopes, of_z = self.unmade(self._others(theta), z, c)
         of_h = sum(
             jnp.einsum("utkm,dkm->utd", own * p, w) for own, w in zip(of_z, weights, strict=True)
         )
@@ -211,12 +219,45 @@ class Attention(Projected):
     def made(self, theta: Theta, z: Sequence[Fields]) -> Fields:
         """What heads read: the values of all tokens, weighed by the softmax of the scores."""
         q, k, v = z
-        scores = (q[:, :, None] * k[:, None]).sum(axis=3) / math.sqrt(self.key)
+        return _over_tokens(self._shares(q, k), v)
+
+    def unmade(
+        self, theta: Theta, z: Sequence[Fields], c: Fields
+    ) -> tuple[Fields, dict[str, Array], Sequence[Fields]]:
+        """The same as by automatic differentiation, in less than half the time.
+
+        With shares s_ts = softmax_s(σ_ts): ∂σ_ts = s_ts (∂s_ts − Σ_r s_tr ∂s_tr).
+        """
+        q, k, v = z
+        share = self._shares(q, k)
+        of_share = _over_entries(c, v)
+        mean = (share * of_share).sum(axis=2, keepdims=True)
+        scores = share * (of_share - mean) / math.sqrt(self.key)
+        turned = scores.swapaxes(1, 2)
+        of_z = (
+            _over_tokens(scores, k),
+            _over_tokens(turned, q),
+            _over_tokens(share.swapaxes(1, 2), c),
+        )
+        return _over_tokens(share, v), {}, of_z
+
+    def _shares(self, q: Fields, k: Fields) -> Scores:
+        """How much of every token each token reads."""
+        scores = _over_entries(q, k) / math.sqrt(self.key)
         if self.causal:
             seen = np.tril(np.ones(scores.shape[1:3], bool))
             scores = jnp.where(seen[None, :, :, None], scores, -jnp.inf)
-        share = jax.nn.softmax(scores, axis=2)
-        return (share[:, :, :, None] * v[:, None]).sum(axis=2)
+        return jax.nn.softmax(scores, axis=2)
+
+
+def _over_entries(a: Fields, b: Fields) -> Scores:
+    """Σ_k a_tk b_sk: sums that are written out are done at once, with units side by side."""
+    return jnp.asarray(sum(a[:, :, None, k] * b[:, None, :, k] for k in range(a.shape[2])))
+
+
+def _over_tokens(share: Scores, b: Fields) -> Fields:
+    """Σ_s share_ts b_s."""
+    return jnp.asarray(sum(share[:, :, s, None] * b[:, None, s] for s in range(b.shape[1])))
 
 
 Known = Annotated[Perceptron | Attention, Field(discriminator="unit")]
