@@ -18,6 +18,7 @@ reference has the same seed: its nodes are others by their number alone.
 
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -136,7 +137,7 @@ def draw(number: int) -> dict:
     }
 
 
-def summary(found: pd.DataFrame) -> str:
+def summary(found: pd.DataFrame, strata: Sequence[str] = STRATA) -> str:
     """The claims in words, with their numbers."""
     found = found[found.reported > 1e-6]  # all atoms: exact, with nothing to cover
     covered = found.true <= found.reported
@@ -152,7 +153,7 @@ def summary(found: pd.DataFrame) -> str:
         f"met, but true error above 3 × tolerance: {overshoot}",
         f"median reference error/reported {(found.reference / found.reported).median():.2f}",
     ]
-    lines += [shares(covered, found[name]) for name in STRATA]
+    lines += [shares(covered, found[name]) for name in strata]
     return "\n".join(lines)
 
 

@@ -34,7 +34,7 @@ import numpy as np
 from table import Row, lines
 
 from widelimit import Problem, solve
-from widelimit.ensemble.layered.placing import sampled_network
+from widelimit.ensemble.model import model_of
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
 from widelimit.limit.search import seen_of_limit
@@ -42,8 +42,9 @@ from widelimit.motion.engine import Engine, Steps, engine
 from widelimit.motion.flow import FlowPath, advance_many, method_for
 from widelimit.motion.moments import ensembles
 from widelimit.nodes.design import Design
+from widelimit.problem.network.residual import FEWEST_DEPTHS
 
-SAMPLES = {8: 256, 16: 256, 32: 256, 64: 128, 128: 64, 256: 32}
+SAMPLES = {(8,): 256, (16,): 256, (32,): 256, (64,): 128, (128,): 64, (256,): 32}
 """Networks trained at each width to measure a variance and a bias; fewer where data are many."""
 
 ENOUGH_SECONDS = 10
@@ -91,11 +92,13 @@ class Contest:
     problem: Problem
     finest: float
     """Tolerance of the reference."""
-    samples: dict[int, int]
+    samples: dict[tuple[int, ...], int]
     seeds: int
     """Whole solves whose errors are averaged."""
-    wide: tuple[int, ...]
+    wide: tuple[tuple[int, ...], ...]
     """Widths of single networks whose times are measured."""
+    halves: bool = True
+    """Whether coupled halves are among the estimators."""
 
     @cached_property
     def reference(self) -> np.ndarray:
@@ -115,23 +118,24 @@ class Contest:
 
     # --- networks -------------------------------------------------------------------------------
 
-    def networks(self, width: int, tolerance: float, halves: bool) -> tuple[np.ndarray, float]:
+    def networks(
+        self, given: tuple[int, ...], tolerance: float, halves: bool
+    ) -> tuple[np.ndarray, float]:
         """Samples `(sample, time, point, channel)` of an estimator, and seconds for each."""
-        problem, samples = self.problem, self.samples[width]
-        system = System.of(problem, jnp.float32)
+        problem, samples = self.problem, self.samples[given]
+        system, model = System.of(problem, jnp.float32), model_of(problem)
         dims = system.inputs.shape[1], system.batch.targets.shape[1]
-        shape = (2 * width if halves else width,) * problem.network.depth
+        width = problem.network.shape(given)
+        shape = problem.network.scaled(width, 2.0) if halves else width
         keys = jax.random.split(jax.random.key(1), samples)
-        draw = jax.jit(
-            jax.vmap(lambda k: sampled_network(k, problem.network, shape, *dims, jnp.float32)[0])
-        )
+        draw = jax.jit(jax.vmap(lambda k: model.drawn(k, shape, dims, jnp.float32)[0]))
         batches = [draw(keys)]
         if halves:
             batches += [jax.vmap(lambda e, side=side: half(e, side))(batches[0]) for side in (0, 1)]
         runs = [self._run(system, batch, tolerance) for batch in batches]
         values = [run[0] for run in runs]
         together = sum(run[1] for run in runs) / samples
-        alone = self._alone(shape[0]) + (2 * self._alone(width) if halves else 0.0)
+        alone = self._alone(shape) + (2 * self._alone(width) if halves else 0.0)
         seconds = min(together, alone)
         return (2 * values[0] - 0.5 * (values[1] + values[2]) if halves else values[0]), seconds
 
@@ -157,7 +161,7 @@ class Contest:
     def estimators(self) -> list[dict]:
         """Variance, bias and time of every network estimator."""
         found = []
-        for halves in (False, True):
+        for halves in (False, True)[: 1 + self.halves]:
             for width in [w for w in self.samples if not (halves and w == max(self.samples))]:
                 values, seconds = self.networks(width, 1e-4, halves)
                 count = len(values)
@@ -185,29 +189,30 @@ class Contest:
                 seconds = replicas * e["seconds"]
                 mark = " (x)" if replicas > self.samples[e["width"]] else ""
                 kind = "halves of 2n, " if e["halves"] else ""
-                best = min(best, (seconds, f"{kind}n = {e['width']}, R = {replicas:,}{mark}"))
+                name = " × ".join(map(str, e["width"]))
+                best = min(best, (seconds, f"{kind}n = {name}, R = {replicas:,}{mark}"))
         return best
 
     def one_wide(self, error: float) -> tuple[float, str]:
         """(b): seconds, and the width."""
         plain = [e for e in self.estimators if not e["halves"]]
-        largest = plain[-1]
-        width = math.ceil(float(largest["variance"].max()) * largest["width"] / error**2)
-        times = [self._alone(n) for n in self.wide]
-        slope = np.polyfit(np.log(self.wide), np.log(times), 1)[0]
+        largest, (*_, (known,)) = plain[-1], self.wide
+        width = math.ceil(float(largest["variance"].max()) * largest["width"][0] / error**2)
+        shape = self.problem.network.shape
+        times = [self._alone(shape(n)) for n in self.wide]
+        slope = np.polyfit(np.log([n for (n,) in self.wide]), np.log(times), 1)[0]
         slope = min(slope, 1.0 if self.problem.network.depth == 1 else 2.0)
-        mark = " (x)" if width > self.wide[-1] else ""
-        return times[-1] * (width / self.wide[-1]) ** slope, f"n = {width:,}{mark}"
+        mark = " (x)" if width > known else ""
+        return times[-1] * (width / known) ** slope, f"n = {width:,}{mark}"
 
-    def _alone(self, width: int) -> float:
-        """Seconds of one network of this width."""
+    def _alone(self, shape: tuple[int, ...]) -> float:
+        """Seconds of one network of these widths."""
+        width = shape
         if width not in self.__dict__.setdefault("_times", {}):
             system = System.of(self.problem, jnp.float32)
             dims = system.inputs.shape[1], system.batch.targets.shape[1]
-            shape = (width,) * self.problem.network.depth
-            one, _ = sampled_network(
-                jax.random.key(2), self.problem.network, shape, *dims, jnp.float32
-            )
+            model = model_of(self.problem)
+            one, _ = model.drawn(jax.random.key(2), shape, dims, jnp.float32)
             batch = jax.tree.map(lambda leaf: leaf[None], one)
             self.__dict__["_times"][width] = self._run(system, batch, 1e-4)[1]
         return self.__dict__["_times"][width]
@@ -221,22 +226,26 @@ class Contest:
         with engine(self.problem, "limit", False) as work:
             rules = [
                 next(rule for rule in choices if rule.name == name)
-                for choices, name in zip(work.candidates, attrs["rules"], strict=True)
+                for choices, name in zip(
+                    work.candidates, np.atleast_1d(attrs["rules"]).tolist(), strict=True
+                )
             ]
-            design = Design.of(rules, attrs["points"])
-            seconds, spread = self._replicate(work, design, error)
-            shape = " × ".join(map(str, attrs["nodes"]))
+            design = Design.of(rules, np.atleast_1d(attrs["points"]).tolist())
+            depths = int(attrs.get("depth_nodes", FEWEST_DEPTHS)) // FEWEST_DEPTHS
+            steps = Steps(error / 100, depths=depths)
+            seconds, spread = self._replicate(work, design, steps)
+            shape = " × ".join(map(str, np.atleast_1d(attrs["nodes"])))
         replicates = math.ceil((spread / error) ** 2)
         reached = spread / math.sqrt(replicates)
         what = f"{replicates} replicate(s) of {shape}, RMS {reached:.1e}"
         return replicates * seconds, reached, what
 
-    def _replicate(self, work: Engine, design: Design, error: float) -> tuple[float, float]:
+    def _replicate(self, work: Engine, design: Design, steps: Steps) -> tuple[float, float]:
         """Seconds and RMS error of a replicate, over 8."""
         squares, seconds = [], []
         for scramble in range(9):  # the first one compiles
             started = time.perf_counter()
-            run = work.run(design.replicate(scramble), Steps(error / 100), seen_of_limit)
+            run = work.run(design.replicate(scramble), steps, seen_of_limit)
             values = run.seen["outputs"]
             seconds.append(time.perf_counter() - started)
             squares.append(self.rms(values[:, work.system.view("observed")] - self.reference) ** 2)
@@ -253,7 +262,7 @@ class Contest:
             seconds.append(time.perf_counter() - started)
             squares.append(self.rms(self.outputs_of(limit) - self.reference) ** 2)
         a, reached = limit.dataset.attrs, float(np.sqrt(np.mean(squares)))
-        shape = " × ".join(map(str, a["nodes"]))
+        shape = " × ".join(map(str, np.atleast_1d(a["nodes"])))
         what = f"{shape}, {a['replicates']} replicates, RMS {reached:.1e}"
         return float(np.median(seconds)), reached, what
 
@@ -268,10 +277,14 @@ TIMES_ASKED = {
 }
 
 CONTESTS = {
-    "1 hidden layer, 2 inputs": lambda: Contest(small(1), 1e-5, SAMPLES, 4, (2**16, 2**18, 2**20)),
-    "2 hidden layers, 2 inputs": lambda: Contest(small(2), 1e-6, SAMPLES, 4, (512, 1024, 2048)),
+    "1 hidden layer, 2 inputs": lambda: Contest(
+        small(1), 1e-5, SAMPLES, 4, ((2**16,), (2**18,), (2**20,))
+    ),
+    "2 hidden layers, 2 inputs": lambda: Contest(
+        small(2), 1e-6, SAMPLES, 4, ((512,), (1024,), (2048,))
+    ),
     "digits, 2 hidden layers": lambda: Contest(
-        digits(), 6e-3, {16: 64, 32: 64, 64: 32}, 1, (256, 512, 1024)
+        digits(), 6e-3, {(16,): 64, (32,): 64, (64,): 32}, 1, ((256,), (512,), (1024,))
     ),
 }
 
