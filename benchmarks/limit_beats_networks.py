@@ -99,13 +99,16 @@ class Contest:
     """Widths of single networks whose times are measured."""
     halves: bool = True
     """Whether coupled halves are among the estimators."""
+    double: bool = False
+    """Whether the reference is in double precision where the limit is not."""
 
     @cached_property
     def reference(self) -> np.ndarray:
         """Outputs `(time, point, channel)` of a fine solve on other scrambles."""
-        fine = self.problem.with_changes(
-            seed=12345, limit={"tolerance": self.finest, "max_nodes": 65536}
-        )
+        finer = {"tolerance": self.finest, "max_nodes": 65536}
+        if self.double:
+            finer["precision"] = "float64"
+        fine = self.problem.with_changes(seed=12345, limit=finer)
         return self.outputs_of(solve(fine, progress=False))
 
     def outputs_of(self, limit) -> np.ndarray:
