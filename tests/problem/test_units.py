@@ -119,7 +119,7 @@ def test_ends_may_have_any_law():
     settings = {"shapes": [[2, 3]], "seeds": 2, "method": "gd", "step": 0.5}
     found = train(problem({"initial": ends, "stream": 3}, networks=settings), progress=False)
     for name in ends:
-        of_seeds = found.states["width_2_3"][name].values
+        of_seeds = found.states["width_2_3"].to_dataset()[name].values
         assert set(np.unique(np.abs(of_seeds))) == {1.0}
 
 
