@@ -75,6 +75,38 @@ def test_atoms_against_plain_sums():
             assert (at[f"{name}_error"] < 1e-6).all(), name
 
 
+def test_units_dissipate_what_the_risk_loses():
+    """The same for two kinds of units and both ends, which move, with rates, α and positions."""
+    atoms = {"law": "atoms", "points": [0.7, -0.4]}
+    laws = dict.fromkeys(("input", "readout", "position"), atoms)
+    rates = {"input": 0.5, "embedding": 2.0, "unembedding": 1.0}
+    problem = Problem.from_dict(
+        {
+            "network": {
+                "architecture": "residual",
+                "depth": 3,
+                "tokens": 2,
+                "stream": 2,
+                "blocks": [{"unit": "attention", "key": 1}, "perceptron"],
+                "residual_scale": 2.0,
+                "initial": laws,
+            },
+            "data": table(),
+            "training": {"horizon": 1.0, "learning_rates": rates},
+            "limit": {"nodes": [64, 64], "tolerance": 1.0},
+            "observe": {"times": 33, "functionals": ["dissipation"]},
+        }
+    )
+    found = solve(problem, progress=False).dataset
+    rate = found.dissipation.sum("weights_of").values
+    assert found.sizes["weights_of"] == 4
+    assert (found.dissipation.values[1:] > 0).all()
+    simpson = np.array([1, *[4, 2] * 15, 4, 1]) / (3 * 32)
+    lost = float(found.risk[0] - found.risk[-1])
+    assert lost > 0.05
+    np.testing.assert_allclose(simpson @ rate, lost, rtol=1e-4)
+
+
 def test_dissipation_is_what_the_risk_loses():
     """dR/dt = −Σ ξ E|G|², with rates and a scale: Simpson's rule over 65 times, 1e-6."""
     points = {"input": [1.0, -0.5], "hidden": [0.7], "readout": [1.0, 2.0]}

@@ -28,7 +28,7 @@ PROFILED = 32
 class Parameters(eqx.Module):
     """Everything that training moves, or something of the same layout (a gradient, rates).
 
-    An architecture gives `layers`, `axes` and `named`.
+    An architecture gives `layers`, `axes`, `named` and `parts`.
     """
 
     @property
@@ -43,6 +43,10 @@ class Parameters(eqx.Module):
 
     def named(self) -> dict[str, tuple[str, ...]]:
         """The name of every array, in their order, and those of its axes beyond neurons."""
+        raise NotImplementedError
+
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """Which arrays, by their place in order, belong together, by what that is called."""
         raise NotImplementedError
 
     def each(self, of: Callable[[Numbers, tuple[int, ...]], Any]) -> "Parameters":

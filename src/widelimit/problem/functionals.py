@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
@@ -216,23 +217,14 @@ def kernel_of(outputs: int) -> str | None:
 class Dissipation(Functional):
     """ξ E|G|² by kind of parameter: under descent without decay dR/dt = −(their sum)."""
 
-    of_layers: ClassVar[bool] = True
-
     functional: Literal["dissipation"] = "dissipation"
 
     def values(self, sight: Sight) -> Values:
-        """Input weights and first biases, …, readouts and the output bias: by layer."""
-        slope, rates, mass = sight.gradient(), sight.rates, sight.masses
-        layers = [(slope.input, rates.input, mass.input)]
-        layers += zip(slope.hidden, rates.hidden, mass.hidden, strict=True)
-        layers.append((slope.readout, rates.readout, mass.readout))
-        found = [jnp.sum(rate * m * g**2) for g, rate, m in layers]
-        if slope.biases is not None:
-            own = zip(slope.biases, rates.biases, mass.biases, strict=True)
-            for layer, (g, rate, m) in enumerate(own):
-                found[layer] += jnp.sum(rate * m * g**2)
-        if slope.output_bias is not None:
-            found[-1] += jnp.sum(rates.output_bias * slope.output_bias**2)
+        """By layer, and the readout; of units by kind, and both ends: see `Parameters.parts`."""
+        trees = sight.gradient(), sight.rates, sight.masses
+        lost = [jnp.sum(r * m * g**2) for g, r, m in zip(*map(jax.tree.leaves, trees), strict=True)]
+        parts = sight.parameters.parts().values()
+        found = [jnp.asarray(sum(lost[place] for place in part)) for part in parts]
         return {"dissipation": (("weights_of",), jnp.stack(found))}
 
 

@@ -95,7 +95,7 @@ def budget_rows(limit: Trajectory) -> list[list[str]]:
     if len(times) < 3 or times[0] > 0:
         return []
     rates, doubt = d["dissipation"].values.T, d["dissipation_error"].values.T
-    places = [*(f"layer {k}" for k in range(1, len(rates))), "readout"]
+    places = limit.problem.network.parts
     rows = [["risk", f"{float(d.risk[-1] - d.risk[0]):.4g}", f"{float(d.risk_error.max()):.1g}"]]
     spent = np.array([simpson(rate, x=times) for rate in rates])
     error = np.abs(spent - [trapezoid(rate, times) for rate in rates])

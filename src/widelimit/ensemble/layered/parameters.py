@@ -29,6 +29,15 @@ class LayerParameters(Parameters):
         last = [] if self.output_bias is None else [()]
         return (single[0], *pairwise(every), single[-1], *biases, *last)
 
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """Each layer's weights and biases; the readout and its bias."""
+        found: dict[str, tuple[int, ...]] = {}
+        for place, name in enumerate(self.named()):
+            kind, _, layer = name.partition("_")
+            part = "readout" if kind in ("readout", "output") else f"layer {layer or 1}"
+            found[part] = (*found.get(part, ()), place)
+        return found
+
     def named(self) -> dict[str, tuple[str, ...]]:
         """The name of every array, in their order, and those of its axes beyond neurons."""
         found: dict[str, tuple[str, ...]] = {"input": ("dimension",)}

@@ -31,6 +31,16 @@ class UnitParameters(Parameters):
         ends = (self.embedding, self.position, self.unembedding, self.output_bias)
         return (*of_units, *[() for end in ends if end is not None])
 
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """Each kind of units; both ends."""
+        found, start = {}, 0
+        for kind, own in zip(self.kinds, self.units, strict=True):
+            found[kind] = tuple(range(start, start + len(own)))
+            start += len(own)
+        split = start + 1 + (self.position is not None)
+        found["embedding"] = tuple(range(start, split))
+        return {**found, "unembedding": tuple(range(split, len(self.named())))}
+
     def named(self) -> dict[str, tuple[str, ...]]:
         """The name of every array, in their order, and those of its axes beyond units."""
         found: dict[str, tuple[str, ...]] = {}

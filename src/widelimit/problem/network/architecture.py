@@ -87,6 +87,11 @@ class Architecture(BaseModel):
         raise NotImplementedError
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What its parameters belong to: layers and readout, or kinds of units and both ends."""
+        raise NotImplementedError
+
+    @property
     def depths_of_rates(self) -> int:
         """So many layers may have rates of their own."""
         return 1

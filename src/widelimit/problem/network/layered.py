@@ -234,6 +234,11 @@ class Layers(_Sizes):
         return frozenset({"input", "hidden", "readout", "bias"})
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Layers from 1 on, and the readout."""
+        return (*(f"layer {layer}" for layer in range(1, self.depth + 1)), "readout")
+
+    @property
     def depths_of_rates(self) -> int:
         """L."""
         return self.depth

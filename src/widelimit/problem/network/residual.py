@@ -239,6 +239,11 @@ class ResidualNetwork(_Shapes):
         return frozenset(own | {"embedding", "unembedding"})
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Kinds of units, and both ends."""
+        return (*self.kinds, "embedding", "unembedding")
+
+    @property
     def used_activations(self) -> tuple[Activation, ...]:
         """The activations of all units."""
         return tuple(a for unit in self.blocks for a in unit.activations)
