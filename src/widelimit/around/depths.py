@@ -45,7 +45,7 @@ is asked for, and goes no deeper than this."""
 PROFILES = {"depth_profile", "rms_depth_profile", "depth_profile_error", "rms_depth_profile_error"}
 
 
-class Shift(NamedTuple):
+class DepthShift(NamedTuple):
     """f_L − f `(time, input, channel)` and its error: 95 % for units, and bounds for the rest."""
 
     value: np.ndarray
@@ -153,7 +153,7 @@ def shifted(
 
 def shifts(
     problem: Problem, depths: Sequence[Problem], beside: Sequence[float], progress: bool | None
-) -> list[Shift]:
+) -> list[DepthShift]:
     """How far networks of each depth are from the problem's limit, however wide they are.
 
     `beside` is the RMS scatter that each is held against: a shift need not be known better.
@@ -162,7 +162,7 @@ def shifts(
     """
     deep = problem.model_copy(update={"network": problem.network.as_deep_as(None)})
     most = max(int(own.network.table["depth"]) for own in depths)
-    with engine(deep, "depth", progress) as work:
+    with engine(deep, "depth", progress, "float64") as work:  # differences are small
         count = 2 ** math.ceil(math.log2(max(UNITS, EACH * most)))
         design = work.first_design()
         design = design.with_counts([max(count, own) for own in design.counts])
@@ -232,7 +232,7 @@ class _Seen:
         self.work, self.design, self.depths, self.limit = work, design, depths, limit
         self.outputs: list[list[np.ndarray]] = [[] for _ in (limit, *depths)]
 
-    def shifts(self, scrambles: int) -> list[Shift]:
+    def shifts(self, scrambles: int) -> list[DepthShift]:
         """The shifts that so many scrambles tell."""
         for number in range(len(self.outputs[0]), scrambles):
             for own, model in zip(self.outputs, (self.limit, *self.depths), strict=True):
@@ -240,7 +240,7 @@ class _Seen:
         first, *others = (np.stack(own) for own in self.outputs)
         pairs = zip(others, self.bounds, strict=True)
         return [
-            Shift((own - first).mean(axis=0), replicate_half_width(own - first) + bound)
+            DepthShift((own - first).mean(axis=0), replicate_half_width(own - first) + bound)
             for own, bound in pairs
         ]
 

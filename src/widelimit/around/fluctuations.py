@@ -89,7 +89,7 @@ def predict_fluctuations(
         raise ValueError('covariance: every output is needed for it; leave out what="rms"')
     tolerance = TOLERANCE[what] if tolerance is None else tolerance
     problem = problem.with_widths(widths)
-    _refuse_unknown(problem)
+    refuse_unknown(problem)
     depths, found = by_depth(problem), []
     for own in depths:
         factor, notes = factors(own)
@@ -109,7 +109,7 @@ def forecast_fluctuations(problem: Problem, what: str, tolerance: float | None =
     """
     _check(what, tolerance)
     tolerance = TOLERANCE[what] if tolerance is None else tolerance
-    _refuse_unknown(problem)
+    refuse_unknown(problem)
     needed, seconds, grows, told = 0, 0.0, False, []
     for own in by_depth(problem):
         with engine(own, "fluctuations", False, _precision(own, tolerance)) as work:
@@ -164,7 +164,7 @@ def _paths(case: Case, points: list[int], count: int, seed: int) -> xr.DataArray
     return xr.DataArray(values.reshape(shape), coordinates, dims)
 
 
-def _refuse_unknown(problem: Problem) -> None:
+def refuse_unknown(problem: Problem) -> None:
     """Raise `ProblemError` where there is no limit, or no linearisation of its rule."""
     problem.require_finite_data("predicting fluctuations")
     refuse_kinks(problem)

@@ -18,7 +18,7 @@ import xarray as xr
 from scipy.special import stdtrit
 
 from widelimit.around.depths import AtDepth, candidates
-from widelimit.around.fluctuations import predict_fluctuations
+from widelimit.around.fluctuations import predict_fluctuations, refuse_unknown
 from widelimit.around.variances import factors
 from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.solve import solve
@@ -75,6 +75,7 @@ def plan_width(
     """
     horizon = problem.training.horizon
     settings, time = _asked(problem, rms, horizon if time is None else time)
+    refuse_unknown(problem)
     at = {"times": [time], "inputs": problem.observed_inputs.tolist()}
     known = [
         _Known(
