@@ -8,8 +8,10 @@ import pytest
 from conftest import table
 from widelimit import Problem, plan_width, predict_fluctuations, solve, train
 from widelimit.around.depths import by_depth, candidates, shifts
+from widelimit.basics import store
 from widelimit.basics.precision import in_precision
 from widelimit.ensemble.model import model_of
+from widelimit.report.pictures import draw_band, draw_scaled
 from widelimit.report.words import plan_lines
 
 
@@ -35,16 +37,22 @@ def closed(problem: Problem, blocks: int) -> np.ndarray:
     return plain_residual.linear([law] * blocks, data.inputs, data.targets, own, 1.0, 1e-10)
 
 
-def test_the_shift_by_the_depth_is_that_of_closed_moments():
-    """2 and 6 blocks, and 6 from a limit of 2: within the error that is told, which is small."""
-    problem = residual(LINEAR, networks={"shapes": [[2, 4], [6, 4]], "method": "flow"})
+def test_the_shift_by_the_depth_is_that_of_closed_moments(tmp_path, monkeypatch):
+    """2, 4 and 6 blocks, and 6 from a limit of 2: within the error that is told, which is small.
+
+    All runs are kept: those of the same units at other depths are not taken for each other.
+    """
+    monkeypatch.setattr(store, "SHORT", -1.0)
+    problem = residual(LINEAR, networks={"shapes": [[2, 4], [4, 4], [6, 4]], "method": "flow"})
     depths = by_depth(problem)
     limit = 2 * closed(problem, 128) - closed(problem, 64)
-    for blocks, found in zip((2, 6), shifts(problem, depths, [0.0, 0.0], False), strict=True):
+    with store.kept_in(tmp_path):
+        each = shifts(problem, depths, [0.0, 0.0, 0.0], False)
+    for blocks, found in zip((2, 4, 6), each, strict=True):
         error = found.value[-1] - (closed(problem, blocks) - limit)
         assert (np.abs(error) <= found.error[-1]).all()
         assert np.sqrt(np.mean(found.error[-1] ** 2)) < 0.2 * found.rms[-1]
-    (other,) = shifts(depths[0], depths[1:], [0.0], False)
+    (other,) = shifts(depths[0], depths[2:], [0.0], False)
     error = other.value[-1] - (closed(problem, 6) - closed(problem, 2))
     assert (np.abs(error) <= other.error[-1]).all()
 
@@ -60,7 +68,9 @@ def test_scatter_at_the_start_is_told_depth_by_depth():
         networks={"shapes": shapes, "method": "flow"},
         observe={"times": [0.0]},
     )
-    d = predict_fluctuations(problem, progress=False).dataset
+    found = predict_fluctuations(problem, progress=False)
+    d = found.dataset
+    assert found.plot().get_ylabel() == "standard deviation, width 4 × 16"
     with in_precision("float64"):
         ends = model_of(problem).drawn(jax.random.key(0), (1, 1), (2, 1), jnp.float64)[0].parameters
     squares = (problem.dataset.inputs**2).sum(axis=1)
@@ -69,9 +79,9 @@ def test_scatter_at_the_start_is_told_depth_by_depth():
     assert d["width"].values.tolist() == [8, 4, 16]
     assert d["depth"].values.tolist() == [4, 2, 4]
     for row, (blocks, width) in enumerate(shapes):
-        found = d.isel(width=row, time=0)
-        error = found.output_std.values[:, 0] - np.sqrt(expected / (blocks * width))
-        assert (np.abs(error) <= found.output_std_error.values[:, 0]).all()
+        own = d.isel(width=row, time=0)
+        error = own.output_std.values[:, 0] - np.sqrt(expected / (blocks * width))
+        assert (np.abs(error) <= own.output_std_error.values[:, 0]).all()
     profile = d.depth_profile.isel(time=0, channel=0)
     assert profile.dims == ("depth_node", "input")
     assert profile.depth_node.values.tolist() == [0.125, 0.375, 0.625, 0.875]
@@ -80,6 +90,33 @@ def test_scatter_at_the_start_is_told_depth_by_depth():
     unit = d.unit_variance.sel(source="units").isel(width=0, time=0, channel=0)
     np.testing.assert_allclose(profile.mean("depth_node"), unit, rtol=1e-10)
     np.testing.assert_array_equal(d.depth_shift, 0.0)
+
+
+def test_bands_lie_around_what_the_depth_shifts():
+    """A shift that is written into the prediction moves band and histogram, not the limit."""
+    problem = residual(
+        limit={"tolerance": 0.5},
+        networks={"shapes": [[2, 4], [2, 8]], "method": "flow", "seeds": 3},
+        observe={"times": [0.0]},
+    )
+    limit, networks = solve(problem, progress=False), train(problem, progress=False)
+    d = predict_fluctuations(problem, tolerance=0.5, progress=False).dataset
+    far = d.assign(depth_shift=2 * d.output_std)
+    bands = [draw_band(limit, networks, found) for found in (d, far)]
+    outlines = [np.asarray(band.collections[0].get_paths()[0].vertices) for band in bands]
+    heights = [outline[:, 1] for outline in outlines]
+    size = (heights[0].max() - heights[0].min()) / (2 * 1.96)
+    np.testing.assert_allclose(heights[1], heights[0] + 2 * size)
+    assert bands[0].lines[-1].get_ydata() == bands[1].lines[-1].get_ydata()  # the limit itself
+    means = [_mean_of(draw_scaled(limit, networks, found).patches[0]) for found in (d, far)]
+    assert means[1] == pytest.approx(means[0] - 2, abs=0.25)  # a bin of the histogram is as wide
+
+
+def _mean_of(histogram) -> float:
+    """The mean of what a histogram shows, from its outline."""
+    x, height = histogram.get_xy().T
+    middles, width = (x[1:] + x[:-1]) / 2, np.diff(x)
+    return float((middles * width) @ height[1:] / (width @ height[1:]))
 
 
 def test_shapes_with_equal_numbers_have_both_in_their_name():

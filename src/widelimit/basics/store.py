@@ -171,10 +171,15 @@ class Entry:
 
 
 def _digest(depends: Any) -> str:
-    """SHA-256 of arrays, numbers and text in a tree, and of what computes with them."""
+    """SHA-256 of arrays, numbers and text in a tree, of its layout, and of what computes with them.
+
+    What is no array of an ensemble, such as the depth of its units, is part of the layout.
+    """
     versions = [__version__, jax.__version__, np.__version__, os.environ.get("XLA_FLAGS", "")]
     found = hashlib.sha256(repr(versions).encode())
-    for leaf in jax.tree.leaves(depends):
+    leaves, layout = jax.tree.flatten(depends)
+    found.update(str(layout).encode())
+    for leaf in leaves:
         if isinstance(leaf, str):
             found.update(f"text {len(leaf)} {leaf}".encode())
             continue

@@ -140,7 +140,7 @@ class Engine:
         system = self.on_data(system, design).finer(steps.inside)
         scrambles, data = design.scrambles, (system.inputs, system.batch)
         spread = self.memory.spread(start.sizes)
-        placed = start, start.depth, data, system.equations.points, spread.pieces
+        placed = start, data, system.equations.points, spread.pieces
         entry = self.store.entry(self.identity, look.__qualname__, steps, scrambles, *placed)
         start, system = spread.over(start), spread.everywhere(system)
         piece, horizon = self.progress.piece(), self.problem.times[-1]
