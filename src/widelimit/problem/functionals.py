@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WrapValidator
 
 from widelimit.problem.data import formula
+from widelimit.problem.network.byname import by_name
 from widelimit.problem.network.laws import Count
 
 MOST_OUTPUTS = 1000
@@ -301,16 +302,14 @@ Known = Annotated[
 """Functionals that a problem file may ask for, told apart by their key `functional`."""
 
 
-def _written_out(value: Any, known: Callable[[Any], Any]) -> Any:
-    """A name stands for its table; a class or a function of one's own is taken as it is."""
-    if isinstance(value, Functional):
-        return value
-    if callable(value):
+def _own(value: Any, known: Callable[[Any], Any]) -> Any:
+    """A function is one of the user's own; the rest is read as it is written."""
+    if callable(value) and not isinstance(value, Functional):
         return Own.model_validate({"function": value})
-    return known({"functional": value} if isinstance(value, str) else value)
+    return known(value)
 
 
-AnyFunctional = Annotated[Known, WrapValidator(_written_out)]
+AnyFunctional = Annotated[Known, by_name("functional", Functional), WrapValidator(_own)]
 
 
 def _several(value: Any) -> Any:

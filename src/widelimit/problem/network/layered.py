@@ -23,8 +23,9 @@ from pydantic import (
 
 from widelimit.problem.network.activations import Activation, GivenActivation, function_of, named
 from widelimit.problem.network.architecture import Architecture
+from widelimit.problem.network.byname import table_of
 from widelimit.problem.network.laws import Count, Number
-from widelimit.problem.network.layers import AnyLayer, Dense, Layer, Shape, table_of
+from widelimit.problem.network.layers import AnyLayer, Dense, Layer, Shape
 
 
 class LayerCosts(NamedTuple):
@@ -334,7 +335,7 @@ class Layers(_Sizes):
     def table(self) -> dict[str, Any]:
         """All keys as they would stand in a problem file."""
         raw = self.model_dump(mode="python", exclude_none=True, exclude={"layers"})
-        raw["layers"] = [table_of(layer) for layer in self.layers]
+        raw["layers"] = [table_of("map", layer) for layer in self.layers]
         raw["initial"] = {k: v for k, v in raw["initial"].items() if v != ()}
         return raw
 

@@ -12,8 +12,7 @@ below, and z_{l-k}(c) is added: the two layers share one index space. A layer of
 class with `shape`, `weight` and `pair`; it needs nothing else.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +22,9 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    WrapValidator,
 )
 
+from widelimit.problem.network.byname import by_name
 from widelimit.problem.network.laws import Count
 
 Shape = tuple[int, ...]
@@ -260,17 +259,5 @@ Known = Annotated[Dense | Convolution | Product | Radial, Field(discriminator="m
 """Layers that a problem file may ask for, told apart by their key `map`."""
 
 
-def _written_out(value: Any, known: Callable[[Any], Any]) -> Any:
-    """A name stands for its table; a layer of one's own is taken as it is."""
-    if isinstance(value, Layer):
-        return value
-    return known({"map": value} if isinstance(value, str) else value)
-
-
-def table_of(layer: Layer) -> Any:
-    """A table, or a layer of one's own as it is."""
-    return layer.model_dump() if "map" in type(layer).model_fields else layer
-
-
-AnyLayer = Annotated[Known, WrapValidator(_written_out)]
+AnyLayer = Annotated[Known, by_name("map", Layer)]
 """A layer by its name, its table, or one of one's own."""

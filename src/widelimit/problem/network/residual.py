@@ -17,9 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from widelimit.basics.words import shown
 from widelimit.problem.network.activations import Activation, named
 from widelimit.problem.network.architecture import Architecture
+from widelimit.problem.network.byname import table_of
 from widelimit.problem.network.laws import Atoms, Count, Law, Normal, Number, Uniform
 from widelimit.problem.network.marks import Block
-from widelimit.problem.network.units import READOUTS, AnyUnit, Unit, unit_table
+from widelimit.problem.network.units import READOUTS, AnyUnit, Unit
 
 MOST_BLOCKS = 100_000
 """A deeper network has the limit's numbers to five digits."""
@@ -225,7 +226,7 @@ class ResidualNetwork(_Shapes):
     def table(self) -> dict[str, Any]:
         """All keys as they would stand in a problem file."""
         raw = self.model_dump(mode="python", exclude_none=True, exclude={"blocks"})
-        return {**raw, "blocks": [unit_table(unit) for unit in self.blocks]}
+        return {**raw, "blocks": [table_of("unit", unit) for unit in self.blocks]}
 
     @property
     def averages(self) -> str:

@@ -10,16 +10,17 @@ with `sizes` and `value`; it needs nothing else.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from widelimit.problem.network.activations import Activation, GivenActivation, function_of
+from widelimit.problem.network.byname import by_name
 from widelimit.problem.network.laws import Count
 
 Stream = Float[Array, "points tokens stream"]
@@ -264,17 +265,5 @@ Known = Annotated[Perceptron | Attention, Field(discriminator="unit")]
 """Units that a problem file may ask for, told apart by their key `unit`."""
 
 
-def _written_out(value: Any, known: Callable[[Any], Any]) -> Any:
-    """A name stands for its table; a unit of one's own is taken as it is."""
-    if isinstance(value, Unit):
-        return value
-    return known({"unit": value} if isinstance(value, str) else value)
-
-
-def unit_table(unit: Unit) -> Any:
-    """A table, or a unit of one's own as it is."""
-    return unit.model_dump() if "unit" in type(unit).model_fields else unit
-
-
-AnyUnit = Annotated[Known, WrapValidator(_written_out)]
+AnyUnit = Annotated[Known, by_name("unit", Unit)]
 """A unit by its name, its table, or one of one's own."""
