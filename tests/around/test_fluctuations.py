@@ -318,7 +318,7 @@ def test_asked_of_a_limit():
     same = predict_fluctuations(problem, progress=False)
     np.testing.assert_allclose(found.dataset.output_std, same.dataset.output_std / 2, rtol=1e-9)
     assert "layer 2" in repr(found)
-    assert found.plot().get_ylabel() == "standard deviation, width 200"
+    assert found.plot().get_ylabel() == "standard deviation, width 200 × 80"
     (line,) = found.at_the_end()
     assert line.widths == (200, 80)
     assert sum(line.shares.values()) == pytest.approx(1.0)

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 if TYPE_CHECKING:
     from widelimit.results.comparison import Comparison
+    from widelimit.results.fluctuations import Fluctuations
     from widelimit.results.trajectory import Trajectory
 
 LIMIT_COLOUR = "#111111"
@@ -116,12 +117,13 @@ def draw_functional(
     return ax
 
 
-def draw_fluctuations(fluctuations: xr.Dataset, ax: Axes | None = None) -> Axes:
+def draw_fluctuations(fluctuations: "Fluctuations", ax: Axes | None = None) -> Axes:
     """Predicted standard deviation over mean-field time, RMS over outputs, for the last width.
 
     The sum of all sources with its error, and each source for itself.
     """
-    d = fluctuations.isel(width=-1)
+    d = fluctuations.dataset.isel(width=-1)
+    name = fluctuations.problem.network.name(d["widths"].values.tolist())
     total, error = d.rms_std, d.rms_std_error
     with matplotlib.rc_context(STYLE):
         ax = new_axes() if ax is None else ax
@@ -132,7 +134,7 @@ def draw_fluctuations(fluctuations: xr.Dataset, ax: Axes | None = None) -> Axes:
             own = np.sqrt(d.rms_variance.sel(source=source))
             ax.plot(times, own, color=colour, lw=1.2, label=str(source))
         ax.set_xlabel("mean-field time t = kε")
-        ax.set_ylabel(f"standard deviation, width {d.width.item()}")
+        ax.set_ylabel(f"standard deviation, width {name}")
         ax.set_ylim(bottom=0)
         ax.legend()
     return ax

@@ -126,7 +126,7 @@ class Fluctuations:
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the RMS standard deviation of the outputs over time, source by source."""
-        return questions.pictures().draw_fluctuations(self.dataset, ax)
+        return questions.pictures().draw_fluctuations(self, ax)
 
     def __repr__(self) -> str:
         last, time = self.at_the_end()[-1], self.dataset.time.values[-1]
