@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from widelimit.papers.measures.descent import by_descent
 from widelimit.problem.problem import Problem
 
 HORIZON, STEP = 3.0, 0.1
@@ -37,22 +38,8 @@ def data(points: int = 9) -> dict[str, Any]:
 
 def problem(**changes: Any) -> Problem:
     """Networks that learn nine points by descent; keys replace those of sections."""
-    return Problem.from_dict(
-        {
-            "title": "residual networks",
-            "network": {"architecture": "residual", "initial": NORMAL},
-            "data": data(),
-            "training": {"horizon": HORIZON},
-            "observe": {"times": [HORIZON]},
-            "networks": {
-                "shapes": [[4, 4]],
-                "seeds": 2,
-                "method": "gd",
-                "step": STEP,
-                "precision": "float64",
-            },
-        }
-    ).with_changes(**changes)
+    own = by_descent("residual networks", {"initial": NORMAL}, data(), HORIZON, STEP)
+    return own.with_changes(**changes)
 
 
 def of_atoms(depth: int | str, **changes: Any) -> Problem:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from widelimit.papers.measures.descent import by_descent
 from widelimit.problem.problem import Problem
 
 HORIZON, STEP, TOKENS = 1.5, 0.1, 3
@@ -48,25 +49,11 @@ def problem(tokens: int = TOKENS, **changes: Any) -> Problem:
 
     Keys replace those of sections.
     """
-    return Problem.from_dict(
-        {
-            "title": "transformers",
-            "network": {
-                "architecture": "residual",
-                "tokens": tokens,
-                "blocks": [HEADS, "perceptron"],
-                "alternating": True,
-                "initial": LAWS,
-            },
-            "data": data(tokens),
-            "training": {"horizon": HORIZON},
-            "observe": {"times": [HORIZON]},
-            "networks": {
-                "shapes": [[4, 4]],
-                "seeds": 2,
-                "method": "gd",
-                "step": STEP,
-                "precision": "float64",
-            },
-        }
-    ).with_changes(**changes)
+    network = {
+        "tokens": tokens,
+        "blocks": [HEADS, "perceptron"],
+        "alternating": True,
+        "initial": LAWS,
+    }
+    own = by_descent("transformers", network, data(tokens), HORIZON, STEP)
+    return own.with_changes(**changes)
