@@ -9,7 +9,7 @@ import pytest
 
 import plain_residual
 from conftest import called, table
-from widelimit import Problem, ProblemError, RunFolder, compare, solve
+from widelimit import Problem, ProblemError, RunFolder, Unit, compare, solve
 from widelimit.basics.precision import in_precision
 from widelimit.ensemble.equations import Batch
 from widelimit.ensemble.model import model_of
@@ -47,7 +47,19 @@ def drawn(problem: Problem, shape=(3, 4), rule: Any = "euler") -> tuple[System, 
     return system, Ensemble(weights, found.parameters, depth=Depth(shape[0], rule))
 
 
+class Gate(Unit):
+    """A unit of one's own, `a (w·h) / (1 + (w·h)²)`: products and cotangents are JAX's."""
+
+    def sizes(self, stream: int, biases: bool) -> dict[str, int]:
+        return {"input": stream, "readout": stream}
+
+    def value(self, theta, h):
+        z = h @ theta["input"]
+        return (z / (1 + z**2))[:, None] * theta["readout"]
+
+
 NETWORKS = {
+    "one's own": {"blocks": [Gate(norm=True), Gate()], "residual_scale": 2.0},
     "perceptron": {},
     "biases": {"biases": True, "output_bias": True, "residual_scale": 3.0},
     "wide stream": {"stream": 5},
