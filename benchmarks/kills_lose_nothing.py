@@ -1,7 +1,7 @@
 """Claim: a command that is killed (-9) at any moment goes on, and its results are as undisturbed.
 
-Every command and both engines of a sweep are killed at random moments, again and again, until one
-call ends by itself: a sweep is killed whole or one of its workers. After each kill every file of
+Every command and both engines are killed at random moments, again and again, until one call ends by
+itself: where there are workers, all of it is killed or one of them. After each kill every file of
 the folder is whole; at the end all numbers are those of a folder that nobody disturbed, bit for
 bit. How much work a kill took is what passed since something was last kept: a process writes down
 where it is every 20 seconds, here every fifth of one, so that there is much to go on from.
@@ -47,6 +47,10 @@ COMMANDS: dict[str, list[str]] = {
     "run": ["run", "FILE"],
     "fluctuations": ["fluctuations", "FILE"],
     "bias": ["bias", "FILE", "--pairs", "8"],
+    "reproduce": ["reproduce", "transformers", "--quick"],
+    "solve workers": ["solve", "FILE", "--workers", "2"],
+    "train workers": ["train", "FILE", "--workers", "2"],
+    "bias workers": ["bias", "FILE", "--pairs", "8", "--workers", "2"],
     "sweep": ["sweep", "FAMILY", "--workers", "2"],
     "sweep dask": ["sweep", "FAMILY", "--workers", "2", "--engine", "dask"],
 }

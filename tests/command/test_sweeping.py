@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -14,7 +13,7 @@ import pytest
 import xarray as xr
 
 from conftest import WIDELIMIT, called, command, quick_problem
-from widelimit.command.sweeping import Who
+from widelimit.command.workers.who import Who
 from widelimit.results.folders.sweepfolder import MEMBERS
 
 STEEP = {"network.scale": [1.0, 2.0]}
@@ -221,15 +220,5 @@ def test_workers_are_as_many_as_memory_bears(monkeypatch):
     memory = psutil.virtual_memory()._replace(available=3 * 10**9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setenv("WIDELIMIT_THREADS", "8")
-    asked = []
-
-    def carried(work, tasks, count):
-        asked.append(count)
-        return iter(tasks)
-
-    monkeypatch.setattr("widelimit.command.workers.local.in_processes", carried)
-    tasks = [Path(str(number)) for number in range(20)]
-    list(Who().carry(problem, tasks))
-    list(Who(workers=5).carry(problem, tasks))
-    list(Who(workers=5).carry(problem, tasks[:2]))
-    assert asked == [3, 5, 2]
+    assert Who().at_a_time(problem) == 3
+    assert Who(workers=5).at_a_time(problem) == 5

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from widelimit import ProblemError
+from widelimit.basics.store import Entry
 from widelimit.papers import PAPERS, find, reproduce
 from widelimit.papers.claims import Claim, Measured, checked, exponent, judged, mean
 from widelimit.papers.measures.cut import trained_in_pieces
@@ -67,7 +68,7 @@ def test_a_finding_tells_both_measurements():
         "halved",
         lambda: Measured(0.5, 0.01),
     )
-    found = checked(claim)
+    found = checked(claim, Entry(None))
     assert found.verdict == "holds"
     assert found.control_failed
     assert set(found.as_dict()) > KEYS

@@ -1,14 +1,13 @@
 """The command line: read, call one function, print. Heavy imports wait until they are needed."""
 
 import json
-import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
@@ -19,7 +18,8 @@ from widelimit.command.compilation import keep_compiled
 from widelimit.command.interrupts import INTERRUPTED, interruptible
 from widelimit.command.streams import forgiving, logged
 from widelimit.command.workers.processes import solve_together
-from widelimit.command.workers.threads import one_thread
+from widelimit.command.workers.threads import one_thread_here
+from widelimit.command.workers.who import ALONE, Who
 
 app = App(
     name="widelimit",
@@ -60,6 +60,7 @@ def solve(
         bool,
         Parameter(negative=(), help="With the other processes of this SLURM or MPI job, as one."),
     ] = False,
+    who: Who = ALONE,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -70,8 +71,9 @@ def solve(
     answer = Answer("solve", output, as_json)
     if dry_run:
         return plans.of_problem(problem, ("limit",), answer)
-    folder, read = stages.opened(problem, output, ("limit",), overwrite, answer)
-    return answer.after(lambda: stages.solve(read, folder, answer))
+    with who.beside():
+        folder, read = stages.opened(problem, output, ("limit",), overwrite, answer)
+        return answer.after(lambda: stages.solve(read, folder, answer))
 
 
 @app.command
@@ -79,6 +81,7 @@ def train(
     problem: ProblemFile,
     *,
     output: Output,
+    who: Who = ALONE,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -87,8 +90,9 @@ def train(
     answer = Answer("train", output, as_json)
     if dry_run:
         return plans.of_problem(problem, ("networks",), answer)
-    folder, read = stages.opened(problem, output, ("networks",), overwrite, answer)
-    return answer.after(lambda: stages.train(read, folder, answer))
+    with who.beside():
+        folder, read = stages.opened(problem, output, ("networks",), overwrite, answer)
+        return answer.after(lambda: stages.train(read, folder, answer))
 
 
 @app.command
@@ -132,6 +136,7 @@ def bias(
         int,
         Parameter(validator=validators.Number(gte=2), help="Pairs of networks of each width."),
     ] = 64,
+    who: Who = ALONE,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -143,8 +148,9 @@ def bias(
     answer = Answer("bias", output, as_json)
     if dry_run:
         return plans.of_problem(problem, ("bias",), answer, pairs=pairs)
-    folder, read = stages.opened(problem, output, ("bias",), overwrite, answer, pairs)
-    return answer.after(lambda: stages.bias(read, pairs, folder, answer))
+    with who.beside():
+        folder, read = stages.opened(problem, output, ("bias",), overwrite, answer, pairs)
+        return answer.after(lambda: stages.bias(read, pairs, folder, answer))
 
 
 @app.command
@@ -192,6 +198,7 @@ def run(
     problem: ProblemFile,
     *,
     output: Output,
+    who: Who = ALONE,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -200,7 +207,8 @@ def run(
     answer = Answer("run", output, as_json)
     if dry_run:
         return plans.of_problem(problem, ("limit", "networks"), answer)
-    return _run(problem, output, answer, overwrite)
+    with who.beside():
+        return _run(problem, output, answer, overwrite)
 
 
 @app.command
@@ -208,21 +216,7 @@ def sweep(
     problem: ProblemFile,
     *,
     output: Output,
-    engine: Annotated[
-        Literal["local", "dask"],
-        Parameter(help="Who computes members: processes of this machine, or a Dask cluster."),
-    ] = "local",
-    scheduler: Annotated[
-        str | None,
-        Parameter(help="Dask's scheduler: an address, a scheduler file, or slurm (asks for jobs)."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        Parameter(
-            help="How many members at a time (default: what cores and memory bear).",
-            validator=validators.Number(gte=1),
-        ),
-    ] = None,
+    who: Who = ALONE,
     job_array: Annotated[
         bool, Parameter(negative=(), help="Compute nothing: write a job array for sbatch.")
     ] = False,
@@ -238,7 +232,6 @@ def sweep(
     from widelimit.problem.problem import Problem
 
     answer, read = Answer("sweep", output, as_json), Problem.from_file(problem)
-    who = sweeping.Who(engine, scheduler, workers)
     if dry_run:
         return plans.of_family(read, output, who, answer)
     if job_array:
@@ -254,8 +247,7 @@ def member(
     as_json: Json = False,
 ) -> int:
     """Compute one member of a sweep that widelimit sweep --job-array has laid out."""
-    if "jax" not in sys.modules:  # it reads them when it is imported
-        os.environ.update(one_thread())
+    one_thread_here()
     from widelimit.command import sweeping
 
     answer = Answer("member", output, as_json)
@@ -303,21 +295,23 @@ def reproduce(
     mnist: Annotated[
         bool, Parameter(negative=(), help="Images of MNIST, downloaded once (one-hidden-layer).")
     ] = False,
+    who: Who = ALONE,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
     """Measure the claims of a paper; writes RUN/claims.json and RUN/report.html."""
-    from widelimit.papers import find
-    from widelimit.results.folders.claimsfolder import ClaimsFolder
+    answer, effort = Answer("reproduce", output, as_json), "quick" if quick else "full"
+    with ALONE.beside() if dry_run else who.beside():
+        from widelimit.papers import find
+        from widelimit.results.folders.claimsfolder import ClaimsFolder
 
-    answer, folder = Answer("reproduce", output, as_json), ClaimsFolder(output)
-    title, effort = find(name, mnist), "quick" if quick else "full"
-    if dry_run:
-        return plans.of_claims(name, effort, answer)
-    folder.prepare_claims(name, overwrite)
-    print(f"{name}: {title}", file=sys.stderr)
-    return answer.after(lambda: stages.reproduce(name, effort, mnist, folder, answer))
+        title, folder = find(name, mnist), ClaimsFolder(output)
+        if dry_run:
+            return plans.of_claims(name, effort, answer)
+        folder.prepare_claims(name, overwrite)
+        print(f"{name}: {title}", file=sys.stderr)
+        return answer.after(lambda: stages.reproduce(name, effort, mnist, folder, answer))
 
 
 def _run(path: Path, output: Path, answer: Answer, overwrite: bool) -> int:

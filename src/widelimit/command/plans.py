@@ -11,7 +11,7 @@ from widelimit.command import stages
 from widelimit.command.answer import Answer
 
 if TYPE_CHECKING:
-    from widelimit.command.sweeping import Who
+    from widelimit.command.workers.who import Who
     from widelimit.papers import Effort
     from widelimit.problem.problem import Problem
 

@@ -242,14 +242,11 @@ class Search:
         return runs
 
     def several(self, designs: Sequence[Design], steps: Steps) -> list[Run]:
-        """Runs of designs of the same sizes, side by side."""
-
-        def one(design: Design) -> Run:
-            return self.engine.run(design, steps, self.look_at(design, steps))
-
-        if not designs:
-            return []
-        return self.engine.side_by_side(self.engine.sizes(designs[0]), steps, one, designs)
+        """Runs of designs of the same sizes: replicate 0, if it is among them, then the others."""
+        first = [design for design in designs if not any(design.scrambles)]
+        found = [self.engine.run(design, steps, self.look_at(design, steps)) for design in first]
+        others = designs[len(first) :]
+        return found + (self.engine.runs(others, steps, seen_of_limit) if others else [])
 
     def spread(self, runs: Sequence[Run]) -> float:
         """The largest RMS standard deviation over replicates."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import diffrax
@@ -19,6 +19,7 @@ from jax.typing import DTypeLike
 
 from widelimit.basics.compiled import make_room
 from widelimit.basics.cores import cores
+from widelimit.basics.hands import ahead
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import Progress, progress
 from widelimit.basics.store import Store
@@ -199,7 +200,13 @@ class Engine:
     # --- several runs ---------------------------------------------------------------------------
 
     def runs(self, designs: Sequence[Design], steps: Steps, look: Look) -> list[Run]:
-        """A run for each of several designs of the same sizes."""
+        """A run for each of several designs of the same sizes.
+
+        Other hands have done them before, where there are any: `look` is a function of a module,
+        by whose name they find it.
+        """
+        if found := _done_ahead(self, designs, steps, look):
+            return found
         return self.side_by_side(
             self.sizes(designs[0]), steps, lambda design: self.run(design, steps, look), designs
         )
@@ -249,3 +256,27 @@ def engine(
     make_room()
     with in_precision(precision or problem.limit.precision) as dtype, progress(what, shown) as bar:
         yield Engine.of(problem, dtype, bar)
+
+
+def _done_ahead(work: Engine, designs: Sequence[Design], steps: Steps, look: Look) -> list[Run]:
+    """Runs that other hands have done before; none where there are no hands."""
+    named = {f"run {number + 1}": design for number, design in enumerate(designs)}
+    own = work.problem, work.precision, work.memory.budget, work.memory.kept
+    pieces = {name: (*own, design, steps, look) for name, design in named.items()}
+    found = {name: work.run(named[name], steps, look) for name in ahead(_run_ahead, pieces)}
+    return [found[name] for name in named] if found else []
+
+
+def _run_ahead(
+    problem: Problem,
+    precision: str,
+    budget: int,
+    kept: int,
+    design: Design,
+    steps: Steps,
+    look: Look,
+) -> None:
+    """A run of an engine with such a memory, for whoever looks for it in the store."""
+    with engine(problem, "run", False, precision) as work:
+        memory = replace(work.memory, budget=budget, kept=kept)
+        replace(work, memory=memory).run(design, steps, look)

@@ -38,6 +38,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Key
 
 from widelimit.basics.errors import ProblemError
+from widelimit.basics.hands import all_ahead
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import Progress
 from widelimit.basics.progress import progress as progress_of
@@ -106,13 +107,12 @@ def measure_bias(
     assert settings is not None
     with in_precision(PRECISION) as dtype:
         system = System.of(problem, dtype)
-        found = xr.concat(
-            [
-                _one_width(Course(problem, system, shape, PRECISION), pairs, progress)
-                for shape in settings.layer_widths(problem.network)
-            ],
-            "width",
-        )
+        courses = [
+            Course(problem, system, shape, PRECISION)
+            for shape in settings.layer_widths(problem.network)
+        ]
+        all_ahead("bias", _one_group, lambda: _pieces(courses, pairs), progress)
+        found = xr.concat([_one_width(course, pairs, progress) for course in courses], "width")
     assert isinstance(found, xr.Dataset)
     facts = facts_of_training(problem, PRECISION)
     return Bias(problem, found.assign_attrs(kind="bias", measured=1, pairs=pairs, **facts))
@@ -134,15 +134,13 @@ def check_halves(problem: Problem) -> None:
 
 def _one_width(course: Course, pairs: int, progress: bool | None) -> xr.Dataset:
     """The differences of one width: means over pairs and their errors."""
-    problem, widths = course.problem, course.widths
-    keys = network_keys(key(Stream.PAIRS, problem.seed), widths, pairs)
-    groups = in_groups(keys, _bytes_of_pair(course))
-    shape = " × ".join(map(str, widths))
+    problem, groups = course.problem, _groups(course, pairs)
+    shape = problem.network.name(course.widths)
     with progress_of(f"bias: width {shape}", progress, 2 * len(groups)) as told:
         found = [_trained(course, group, told) for group in groups]
     columns = [np.concatenate(values)[:pairs] for values in zip(*found, strict=True)]
     first, second, whole = (
-        network_dataset(problem, course.system, values, widths, {}) for values in columns
+        network_dataset(problem, course.system, values, course.widths, {}) for values in columns
     )
     variables: dict[str, Any] = {"widths": whole["widths"]}
     for observed, name in SHIFTS.items():
@@ -150,6 +148,30 @@ def _one_width(course: Course, pairs: int, progress: bool | None) -> xr.Dataset:
             difference = first[observed] + second[observed] - 2 * whole[observed]
             variables |= _mean_over_pairs(difference, name)
     return xr.Dataset(variables)
+
+
+def _groups(course: Course, pairs: int) -> list[Key[Array, " pairs"]]:
+    """The keys of so many pairs, in groups that fit into memory."""
+    keys = network_keys(key(Stream.PAIRS, course.problem.seed), course.widths, pairs)
+    return in_groups(keys, _bytes_of_pair(course))
+
+
+def _pieces(courses: Sequence[Course], pairs: int) -> dict[str, tuple[Any, ...]]:
+    """All groups of pairs of all widths, by name what `_one_group` is given."""
+    return {
+        f"width {own.problem.network.name(own.widths)}, group {number + 1}": (
+            own.problem, own.widths, pairs, number
+        )
+        for own in courses
+        for number in range(len(_groups(own, pairs)))
+    }  # fmt: skip
+
+
+def _one_group(problem: Problem, widths: tuple[int, ...], pairs: int, number: int) -> None:
+    """Train one group of pairs, for whoever looks for it in the store."""
+    with in_precision(PRECISION) as dtype, progress_of("bias", False) as told:
+        course = Course(problem, System.of(problem, dtype), widths, PRECISION)
+        _trained(course, _groups(course, pairs)[number], told)
 
 
 def _mean_over_pairs(difference: xr.DataArray, name: str) -> dict[str, xr.DataArray]:

@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import xarray as xr
+from jaxtyping import Array, Key
 
 from widelimit.basics.compiled import make_room
+from widelimit.basics.hands import all_ahead
 from widelimit.basics.precision import in_precision
+from widelimit.basics.progress import Piece
 from widelimit.basics.progress import progress as progress_of
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, dims_of_functionals, look
@@ -51,8 +54,10 @@ def train(
     make_room()
     facts = facts_of_training(problem, settings.precision)
     there, shapes = known, settings.layer_widths(problem.network)
+    left = [widths for widths in shapes if known is None or not _holds(known, widths)]
     with in_precision(settings.precision) as dtype:
         system = System.of(problem, dtype)
+        all_ahead("networks", _one_group, lambda: _groups(problem, system, left), progress)
         for widths in shapes:
             if there is None or not _holds(there, widths):
                 there = _joined(
@@ -143,17 +148,11 @@ def _one_width(
     """All seeds of one width, in groups that fit into memory."""
     settings = _settings(problem)
     course = Course(problem, system, widths, settings.precision)
-    groups, found = groups_of(problem, system, widths, settings.seeds), []
-    axes: dict[str, tuple[str, ...]] = {}
+    groups = groups_of(problem, system, widths, settings.seeds)
     name = f"networks: width {problem.network.name(widths)}"
     with progress_of(name, progress, len(groups)) as told:
-        for group, keys in enumerate(groups):
-            start, marks, data_keys = drawn(problem, system, widths, keys)
-            axes = axes or _axes(system, start)
-            kept = settings.states - group * len(keys)
-            look = _look_at(system, kept)
-            seen = course.run(start, data_keys, told.piece(), look)
-            found.append(_group(seen, _first(marks, kept)))
+        found = [_trained(course, keys, g, told.piece()) for g, keys in enumerate(groups)]
+    axes = _axes(system, drawn(problem, system, widths, groups[0])[0])
     values = np.concatenate([group.values for group in found])[: settings.seeds]
     seen = [group.seen for group in found]
     functionals = _functionals(axes, seen, settings.seeds)
@@ -161,6 +160,28 @@ def _one_width(
     states = [_joined_groups(at) for at in zip(*(group.states for group in found), strict=True)]
     labels = _joined_groups([group.labels for group in found])
     return dataset, _name(widths), neurons_over_time(problem.times, states, labels)
+
+
+def _groups(
+    problem: Problem, system: System, shapes: Sequence[tuple[int, ...]]
+) -> dict[str, tuple[Any, ...]]:
+    """All groups of networks of these widths, by name what `_one_group` is given."""
+    seeds, name = _settings(problem).seeds, problem.network.name
+    return {
+        f"width {name(widths)}, group {number + 1}": (problem, widths, number)
+        for widths in shapes
+        for number in range(len(groups_of(problem, system, widths, seeds)))
+    }
+
+
+def _one_group(problem: Problem, widths: tuple[int, ...], number: int) -> None:
+    """Train one group of networks, for whoever looks for it in the store."""
+    settings = _settings(problem)
+    with in_precision(settings.precision) as dtype, progress_of("networks", False) as told:
+        system = System.of(problem, dtype)
+        keys = groups_of(problem, system, widths, settings.seeds)[number]
+        course = Course(problem, system, widths, settings.precision)
+        _trained(course, keys, number, told.piece())
 
 
 class _Group(NamedTuple):
@@ -173,6 +194,15 @@ class _Group(NamedTuple):
     states: list[Ensemble]
     seen: dict[str, np.ndarray]
     labels: tuple[np.ndarray, ...]
+
+
+def _trained(course: Course, keys: Key[Array, " group"], number: int, piece: Piece) -> _Group:
+    """The networks of one group, this one of those of their width."""
+    problem, system = course.problem, course.system
+    start, marks, data_keys = drawn(problem, system, course.widths, keys)
+    kept = course.settings.states - number * len(keys)
+    seen = course.run(start, data_keys, piece, _look_at(system, kept))
+    return _group(seen, _first(marks, kept))
 
 
 def _look_at(system: System, kept: int) -> Callable[[Ensemble, np.ndarray, float], Any]:

@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import Literal
 
 from widelimit.basics.errors import ProblemError
+from widelimit.basics.hands import all_ahead
 from widelimit.basics.progress import progress as progress_of
+from widelimit.basics.store import Store
 from widelimit.papers.claims import Claim, Finding, checked
 
 Effort = Literal["smoke", "quick", "full"]
@@ -69,10 +71,20 @@ def reproduce(
     terminal). Raises `ProblemError` for a name that is not known.
     """
     claims, findings = claims_of(name, effort, mnist=mnist), []
+    all_ahead(
+        "claims", check, lambda: {own.id: (name, effort, mnist, own.id) for own in claims}, progress
+    )
     with progress_of("claims", progress, len(claims)) as told:
         for claim in claims:
             piece = told.piece()
             piece.at(0.0, claim.id)
-            findings.append(checked(claim))
+            findings.append(check(name, effort, mnist, claim.id))
             piece.at(1.0, claim.id)
     return findings
+
+
+def check(name: str, effort: Effort, mnist: bool, claim_id: str) -> Finding:
+    """Measure one claim of a reproduction and its control. Raises as `find` does."""
+    claims = {claim.id: claim for claim in claims_of(name, effort, mnist=mnist)}
+    entry = Store.here().entry("claim", name, effort, mnist, claim_id)
+    return checked(claims[claim_id], entry)

@@ -16,6 +16,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
+from widelimit.basics.store import Entry
+
 Verdict = Literal["holds", "fails", "not decided"]
 
 FALSE_ALARM = 1e-3
@@ -104,9 +106,14 @@ class Finding:
         return asdict(self)
 
 
-def checked(claim: Claim) -> Finding:
-    """Measure a claim and its control."""
-    found, wrong = claim.measure(), claim.control()
+def checked(claim: Claim, entry: Entry) -> Finding:
+    """Measure a claim and its control; what was measured is kept in `entry`, if anywhere."""
+
+    def measured() -> tuple[Measured, Measured]:
+        return claim.measure(), claim.control()
+
+    numbers = entry.once(measured, lambda: (Measured(0.0, 0.0), Measured(0.0, 0.0)))
+    found, wrong = (Measured(*map(float, one)) for one in numbers)
     return Finding(
         claim.id,
         claim.statement,

@@ -1,1 +1,1 @@
-"""Who does the tasks of a sweep: processes here, a Dask cluster, the jobs of an array."""
+"""Who does the work beside this process: others here, a Dask cluster, the jobs of an array."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from widelimit.basics.errors import RunFolderError
-from widelimit.command.workers.threads import one_thread
+from widelimit.command.workers.threads import Carry, one_thread
 
 RETRIES = 3
 """A task is tried again so many times after errors of its own; kills are counted by Dask."""
@@ -22,15 +22,15 @@ MISSING = (
 )
 
 
-def on_dask(
-    work: Callable[[Path], None], tasks: Sequence[Path], count: int, scheduler: str | None
-) -> Iterator[Path]:
-    """Do tasks on a cluster; each is yielded when it has ended.
+@contextmanager
+def cluster(count: int, scheduler: str | None) -> Iterator[Carry]:
+    """A cluster that does tasks while the block lasts.
 
     `scheduler` is an address or a scheduler file, "slurm" for `count` jobs of SLURM, None for
     `count` processes of this machine.
     """
     try:
+        from dask import config  # pyright: ignore[reportMissingImports]
         from dask.distributed import (  # pyright: ignore[reportMissingImports]
             KilledWorker,
             as_completed,
@@ -38,18 +38,23 @@ def on_dask(
     except ImportError:
         raise RunFolderError(MISSING.format(what="dask.distributed")) from None
     with _client(count, scheduler) as client:
-        futures = client.map(_alone, [work] * len(tasks), tasks, pure=False, retries=RETRIES)
-        ended = dict(zip([future.key for future in futures], tasks, strict=True))
-        try:
-            for future, _ in as_completed(futures, with_results=True):
-                yield ended[future.key]
-        except KilledWorker as error:
-            raise RunFolderError(
-                f"{error}; if memory is short, give workers more of it; what is done stays"
-            ) from None
+
+        def carry(work: Callable[[Any], None], tasks: Sequence[Any]) -> Iterator[Any]:
+            futures = client.map(_alone, [work] * len(tasks), tasks, pure=False, retries=RETRIES)
+            ended = dict(zip([future.key for future in futures], tasks, strict=True))
+            try:
+                for future, _ in as_completed(futures, with_results=True):
+                    yield ended[future.key]
+            except KilledWorker as error:
+                raise RunFolderError(
+                    f"{error}; if memory is short, give workers more of it; what is done stays"
+                ) from None
+
+        with config.set(scheduler="synchronous"):  # or xarray asks it for locks on its files
+            yield carry
 
 
-def _alone(work: Callable[[Path], None], task: Path) -> None:
+def _alone(work: Callable[[Any], None], task: Any) -> None:
     """A task in one thread, if JAX has not started here with more; xarray leaves Dask alone."""
     from dask import config  # pyright: ignore[reportMissingImports]
 

@@ -5,10 +5,15 @@ in one thread, whoever computes it; and members side by side use cores better th
 """
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from widelimit.basics.cores import THREADS
+
+Carry = Callable[[Callable[[Any], None], Sequence[Any]], Iterator[Any]]
+"""Workers that do a function of each of several tasks; a task is yielded when it has ended."""
 
 XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
@@ -18,6 +23,12 @@ def one_thread() -> dict[str, str]:
     before = os.environ.get("XLA_FLAGS", "")
     flags = before if XLA in before else f"{before} {XLA}".strip()
     return {"XLA_FLAGS": flags, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", THREADS: "1"}
+
+
+def one_thread_here() -> None:
+    """This process computes as workers do, if it has not imported JAX, which reads it then."""
+    if "jax" not in sys.modules:
+        os.environ.update(one_thread())
 
 
 @contextmanager

@@ -10,7 +10,6 @@ where limits are taken one after the other (`ensembles`) some layers keep a fini
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -278,7 +277,7 @@ class Layers(_Sizes):
         chosen = self.ensembles or ("limit",) * self.depth
         return tuple(entry if isinstance(entry, int) else None for entry in chosen)
 
-    @cached_property
+    @property
     def activation_functions(self) -> tuple[Callable, ...]:
         """φ_1 … φ_L."""
         return tuple(map(function_of, self.activations))
