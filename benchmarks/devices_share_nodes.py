@@ -146,7 +146,7 @@ def right_hand_side() -> None:
             jax.block_until_ready(compiled(start, system.batch))
             seconds.append(time.perf_counter() - began)
         costs, own = compiled.cost_analysis(), 2**20 * POINTS / spread.pieces
-        sums = re.findall(r"= f32\[([\d,]*)\]\S* all-reduce\(", compiled.as_text())
+        sums = re.findall(r"= f32\[([\d,]*)\]\S* all-reduce\(", compiled.as_text() or "")
         added = sum(math.prod(int(n) for n in shape.split(",") if n) for shape in sums)
         nanoseconds = 1e9 * min(seconds) / 2**20 / POINTS
         print(costs["flops"] / own, costs["transcendentals"] / own, nanoseconds, len(sums), added)
@@ -162,7 +162,7 @@ def of_one_device(work: Any, start: Any, method: Any, system: Any) -> int:
     spread = work.memory.spread(start.sizes)
     system, placed = spread.everywhere(system), spread.over(start)
     zero, stop = np.zeros((), np.float32), jnp.asarray(LAST, jnp.float32)
-    lowered = advance_one.lower(
+    lowered: Any = advance_one.lower(  # pyright: ignore[reportFunctionMemberAccess]
         method, system.equations, system.dynamics, system.batch, placed, zero, stop,
         np.asarray(1e-3, np.float32), np.asarray(1e-2, np.float32), stretch_of(system, placed),
     )  # fmt: skip

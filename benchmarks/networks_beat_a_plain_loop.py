@@ -33,7 +33,7 @@ def ours() -> float:
 
 def plain_loop(threads: int) -> float:
     """Updates per second of the plain loop."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     from sklearn.datasets import load_digits
 
     torch.set_num_threads(threads)

@@ -15,6 +15,8 @@ points, tokens.
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,9 +81,9 @@ def cost() -> list[Row]:
     return rows
 
 
-def seconds_of(work: object, *given: object) -> float:
+def seconds_of(work: Callable[..., Any], *given: Any) -> float:
     """The best of some warm calls."""
-    jax.block_until_ready(work(*given))  # ty: compiled code
+    jax.block_until_ready(work(*given))  # it compiles
     best, begun = np.inf, time.perf_counter()
     while time.perf_counter() - begun < 2.0:
         started = time.perf_counter()
@@ -116,7 +118,7 @@ def matrix_seconds(depth: int, units: int, points: int, stream: int) -> float:
         h = jax.random.normal(jax.random.key(0), (points, stream))
         w = jax.random.normal(jax.random.key(1), (depth, units, stream)) / stream
 
-        def block(h: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def block(h: jax.Array, w: jax.Array) -> tuple[jax.Array, Any]:
             z = h @ w.T
             back = h @ w.T
             return z @ w, (back @ w, z.T @ h, back.T @ h)

@@ -40,11 +40,12 @@ def seconds(nodes: int, points: int) -> float:
     start = limit_ensemble(problem.network, [placed], *DIMS, jnp.float32)
     memory = Memory(10**10, problem.network.costs(*DIMS), 4, points)
     system = System.of(problem, jnp.float32).in_pieces(memory.points_at_once((nodes,), 12))
-    times = [jnp.asarray(t, jnp.float32) for t in (0.0, 0.02, 0.02, 0.1)]
+    begin, stop, step, tolerance = (jnp.asarray(t, jnp.float32) for t in (0.0, 0.02, 0.02, 0.1))
 
     def run() -> jax.Array:
         motion = system.equations, system.dynamics, system.batch
-        return advance_one(method_for(1e-2), *motion, start, *times, STRETCH).steps
+        given = start, begin, stop, step, tolerance, STRETCH
+        return advance_one(method_for(1e-2), *motion, *given).steps
 
     return best(run, 3)
 
