@@ -357,6 +357,19 @@ def test_every_depth_has_the_whole_law(depths):
     np.testing.assert_allclose((weights * biases).sum(axis=1), 0.6 / depths)
 
 
+@pytest.mark.parametrize("depths", [3, 10, 12, 31, 64])
+def test_all_scrambles_have_one_shape(depths):
+    """Compiled once: weightless units make up for what a scramble has less of at some depth."""
+    problem = residual(depth=depths, limit={"nodes": [256]})
+    with engine(problem, "limit", False) as work:
+        design = work.first_design().with_counts([256])
+        starts = [work.placed(design.replicate(number)) for number in range(24)]
+    assert len({start.sizes for start in starts}) == 1
+    felt = np.array([(np.asarray(start.weights[0]) > 0).sum() for start in starts])
+    np.testing.assert_array_equal(felt, 256)
+    assert starts[0].sizes[0] <= 256 + 2 * depths * 2  # units come in pairs of ± readouts
+
+
 def test_units_scatter_depth_by_depth():
     """Variances of sampling are those inside each depth: what differs between depths is fixed."""
     rng = np.random.default_rng(0)

@@ -31,7 +31,7 @@ def limit_units(
 
     Nodes of a kind have their depth as first entry, and stand in the order of it. Depth k takes in
     those between k/K and (k + 1)/K, with the weight 1/K in all; where they are not equally many
-    everywhere, weightless copies fill up.
+    everywhere, weightless copies fill up, to the same number in all scrambles: code compiles once.
     """
     stream, units, weights = ends.embedding.shape[1], [], []
     for unit, own in zip(network.blocks, nodes, strict=True):
@@ -56,7 +56,8 @@ def _in_depths(nodes: Nodes, depths: int) -> tuple[np.ndarray, np.ndarray]:
         group = np.arange(max(count, depths)) * count // max(count, depths)
         cell = np.arange(len(group)) * depths // len(group)
     counts = np.bincount(cell, minlength=depths)
-    starts, offset = np.cumsum(counts) - counts, np.arange(counts.max())[None]
+    usual = -(-count // depths) + (count % depths > 0)  # no interval holds more of a Sobol sequence
+    starts, offset = np.cumsum(counts) - counts, np.arange(max(usual, counts.max()))[None]
     chosen = group[starts[:, None] + np.minimum(offset, counts[:, None] - 1)]
     felt = (offset < counts[:, None])[..., None] * nodes.weights.reshape(count, each)[chosen]
     share = felt.reshape(depths, -1)
