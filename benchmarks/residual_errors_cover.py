@@ -2,12 +2,12 @@
 
 Draws problems from a stated prior, solves each to its tolerance, and compares with a reference: the
 same problem on other scrambles, with 4 times the units, as many replicates as there may be, depth
-nodes and time steps for a hundredth of the tolerance.
+nodes and time steps for a twentieth of the tolerance.
 
 The prior: depth infinite in two of three, else 2 … 12 blocks; D = 2, 4, 8, 16; one to three kinds
 of units out of tanh perceptrons, sine perceptrons and heads (two tokens), side by side, or one
 after the other in a quarter; laws of readouts normal, uniform or of two atoms, of mean 0 or not;
-biases in half; α = 1 or 2; horizon uniform in 0.5 … 3; tolerance log-uniform in 5e-3 … 5e-2;
+biases in half; α = 1 or 2; horizon uniform in 0.5 … 2; tolerance log-uniform in 5e-3 … 5e-2;
 8 data points from N(0, 1) in two dimensions (heads: four), targets sin and cos of directions. Ends
 are the identity and equal numbers, for the seed tells them otherwise.
 
@@ -66,7 +66,7 @@ def problem(number: int) -> tuple[dict, dict]:
             "inputs": x.tolist(),
             "targets": (np.sin(x @ directions[0]) + 0.5 * np.cos(x @ directions[1])).tolist(),
         },
-        "training": {"horizon": float(rng.uniform(0.5, 3.0))},
+        "training": {"horizon": float(rng.uniform(0.5, 2.0))},
         "limit": {"tolerance": float(np.exp(rng.uniform(np.log(5e-3), np.log(5e-2))))},
         "observe": {"times": 3},
     }
@@ -92,7 +92,7 @@ def draw(number: int) -> dict:
     limit = solved(asked, progress=False)
     seconds, a = time.perf_counter() - started, limit.dataset.attrs
     points = np.atleast_1d(a["points"]).tolist()
-    finer = {"nodes": [4 * n for n in points], "tolerance": asked.limit.tolerance / 100}
+    finer = {"nodes": [4 * n for n in points], "tolerance": asked.limit.tolerance / 20}
     reference = solved(asked.with_changes(seed=number + 10**6, limit=finer), progress=False)
     error = (limit.dataset.output - reference.dataset.output).values
     return kind | {
