@@ -23,7 +23,7 @@ from widelimit.papers.measures.spread import (
     times_larger,
     trained,
 )
-from widelimit.papers.residual import lazy, limits
+from widelimit.papers.residual import late, lazy, limits
 from widelimit.papers.residual.study import ATOMS, in_dimension, problem
 
 SIZES: dict[Effort, list[int]] = {
@@ -34,6 +34,9 @@ SIZES: dict[Effort, list[int]] = {
 """L at a fixed M, and M at a fixed L."""
 
 SEEDS: dict[Effort, int] = {"smoke": 300, "quick": 1000, "full": 4000}
+
+LATE: dict[Effort, int] = {"smoke": 24, "quick": 96, "full": 384}
+"""Networks of each width at late times: they are integrated, not stepped."""
 
 FIXED = 4
 """L or M, while the other one grows."""
@@ -94,7 +97,7 @@ def claims(effort: Effort) -> list[Claim]:
     """Everything that is checked; the smoke form has a few."""
     study = Study(effort)
     everything = [*_scatter(study), *_euler(study), *_distance(study), *_regimes(study)]
-    everything += limits.claims()
+    everything += limits.claims() + late.claims(LATE[effort])
     return [c for c in everything if effort != "smoke" or c.id in SMOKE]
 
 
