@@ -73,13 +73,13 @@ class Memory:
         spread = self.spread(sizes)
         each, together = spread.each(sizes), self.devices.in_one_memory if spread.held else 1
         edges = max(self.edges(each), -(-self.edges(sizes) // spread.pieces))
-        state = edges + 2 * sum(each)
+        state, (more, compiled) = edges + 2 * sum(each), self.costs.spare
         if spread.fills(sizes):
             copies = max(copies, LOOKED_AT + 2 * spread.pieces)
         values = POINT_COPIES * points * self.costs.values(each)
         data = 2 * self.points * sum(self.costs.ends)
-        held = together * (copies * state + values + data)
-        return BASE + self.kept + self.itemsize * held
+        held = together * ((copies + more) * state + values + data)
+        return BASE + compiled + self.kept + self.itemsize * held
 
     def fits(self, sizes: Sequence[int], copies: int) -> bool:
         """Whether a solve can be done at all, one data point at a time if need be."""

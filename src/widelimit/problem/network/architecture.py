@@ -29,6 +29,11 @@ class Costs(Protocol):
         """Numbers that join a neuron to the input, and to the output."""
         ...
 
+    @property
+    def spare(self) -> tuple[int, int]:
+        """Copies of the parameters beside those that a method holds, and bytes of compiled code."""
+        ...
+
     def held(self, sizes: Sequence[int]) -> int:
         """How many numbers so many neurons a space have, inputs and outputs included."""
         ...

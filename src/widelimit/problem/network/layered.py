@@ -51,6 +51,11 @@ class LayerCosts(NamedTuple):
         return self.spaces
 
     @property
+    def spare(self) -> tuple[int, int]:
+        """What a method holds, and the least that a process takes, were measured with layers."""
+        return 0, 0
+
+    @property
     def ends(self) -> tuple[int, int]:
         """Numbers that join a neuron to the input, and to the output."""
         return self.entries[0], self.entries[-1]

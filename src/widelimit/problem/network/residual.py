@@ -46,6 +46,11 @@ class UnitCosts(NamedTuple):
         """Units are not cut over devices."""
         return ()
 
+    @property
+    def spare(self) -> tuple[int, int]:
+        """Measured peaks: 256 to 131,072 units of D = 64 in four depths, on digits."""
+        return 3, 120 * 10**6
+
     def held(self, sizes: Sequence[int]) -> int:
         """How many numbers so many units of each kind have, embeddings included."""
         return sum(n * each for n, each in zip(sizes, self.entries, strict=True)) + self.stream * (
