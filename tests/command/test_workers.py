@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from conftest import command, table
+from conftest import called, command, table
 from widelimit import Problem, measure_bias, solve, train
 from widelimit.basics import store
 from widelimit.basics.errors import Diverged
@@ -152,3 +152,14 @@ def test_engines_find_the_same_numbers(tmp_path):
         for error, dataset in found[1:]:
             assert error == found[0][0]
             xr.testing.assert_equal(dataset, found[0][1])
+
+
+def test_engines_that_cannot_be_are_told(tmp_path, capfd):
+    file = tmp_path / "problem.toml"
+    file.write_text(smooth().to_toml(), encoding="utf-8")
+    for words in (["solve", file], ["train", file], ["bias", file], ["reproduce", "deep"]):
+        call = [*words, "-o", tmp_path / "run"]
+        status, _, said = called(capfd, *call, "--scheduler", "slurm")
+        assert (status, "take --engine dask" in said) == (2, True)
+        assert called(capfd, *call, "--workers", 0)[0] == 2
+    assert not (tmp_path / "run").exists()

@@ -26,8 +26,11 @@ class Ahead:
     folder: Path
 
     def do(self) -> None:
-        """Do it, and keep what it finds. Who needs it comes upon its errors, and tells them."""
-        with kept_in(self.folder), suppress(Exception):
+        """Do it, and keep what it finds. Who needs it comes upon its errors, and tells them.
+
+        How far the whole work is, is told by who gave it.
+        """
+        with kept_in(self.folder, noted=False), suppress(Exception):
             self.work(*self.given)
 
 

@@ -167,13 +167,13 @@ def progress(what: str, shown: bool | None = None, expected: int = 0) -> Iterato
         if expected:
             found.expect(expected)
 
-        folder = Store.here().folder
+        store = Store.here()
 
         def watch() -> None:
             while not over.wait(1.0):
                 found.break_silence()
-                if folder is not None:
-                    found.note(folder)
+                if store.folder is not None and store.noted:
+                    found.note(store.folder)
 
         watcher = threading.Thread(target=watch, name="widelimit progress", daemon=True)
         watcher.start()

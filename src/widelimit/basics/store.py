@@ -34,17 +34,17 @@ UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError)
 
 LOG = logging.getLogger(__name__)
 
-_folder: ContextVar[Path | None] = ContextVar("folder of kept work", default=None)
+_here: ContextVar["Store | None"] = ContextVar("where work is kept", default=None)
 
 
 @contextmanager
-def kept_in(folder: str | Path) -> Iterator[None]:
+def kept_in(folder: str | Path, *, noted: bool = True) -> Iterator[None]:
     """Long work inside the block is kept in a folder, and goes on from there when begun again.
 
     What comes out is the same, bit for bit, as without a kill in between. Kept is what integrations
     of limits and the training of networks have found, and every 20 seconds where they are; delete
     the folder when its work is done. Problems with functions of one's own have no digest: their
-    work is not kept.
+    work is not kept. How far the work is stands beside it, if it is `noted`.
 
     >>> import tempfile
     >>> from widelimit import Problem, solve
@@ -55,23 +55,23 @@ def kept_in(folder: str | Path) -> Iterator[None]:
     >>> with tempfile.TemporaryDirectory() as folder, kept_in(folder):
     ...     limit = solve(problem)
     """
-    token = _folder.set(Path(folder))
+    token = _here.set(Store(Path(folder), noted))
     try:
         yield
     finally:
-        _folder.reset(token)
+        _here.reset(token)
 
 
 class Store:
     """Where work is kept, or nowhere."""
 
-    def __init__(self, folder: Path | None):
-        self.folder = folder
+    def __init__(self, folder: Path | None, noted: bool = False):
+        self.folder, self.noted = folder, noted
 
     @classmethod
     def here(cls) -> "Store":
         """The folder of the block that this thread is in; nowhere outside `kept_in`."""
-        return cls(_folder.get())
+        return _here.get() or cls(None)
 
     def entry(self, *depends: Any) -> "Entry":
         """The place of the work that depends on this: a tree of arrays, numbers and text."""
