@@ -15,6 +15,7 @@ ALONE = {  # run on their own, for long
     "dask_workers_die",
     "error_bars_cover",
     "rare_components_cover",
+    "residual_errors_cover",
     "kills_lose_nothing",
     "kinks_keep_networks_away",
     "validity_covers",

@@ -170,6 +170,17 @@ def test_one_place_for(pattern, homes):
     assert found == homes
 
 
+def test_every_benchmark_is_run():
+    """By `python benchmarks`, or on its own if it says so there."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    lists = ast.parse((folder / "__main__.py").read_text(encoding="utf-8"))
+    alone = {node.value for node in ast.walk(lists) if isinstance(node, ast.Constant)}
+    for path in set(folder.glob("*.py")) - {folder / "__main__.py"}:
+        inner = ast.parse(path.read_text(encoding="utf-8")).body
+        defined = {node.name for node in inner if isinstance(node, ast.FunctionDef)}
+        assert path.stem in alone or "measure" in defined, path
+
+
 def caller_of(frame: FrameType) -> FrameType | None:
     """The nearest function of the library that led to a call."""
     caller = frame.f_back
