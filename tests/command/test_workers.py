@@ -1,6 +1,7 @@
 """Workers: pieces of one problem done ahead by other processes, and found where they are kept."""
 
 import json
+import os
 import pickle
 from collections import Counter
 from contextlib import contextmanager
@@ -152,6 +153,42 @@ def test_engines_find_the_same_numbers(tmp_path):
         for error, dataset in found[1:]:
             assert error == found[0][0]
             xr.testing.assert_equal(dataset, found[0][1])
+
+
+SBATCH = """\
+#!/bin/sh
+# Takes a job script as SLURM's does, and runs it here at once.
+cp "$1" "$JOBS/$$.sh"
+setsid sh "$JOBS/$$.sh" >"$JOBS/$$.log" 2>&1 &
+echo "Submitted batch job $!"
+"""
+SCANCEL = """\
+#!/bin/sh
+for job in "$@"; do kill -- "-$job"; done
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("dask_jobqueue"), reason="needs widelimit[dask]")
+def test_jobs_of_slurm_find_the_same_numbers(tmp_path, monkeypatch):
+    """Through dask-jobqueue, with a stand-in for SLURM that runs jobs on this machine."""
+    file, jobs = tmp_path / "problem.toml", tmp_path / "jobs"
+    file.write_text(smooth().to_toml(), encoding="utf-8")
+    jobs.mkdir()
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("JOBS", str(jobs))
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found = []
+    for way in ([], ["--engine", "dask", "--scheduler", "slurm"]):
+        run = tmp_path / f"run{len(way)}"
+        said = command("train", file, "--workers", 2, *way, "-o", run)
+        assert said.returncode == 0, said.stderr
+        with xr.open_dataset(run / "networks.nc", engine="h5netcdf") as dataset:
+            found.append(dataset.load().drop_attrs())
+    assert "Start worker at" in "".join(log.read_text("utf-8") for log in jobs.glob("*.log"))
+    xr.testing.assert_equal(*found)
 
 
 def test_engines_that_cannot_be_are_told(tmp_path, capfd):
