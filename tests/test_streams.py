@@ -128,6 +128,7 @@ OWN_KEYS = {
     "networks/sampled.py": "networks' keys, promised in the problem file's documentation",
     "papers/data.py": "a data set",
     "papers/one_hidden_layer/claims.py": "a data set",
+    "papers/residual/late.py": "a data set",
 }
 MAKERS = {"default_rng", "SeedSequence", "RandomState", "PRNGKey", "key", "wrap_key_data", "seed"}
 

@@ -165,7 +165,7 @@ RESTLESS = LINEAR | {
 
 
 def test_commands_tell_until_when(tmp_path, capfd):
-    """The run is marked in the file, on the page, and by its exit status; error bars end."""
+    """The run is marked in the file, on the page, and by its exit status."""
     path, run = tmp_path / "problem.toml", tmp_path / "run"
     path.write_text(Problem.from_dict(RESTLESS).to_toml(), encoding="utf-8")
     status, said, _ = called(capfd, "solve", path, "-o", run)
@@ -182,6 +182,10 @@ def test_commands_tell_until_when(tmp_path, capfd):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert f"width 4: t = {narrow:.3g}, width 256: the end" in page
     assert page.count('<div class="card fails">') == 1  # networks of width 4 leave
+
+
+@pytest.mark.slow
+def test_error_bars_end_where_the_limit_does():
     found = predict_fluctuations(Problem.from_dict(RESTLESS), progress=False)
     d, ends = found.dataset, found.dataset.clt_until.values
     refused = np.isnan(d.output_std).all(["input", "channel"]).values

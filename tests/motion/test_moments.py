@@ -22,7 +22,10 @@ WORK = {
 }
 
 
-@pytest.mark.parametrize("name", WORK)
+LONG = {"noise": pytest.mark.slow}
+
+
+@pytest.mark.parametrize("name", [pytest.param(own, marks=LONG.get(own, ())) for own in WORK])
 def test_broken_off_and_resumed_is_undisturbed(monkeypatch, tmp_path, always_kept, name):
     work, sections = WORK[name]
     base = quick_problem if name in ("bias", "fluctuations") else small_problem

@@ -129,8 +129,8 @@ def test_distance_of_histograms():
     assert found == pytest.approx([32 / 33 / 4] * 2)
 
 
-LONG = ("one-hidden-layer", "neuronal-embedding", "landscape", "residual", "transformers")
-"""Papers whose smoke takes a quarter of a minute: the slow suite has it, and the quick effort."""
+LONG = {*PAPERS} - {"deep", "random-features"}
+"""Papers whose smoke takes ten seconds and more: the slow suite has it, and the quick effort."""
 
 
 @pytest.mark.parametrize(
