@@ -293,9 +293,11 @@ CONTESTS = {
 }
 
 
-def _times(ratio: float) -> str:
+def times_faster(ratio: float) -> str:
     """A ratio in words: no estimator that was tried may have a small enough bias."""
-    return f"{ratio:,.0f} ×" if math.isfinite(ratio) else "out of the networks' reach"
+    if not math.isfinite(ratio):
+        return "out of the networks' reach"
+    return f"{ratio:,.0f} ×" if ratio >= 10 else f"{ratio:.1f} ×"
 
 
 def measure(names: tuple[str, ...] = tuple(CONTESTS)) -> list[Row]:
@@ -309,7 +311,9 @@ def measure(names: tuple[str, ...] = tuple(CONTESTS)) -> list[Row]:
             how.append(f"found {found[0]:.3g} s ({found[2]})")
             for label, estimate in (("a", contest.cheapest), ("b", contest.one_wide)):
                 times = [estimate(limit[1])[0] / limit[0] for limit in (known, found)]
-                ratios.append(f"({label}) known {_times(times[0])}, found {_times(times[1])}")
+                ratios.append(
+                    f"({label}) known {times_faster(times[0])}, found {times_faster(times[1])}"
+                )
                 seconds, what = estimate(error)
                 how.append(f"({label}) for RMS {error:g}: {seconds:.3g} s ({what})")
             asked = TIMES_ASKED[name].get(error, "")

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from limit_beats_networks import Contest
+from limit_beats_networks import Contest, times_faster
 from table import Row, lines
 
 from widelimit import Problem
@@ -75,7 +75,7 @@ def cost() -> list[Row]:
             seconds, what = contest.cheapest(error)
             how = f"known {known[0]:.3g} s ({known[2]}); found {found[0]:.3g} s ({found[2]}); "
             how += f"networks for RMS {error:g}: {seconds:.3g} s ({what})"
-            said = f"known {ratios[0]:,.1f} ×, found {ratios[1]:,.1f} ×"
+            said = f"known {times_faster(ratios[0])}, found {times_faster(ratios[1])}"
             rows.append(Row(f"residual, D = {stream}, {error:g}", ASKED[error], said, how))
             print(lines(rows[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     return rows
