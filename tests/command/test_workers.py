@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -153,6 +155,30 @@ def test_engines_find_the_same_numbers(tmp_path):
         for error, dataset in found[1:]:
             assert error == found[0][0]
             xr.testing.assert_equal(dataset, found[0][1])
+
+
+ONLY_WORKERS = """
+import os
+from widelimit.command.workers.threads import one_thread
+os.environ.update(one_thread())  # before JAX is imported
+from widelimit.networks import course
+course.seen_along = None
+from widelimit.command.cli import main
+main()
+"""
+"""A command that cannot train by itself."""
+
+
+@pytest.mark.slow
+def test_what_workers_did_is_found(tmp_path):
+    """Other processes name their pieces as the command does."""
+    file = tmp_path / "problem.toml"
+    file.write_text(smooth().to_toml(), encoding="utf-8")
+    call = [sys.executable, "-c", ONLY_WORKERS, "train", file, "-o", tmp_path / "run"]
+    alone = subprocess.run(call, capture_output=True, encoding="utf-8")
+    assert alone.returncode == 3
+    said = subprocess.run([*call, "--workers", "1"], capture_output=True, encoding="utf-8")
+    assert said.returncode == 0, said.stderr
 
 
 SBATCH = """\

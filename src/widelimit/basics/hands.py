@@ -34,16 +34,16 @@ class Ahead:
             self.work(*self.given)
 
 
-Carry = Callable[[Sequence[Ahead]], Iterator[Ahead]]
+Hands = Callable[[Sequence[Ahead]], Iterator[Ahead]]
 """Has pieces done by other processes; each is yielded when it has ended."""
 
-_hands: ContextVar[Carry | None] = ContextVar("other hands", default=None)
+_hands: ContextVar[Hands | None] = ContextVar("other hands", default=None)
 
 
 @contextmanager
-def helped_by(carry: Carry) -> Iterator[None]:
+def helped_by(hands: Hands) -> Iterator[None]:
     """Pieces of work inside the block are given to other hands, where work is kept."""
-    token = _hands.set(carry)
+    token = _hands.set(hands)
     try:
         yield
     finally:
@@ -56,10 +56,10 @@ def ahead(work: Callable[..., Any], pieces: Mapping[str, tuple[Any, ...]]) -> It
     Functions and what they are given go to other processes by pickle. Nothing is done, and nothing
     yielded, where there are no other hands, or no work is kept.
     """
-    carry, folder = _hands.get(), Store.here().folder
-    if carry is None or folder is None:
+    hands, folder = _hands.get(), Store.here().folder
+    if hands is None or folder is None:
         return
-    for task in carry([Ahead(name, work, given, folder) for name, given in pieces.items()]):
+    for task in hands([Ahead(name, work, given, folder) for name, given in pieces.items()]):
         yield task.name
 
 

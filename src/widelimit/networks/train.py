@@ -152,10 +152,9 @@ def _one_width(
     name = f"networks: width {problem.network.name(widths)}"
     with progress_of(name, progress, len(groups)) as told:
         found = [_trained(course, keys, g, told.piece()) for g, keys in enumerate(groups)]
-    axes = _axes(system, drawn(problem, system, widths, groups[0])[0])
     values = np.concatenate([group.values for group in found])[: settings.seeds]
     seen = [group.seen for group in found]
-    functionals = _functionals(axes, seen, settings.seeds)
+    functionals = _functionals(found[0].axes, seen, settings.seeds)
     dataset = network_dataset(problem, system, values, widths, functionals)
     states = [_joined_groups(at) for at in zip(*(group.states for group in found), strict=True)]
     labels = _joined_groups([group.labels for group in found])
@@ -187,13 +186,15 @@ def _one_group(problem: Problem, widths: tuple[int, ...], number: int) -> None:
 class _Group(NamedTuple):
     """Networks that were trained together: outputs and functionals over time, of some the neurons.
 
-    `values (seed, time, point, channel)`, `states[time]`, `labels[layer]`, functionals by name.
+    `values (seed, time, point, channel)`, `states[time]`, `labels[layer]`; functionals by name, and
+    their dimensions (`axes`).
     """
 
     values: np.ndarray
     states: list[Ensemble]
     seen: dict[str, np.ndarray]
     labels: tuple[np.ndarray, ...]
+    axes: dict[str, tuple[str, ...]]
 
 
 def _trained(course: Course, keys: Key[Array, " group"], number: int, piece: Piece) -> _Group:
@@ -202,7 +203,7 @@ def _trained(course: Course, keys: Key[Array, " group"], number: int, piece: Pie
     start, marks, data_keys = drawn(problem, system, course.widths, keys)
     kept = course.settings.states - number * len(keys)
     seen = course.run(start, data_keys, piece, _look_at(system, kept))
-    return _group(seen, _first(marks, kept))
+    return _group(seen, _first(marks, kept), _axes(system, start))
 
 
 def _look_at(system: System, kept: int) -> Callable[[Ensemble, np.ndarray, float], Any]:
@@ -214,11 +215,13 @@ def _look_at(system: System, kept: int) -> Callable[[Ensemble, np.ndarray, float
     return seen
 
 
-def _group(seen: Sequence[Any], labels: tuple[np.ndarray, ...]) -> _Group:
+def _group(
+    seen: Sequence[Any], labels: tuple[np.ndarray, ...], axes: dict[str, tuple[str, ...]]
+) -> _Group:
     """What was seen of networks along their path."""
     rows, states, looks = map(list, zip(*seen, strict=True))
     functionals = jax.tree.map(lambda *at: np.stack(at, axis=1), *looks)
-    return _Group(np.stack(rows, axis=1), states, functionals, labels)
+    return _Group(np.stack(rows, axis=1), states, functionals, labels, axes)
 
 
 def _axes(system: System, networks: Ensemble) -> dict[str, tuple[str, ...]]:
