@@ -31,7 +31,7 @@ os.environ.update(one_thread())
 from pathlib import Path
 from widelimit.command.compilation import keep_compiled
 keep_compiled()
-from widelimit.command.members import work_on
+from widelimit.command.families.members import work_on
 places = sorted(Path(sys.argv[1]).glob("members/*"))
 work_on(places[0])
 begun = time.perf_counter()

@@ -45,11 +45,14 @@ if TYPE_CHECKING:
     from widelimit.results.folders.runfolder import RunFolder as RunFolder
     from widelimit.results.plan import Plan as Plan
     from widelimit.results.trajectory import Trajectory as Trajectory
+    from widelimit.runs.extrapolation import Extrapolation as Extrapolation
+    from widelimit.runs.extrapolation import extrapolate as extrapolate
 
 _HOMES = {
     "Bias": "results.bias",
     "Comparison": "results.comparison",
     "Diverged": "basics.errors",
+    "Extrapolation": "runs.extrapolation",
     "Fluctuations": "results.fluctuations",
     "Given": "problem.network.embedding",
     "Layer": "problem.network.layers",
@@ -64,6 +67,7 @@ _HOMES = {
     "Unit": "problem.network.units",
     "WidelimitError": "basics.errors",
     "compare": "results.comparison",
+    "extrapolate": "runs.extrapolation",
     "free_energy": "limit.free_energy",
     "kept_in": "basics.store",
     "measure_bias": "networks.bias",
@@ -82,6 +86,7 @@ __all__ = [
     "Bias",
     "Comparison",
     "Diverged",
+    "Extrapolation",
     "Fluctuations",
     "Given",
     "Layer",
@@ -96,6 +101,7 @@ __all__ = [
     "Unit",
     "WidelimitError",
     "compare",
+    "extrapolate",
     "free_energy",
     "kept_in",
     "measure_bias",

@@ -15,8 +15,8 @@ from widelimit import (
     train,
 )
 from widelimit.around.planner import plan_width
+from widelimit.ensemble.advice import examine
 from widelimit.ensemble.layered.kinks import kinks
-from widelimit.limit.advice import examine
 from widelimit.limit.validity import predict_validity
 
 CENTRED = {"law": "normal", "mean": 0.0, "std": 1.0}

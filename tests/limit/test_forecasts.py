@@ -12,8 +12,8 @@ from conftest import called, command, quick_problem, small_problem, table
 from widelimit import Problem, ProblemError, solve, train
 from widelimit.basics import progress
 from widelimit.basics.progress import progress as progress_of
+from widelimit.ensemble.advice import examine
 from widelimit.limit import foresight
-from widelimit.limit.advice import examine
 
 HARD = {"tolerance": 1e-6, "max_nodes": 1024}
 """Out of reach of so few nodes."""

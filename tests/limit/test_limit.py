@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 import reference
 from conftest import small_problem, table
 from widelimit import Diverged, ProblemError, train
-from widelimit.limit.advice import examine
+from widelimit.ensemble.advice import examine
 from widelimit.limit.search import seen_of_limit
 from widelimit.limit.solve import solved
 from widelimit.motion.engine import Steps, engine

@@ -30,8 +30,8 @@ from widelimit.basics.errors import ProblemError
 from widelimit.basics.streams import Stream, generator
 from widelimit.basics.tasks import Task
 from widelimit.basics.words import sizes_in_words
+from widelimit.ensemble.advice import examine, refuse_kinks
 from widelimit.ensemble.collapse import collapsed_layers
-from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.limit.validity import predict_validity
 from widelimit.motion.engine import engine
 from widelimit.problem.network.activations import is_kinked, named

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from widelimit import __version__
-from widelimit.command import plans, stages
+from widelimit.command import plans, stages, tables
 from widelimit.command.answer import COMPUTED, INTERNAL, NOT_MET, WRONG_CALL, Answer
 from widelimit.command.compilation import keep_compiled
 from widelimit.command.interrupts import INTERRUPTED, interruptible
@@ -228,7 +228,7 @@ def sweep(
 
     Members that are done stay done: the same call goes on where a killed one was.
     """
-    from widelimit.command import sweeping
+    from widelimit.command.families import sweeping
     from widelimit.problem.problem import Problem
 
     answer, read = Answer("sweep", output, as_json), Problem.from_file(problem)
@@ -248,10 +248,33 @@ def member(
 ) -> int:
     """Compute one member of a sweep that widelimit sweep --job-array has laid out."""
     one_thread_here()
-    from widelimit.command import sweeping
+    from widelimit.command.families import sweeping
 
     answer = Answer("member", output, as_json)
     return answer.after(lambda: sweeping.member(output, number, answer))
+
+
+@app.command
+def extrapolate(
+    runs: Annotated[
+        Path,
+        Parameter(help="A csv or netCDF file: width, seed, perhaps step or time, learning_rate."),
+    ],
+    *,
+    output: Output,
+    metric: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="A column that counts; several may be named (default: all)."),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> int:
+    """What metrics of runs of several widths, from anywhere, come to at infinite width.
+
+    Writes RUN/extrapolation.nc, extrapolation.json and extrapolation.html.
+    """
+    answer = Answer("extrapolate", output, as_json)
+    return answer.after(lambda: tables.extrapolate(runs, metric, output, overwrite, answer))
 
 
 @app.command

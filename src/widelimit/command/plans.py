@@ -45,7 +45,7 @@ def _tasks(problem: "Problem", kinds: tuple[str, ...], **asked: Any) -> list[Tas
 
 def of_family(problem: "Problem", run: Path, who: "Who", answer: Answer) -> int:
     """The plan of a sweep: the members that are left, each taken to be like the first of them."""
-    from widelimit.command.members import kinds_of
+    from widelimit.command.families.members import kinds_of
     from widelimit.problem.sweeps import members
     from widelimit.results.folders.sweepfolder import SweepFolder
 

@@ -67,7 +67,7 @@ def opened(
     problem = read(path, kinds, pairs)
     folder = RunFolder(output)
     folder.prepare(problem, kinds, overwrite)
-    from widelimit.limit.advice import examine
+    from widelimit.ensemble.advice import examine
 
     print(f"{problem.title}: {problem.network.words()}", file=sys.stderr)
     answer.warn(examine(problem))
@@ -96,7 +96,7 @@ def read(path: Path, kinds: tuple[str, ...], pairs: int = 2) -> "Problem":
         check_halves(problem)
         refuse_impossible_pairs(problem, pairs)
     if {"limit", "fluctuations", "bias"} & set(kinds):
-        from widelimit.limit.advice import refuse_kinks
+        from widelimit.ensemble.advice import refuse_kinks
 
         refuse_kinks(problem)
     if "limit" in kinds and problem.limit.memory is not None:

@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 
 from widelimit.basics.statistics import Estimate, step_error
+from widelimit.ensemble.advice import examine, refuse_kinks
 from widelimit.ensemble.collapse import collapsed_layers, unknown_because
 from widelimit.ensemble.system import dims_of_functionals
-from widelimit.limit.advice import examine, refuse_kinks
 from widelimit.limit.budget import Budget, with_functionals
 from widelimit.limit.free_energy import free_energy, reasons_against
 from widelimit.limit.search import Found, Search, largest_rms

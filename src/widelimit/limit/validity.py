@@ -28,12 +28,12 @@ from jaxtyping import Array
 from scipy.special import stdtrit
 
 from widelimit.basics.streams import Stream, generator
+from widelimit.ensemble.advice import refuse_kinks
 from widelimit.ensemble.collapse import random_layers
 from widelimit.ensemble.layered.bundles import Bundles, labelled, told_apart
 from widelimit.ensemble.layered.equations import Layered
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, outputs
-from widelimit.limit.advice import refuse_kinks
 from widelimit.motion.engine import Engine, Steps, engine
 from widelimit.nodes.design import Design
 from widelimit.nodes.points import Numbers

@@ -44,10 +44,10 @@ from widelimit.basics.progress import Progress
 from widelimit.basics.progress import progress as progress_of
 from widelimit.basics.statistics import offset, replicate_half_width
 from widelimit.basics.streams import Stream, key
+from widelimit.ensemble.advice import refuse_kinks
 from widelimit.ensemble.model import Model, model_of
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
-from widelimit.limit.advice import refuse_kinks
 from widelimit.networks.course import Course, in_groups, network_keys
 from widelimit.networks.room import refuse_impossible_pairs
 from widelimit.networks.train import facts_of_training

@@ -18,9 +18,9 @@ from widelimit.basics.hands import all_ahead
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import Piece
 from widelimit.basics.progress import progress as progress_of
+from widelimit.ensemble.advice import examine
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System, dims_of_functionals, look
-from widelimit.limit.advice import examine
 from widelimit.networks.course import Course
 from widelimit.networks.room import refuse_impossible
 from widelimit.networks.sampled import drawn, groups_of

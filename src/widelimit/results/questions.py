@@ -29,3 +29,8 @@ free_energy = _answer("limit.free_energy", "free_energy")
 def pictures() -> ModuleType:
     """What draws results."""
     return import_module("widelimit.report.pictures")
+
+
+def pictures_of_runs() -> ModuleType:
+    """What draws what tables of runs say."""
+    return import_module("widelimit.report.runs.pictures")

@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import small_problem
-from widelimit.limit.advice import examine
+from widelimit.ensemble.advice import examine
 
 
 def said(problem, word):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from widelimit.basics.words import counted
 from widelimit.command.answer import Answer
-from widelimit.command.members import joined_results, laid_out, told, work_on
+from widelimit.command.families.members import joined_results, laid_out, told, work_on
 from widelimit.command.workers.who import Who
 
 if TYPE_CHECKING:

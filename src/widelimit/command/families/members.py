@@ -85,7 +85,7 @@ def work_on(place: Path) -> None:
 
 
 def _all_three(problem: "Problem", folder: "RunFolder", own: Answer) -> None:
-    from widelimit.limit.advice import examine, refuse_kinks
+    from widelimit.ensemble.advice import examine, refuse_kinks
 
     refuse_kinks(problem)
     own.warn(examine(problem))

@@ -1,0 +1,1 @@
+"""Families of problems: their members computed, wherever, and joined."""

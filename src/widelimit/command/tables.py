@@ -1,0 +1,33 @@
+"""What commands do with tables of runs. Heavy imports wait until needed."""
+
+from pathlib import Path
+
+from widelimit.command.answer import Answer
+
+MOST_LINES = 12
+"""So many values are printed; all are in the files."""
+
+
+def extrapolate(
+    runs: Path, metrics: list[str] | None, output: Path, overwrite: bool, answer: Answer
+) -> None:
+    """Metrics of runs at infinite width; extrapolation.nc, extrapolation.json and a page.
+
+    Raises `ProblemError` for tables that cannot be read.
+    """
+    from widelimit.report.runs.page import render_extrapolation
+    from widelimit.results.folders.tablefolder import TableFolder
+    from widelimit.runs.extrapolation import extrapolate, in_words
+    from widelimit.runs.table import read_runs
+
+    table, folder = read_runs(runs, metrics), TableFolder(output, "extrapolation")
+    digest = folder.prepare(table.table, overwrite)
+    found = extrapolate(table)
+    page = folder.save(found.dataset, found.as_dict(), render_extrapolation(found), digest)
+    answer.warn(found.warnings)
+    answer.met = found.met
+    answer.own |= {"metrics": found.as_dict(), "report": str(page)}
+    answer.lines += [in_words(entry) for entry in found.entries[-MOST_LINES:]]
+    if more := len(found.entries[:-MOST_LINES]):
+        answer.lines.insert(0, f"({more} earlier values are in {output / 'extrapolation.json'})")
+    answer.lines.append(f"report    {page.resolve()}")

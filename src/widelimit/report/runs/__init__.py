@@ -1,0 +1,1 @@
+"""What tables of runs say, drawn and as a page."""

@@ -1,0 +1,64 @@
+"""The page of what a table of runs says at infinite width."""
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
+
+from widelimit.report.pictures import as_svg
+from widelimit.report.runs.pictures import draw_extrapolation, draw_steps
+from widelimit.runs.extrapolation import Extrapolated, Extrapolation
+
+MOST_ROWS = 200
+"""Rows of the table; all entries are in the files beside the page."""
+
+
+def render_extrapolation(found: Extrapolation) -> str:
+    """One self-contained page: a card and a figure for each metric, and a row for each entry."""
+    pages = Environment(loader=PackageLoader("widelimit", "report"), autoescape=select_autoescape())
+    last = [found.of(metric)[-1] for metric in found.runs.metrics]
+    return pages.get_template("runs/extrapolation.html").render(
+        title=f"{found.runs.source} at infinite width",
+        words="E yₙ = y∞ + B/n, Var yₙ = V/n; intervals are 95 %",
+        cards=list(map(_card, last)),
+        warnings=found.warnings,
+        figures=[figure for entry in last for figure in _figures(entry, found)],
+        places=[key.replace("_", " ") for key in found.runs.by],
+        rows=[_row(entry, found.runs.by) for entry in found.entries[:MOST_ROWS]],
+        left_out=len(found.entries) - MOST_ROWS,
+    )
+
+
+def _card(entry: Extrapolated) -> dict[str, str]:
+    if not entry.known:
+        return {"name": entry.named, "value": "not known", "note": entry.why, "look": "fails"}
+    note = f"{entry.low:.5g} … {entry.high:.5g}; {entry.why}"
+    card = {"name": entry.named, "value": f"{entry.infinite:.4g}", "note": note}
+    return {**card, "look": "fails"} if entry.adequate is False else card
+
+
+def _figures(entry: Extrapolated, found: Extrapolation) -> list[dict[str, str | Markup]]:
+    """A metric against 1/width, and over steps where there are several."""
+    drawn = [(draw_extrapolation(entry, found), f"{entry.named}: {entry.why}.")]
+    clock = found.runs.clock
+    if clock and len({e.place[clock] for e in found.of(entry.metric)}) > 1:
+        said = f"{entry.metric} by {clock}: means of each width, and infinite width where it is"
+        drawn.append((draw_steps(found, entry.metric), f"{said} known."))
+    return [{"svg": Markup(as_svg(ax)), "caption": caption} for ax, caption in drawn]
+
+
+def _row(entry: Extrapolated, by: tuple[str, ...]) -> list[str]:
+    """What is known of one entry."""
+    place = [f"{entry.place[key]:g}" for key in by]
+    power = entry.exponent
+    exponent = f"{power['value']:.2f}" if power else "–"
+    served = {True: "yes", False: "no", None: "cannot be told"}[entry.adequate]
+    if not entry.known:
+        return [entry.metric, *place, "–", "–", "–", exponent, served, "–", entry.why]
+    widths = ", ".join(
+        f"{share}: {'–' if width is None else format(width, ',')}"
+        for share, width in entry.width_for.items()
+    )
+    return [
+        entry.metric, *place, f"{entry.infinite:.5g} ({entry.low:.5g} … {entry.high:.5g})",
+        f"{entry.slope:.3g} ± {entry.slope_error:.1g}", f"{entry.scatter:.3g}", exponent, served,
+        widths, entry.why,
+    ]  # fmt: skip

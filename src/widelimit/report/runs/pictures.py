@@ -1,0 +1,99 @@
+"""Pictures of what tables of runs say about infinite width."""
+
+from typing import TYPE_CHECKING
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+
+from widelimit.report.pictures import LIMIT_COLOUR, STYLE, new_axes
+from widelimit.runs.line import Means
+
+if TYPE_CHECKING:
+    from widelimit.runs.extrapolation import Extrapolated, Extrapolation
+
+RUN_COLOUR = "#31688e"
+
+
+def draw_extrapolation(
+    entry: "Extrapolated", found: "Extrapolation", ax: Axes | None = None
+) -> Axes:
+    """A metric against 1/width: runs, their means with 95 % bars, the line, and 1/n = 0."""
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        for width, values in found.values_of(entry).items():
+            x = np.full(len(values), 1 / width)
+            ax.plot(x, values, ".", color=RUN_COLOUR, alpha=0.35, ms=4)
+        x = 1 / np.asarray(entry.widths, float)
+        ax.errorbar(
+            x, entry.means, 1.96 * np.nan_to_num(entry.errors), fmt="o", color=RUN_COLOUR,
+            capsize=3, ms=5, zorder=4, label="mean over seeds, 95 %",
+        )  # fmt: skip
+        if entry.known:
+            _line(ax, entry, found)
+        ax.set_xlim(-0.04 * x.max(), 1.06 * x.max())
+        ax.set_xticks([0, *x], ["∞", *map(str, entry.widths)])
+        _spaced(ax, x)
+        ax.set_xlabel("width (axis: 1/width)")
+        ax.set_ylabel(entry.named)
+        ax.legend(fontsize=8)
+    return ax
+
+
+def _line(ax: Axes, entry: "Extrapolated", found: "Extrapolation") -> None:
+    """The line in 1/n with its 95 % band, and the value at infinite width with its interval."""
+    values = found.values_of(entry)
+    means, at = Means.of(list(values), list(values.values())), np.linspace(0, 1, 60)
+    at = at / min(entry.widths)
+    rows = [means.combination(row=0), means.combination(row=1)]
+    combined = [rows[0] + x * rows[1] for x in at]
+    middle = np.array([float(means.estimate(c)) for c in combined])
+    half = np.array([float(means.half_width(c)) for c in combined])
+    ax.fill_between(at, middle - half, middle + half, color=RUN_COLOUR, alpha=0.15, lw=0)
+    ax.plot(at, middle, color=RUN_COLOUR, lw=1.2, label="line in 1/n, 95 %")
+    bar = [[entry.infinite - entry.low], [entry.high - entry.infinite]]
+    ax.errorbar(
+        [0], [entry.infinite], bar, fmt="D", color=LIMIT_COLOUR, capsize=4, ms=5, zorder=5,
+        label="infinite width, 95 %",
+    )  # fmt: skip
+
+
+def _spaced(ax: Axes, x: np.ndarray) -> None:
+    """Names of widths that stand too close to the next wider one are left out."""
+    named, labels = [0.0], ["∞"]
+    for place in sorted(x):
+        if place - named[-1] > 0.06 * x.max():
+            named.append(float(place))
+            labels.append(f"{1 / place:.0f}")
+    ax.set_xticks(named, labels)
+
+
+def draw_steps(found: "Extrapolation", metric: str, ax: Axes | None = None) -> Axes:
+    """A metric at infinite width over steps, with its interval; means of all widths beside."""
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        clock, rows = found.runs.clock, found.of(metric)
+        assert clock is not None
+        last = {key: value for key, value in rows[-1].place.items() if key != clock}
+        rows = [e for e in rows if {k: v for k, v in e.place.items() if k != clock} == last]
+        for colour, width in _coloured(rows[-1].widths):
+            own = [(e.place[clock], e.means[e.widths.index(width)]) for e in rows
+                   if width in e.widths]  # fmt: skip
+            ax.plot(*zip(*own, strict=True), color=colour, lw=1.1, label=f"width {width}")
+        known = [e for e in rows if e.known]
+        at = [e.place[clock] for e in known]
+        low, high = ([getattr(e, end) for e in known] for end in ("low", "high"))
+        ax.fill_between(at, low, high, color=LIMIT_COLOUR, alpha=0.2, lw=0)
+        middle = [e.infinite for e in known]
+        ax.plot(at, middle, color=LIMIT_COLOUR, lw=1.8, label="infinite width, 95 %")
+        ax.set_xlabel(clock)
+        ax.set_ylabel(metric)
+        ax.legend(fontsize=8)
+    return ax
+
+
+def _coloured(widths: tuple[int, ...]) -> list[tuple[object, int]]:
+    """A colour for each width."""
+    from widelimit.report.pictures import width_colours
+
+    return list(zip(width_colours(len(widths)), widths, strict=True))
