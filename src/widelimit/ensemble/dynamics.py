@@ -18,10 +18,11 @@ from widelimit.problem.training.learning_rules import Adam, LearningRule, Push
 
 
 class Dynamics(eqx.Module):
-    """Learning rates ξ(t), weight decay λ(t) (None: there is none), and the rule."""
+    """Learning rates ξ(t), weight decay λ(t) and the δ of steps (None: there is none); the rule."""
 
     rates: Rates
     decay: Rates | None = None
+    delta: Rates | None = None
     rule: LearningRule = eqx.field(static=True, default=LearningRule())
 
     def forces(
@@ -71,11 +72,15 @@ class Dynamics(eqx.Module):
         equations: Equations,
         ensemble: Ensemble,
         batch: Batch,
-        time: ArrayLike,
+        taken: ArrayLike,
         size: Array,
         key: PRNGKeyArray | None = None,
     ) -> State:
-        """The state after one step of size ε on a batch; `key` draws the noise of a noisy rule."""
+        """The state after one more step of size ε on a batch, so many being `taken`.
+
+        `key` draws the noise of a noisy rule.
+        """
+        time = taken * size
         slope = equations.gradient(ensemble, batch)
         squares = jax.tree.map(jnp.square, slope) if self.rule.needs_squares else None
         moved, memory = self._by_array(
@@ -85,6 +90,7 @@ class Dynamics(eqx.Module):
             slope,
             squares,
             time,
+            taken,
         )
         if key is None:
             return moved, memory
@@ -104,6 +110,7 @@ class Dynamics(eqx.Module):
         slope: Parameters,
         squares: Any,
         time: ArrayLike,
+        taken: ArrayLike = 0,
     ) -> State:
         """A rule put to every array of parameters and to what is remembered of it."""
         theta, layout = jax.tree.flatten(ensemble.parameters)
@@ -116,7 +123,13 @@ class Dynamics(eqx.Module):
             decays = [decay * own for decay, own in zip(now, theta, strict=True)]
         kept = zip(*(layout.flatten_up_to(m) for m in ensemble.memory), strict=True)
         memory = list(kept) or [()] * len(theta)
-        pushes = map(Push, gradients, second, decays, rates)
+        deltas: list[Any] = [0.0] * len(theta)
+        if self.delta is not None:
+            deltas = layout.flatten_up_to(self.delta.at(time))
+        pushes = (
+            Push(*each, taken)
+            for each in zip(gradients, second, decays, rates, deltas, strict=True)
+        )
         moved = [move(*each) for each in zip(theta, pushes, memory, strict=True)]
         parameters = layout.unflatten([own for own, _ in moved])
         columns = zip(*(rest for _, rest in moved), strict=True)

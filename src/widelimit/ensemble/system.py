@@ -53,7 +53,7 @@ class System(eqx.Module):
         """The system of a problem, its numbers held as `dtype`."""
         problem.require_single()
         model, data, training = model_of(problem), problem.dataset, problem.training
-        decay = training.weight_decay
+        decay, delta = training.weight_decay, training.epsilon
         pieces = {"train": data.inputs}
         if problem.observed_inputs is not data.inputs:
             pieces["observed"] = problem.observed_inputs
@@ -71,6 +71,7 @@ class System(eqx.Module):
             Dynamics(
                 model.rates(training.learning_rates, dtype),
                 None if decay is None else model.rates(decay, dtype),
+                None if delta is None else model.rates(delta, dtype),
                 training.rule,
             ),
             Batch(*(jnp.asarray(a, dtype) for a in (data.inputs, data.targets, data.weights))),

@@ -42,7 +42,7 @@ def descend(
                 batch = Batch(batch.inputs, batch.targets + noise[k], batch.weights)
             key = None if heat is None else jax.random.fold_in(heat, first + k)
             now = ensemble.at(state)
-            return dynamics.step(equations, now, batch, (first + k) * step, step, key)
+            return dynamics.step(equations, now, batch, first + k, step, key)
 
         return ensemble.at(jax.lax.fori_loop(0, count, move, ensemble.state))
 

@@ -101,7 +101,7 @@ def _steps(problem: Problem, widths: tuple[int, ...]) -> int:
 
 def seconds_each(problem: Problem, widths: tuple[int, ...]) -> float:
     """What training one network takes among others, from its first seconds when all is compiled."""
-    settings = problem.networks
+    settings, problem = problem.networks, problem.at_width(widths)
     assert settings is not None
     make_room()
     with in_precision(settings.precision) as dtype, progress("timing", False) as shown:

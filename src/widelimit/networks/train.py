@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import xarray as xr
+from jax.typing import DTypeLike
 from jaxtyping import Array, Key
 
 from widelimit.basics.compiled import make_room
@@ -60,9 +61,8 @@ def train(
         all_ahead("networks", _one_group, lambda: _groups(problem, system, left), progress)
         for widths in shapes:
             if there is None or not _holds(there, widths):
-                there = _joined(
-                    problem, there, _one_width(problem, system, widths, progress), facts
-                )
+                found = _one_width(problem, widths, dtype, progress)
+                there = _joined(problem, there, found, facts)
                 if keep is not None:
                     keep(there)
     assert there is not None
@@ -143,10 +143,11 @@ def _name(widths: tuple[int, ...]) -> str:
 
 
 def _one_width(
-    problem: Problem, system: System, widths: tuple[int, ...], progress: bool | None
+    problem: Problem, widths: tuple[int, ...], dtype: DTypeLike, progress: bool | None
 ) -> Result:
     """All seeds of one width, in groups that fit into memory."""
-    settings = _settings(problem)
+    settings, problem = _settings(problem), problem.at_width(widths)
+    system = System.of(problem, dtype)
     course = Course(problem, system, widths, settings.precision)
     groups = groups_of(problem, system, widths, settings.seeds)
     name = f"networks: width {problem.network.name(widths)}"
@@ -175,7 +176,7 @@ def _groups(
 
 def _one_group(problem: Problem, widths: tuple[int, ...], number: int) -> None:
     """Train one group of networks, for whoever looks for it in the store."""
-    settings = _settings(problem)
+    settings, problem = _settings(problem), problem.at_width(widths)
     with in_precision(settings.precision) as dtype, progress_of("networks", False) as told:
         system = System.of(problem, dtype)
         keys = groups_of(problem, system, widths, settings.seeds)[number]

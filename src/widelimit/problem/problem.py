@@ -20,6 +20,7 @@ from widelimit.problem.data.population import Population
 from widelimit.problem.data.sources import Dataset
 from widelimit.problem.mistakes import in_words
 from widelimit.problem.network.network import Network
+from widelimit.problem.parametrisation import at_width, without_base
 from widelimit.problem.tables import Tables, only_in_python
 
 MOST_PARTS = 100
@@ -79,6 +80,7 @@ class Problem(Tables):
         mistakes += cross_check(parts, data)
         if mistakes or problem is None:
             raise ProblemError(mistakes, source)
+        problem = problem.with_parts(**_in_our_units(problem))
         problem._folder = Path(folder)
         problem._dataset = data
         problem._written = dict(raw)
@@ -191,6 +193,13 @@ class Problem(Tables):
             changed._dataset = None
         return changed
 
+    def at_width(self, widths: tuple[int, ...]) -> "Problem":
+        """The problem of networks of these widths, in the mean field's parametrisation."""
+        if not isinstance(self.network, Network) or self.network.parametrisation == "mean field":
+            return self
+        network, training = at_width(self.network, self.training, widths)
+        return self.with_parts(network=network, training=training)
+
     def require_noiseless(self, what: str) -> None:
         """Raise `ProblemError` if parameters are under noise, which `what` does not cover."""
         if self.training.rule.noisy:
@@ -227,6 +236,14 @@ class Problem(Tables):
         raw = self.as_dict()
         chosen = {name: raw.get(name) for name in sections}
         return None if only_in_python(chosen, "") else json.dumps([self.seed, chosen])
+
+
+def _in_our_units(problem: "Problem") -> dict[str, Any]:
+    """Network and training with the laws and rates of width 1, whatever the base width."""
+    if not isinstance(problem.network, Network):
+        return {}
+    network, training = without_base(problem.network, problem.training)
+    return {"network": network, "training": training}
 
 
 def _beside(before: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:

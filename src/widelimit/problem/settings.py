@@ -21,6 +21,7 @@ from widelimit.problem.functionals import Asked, Functionals, misnamed
 from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.laws import Count, Number, not_a_number
 from widelimit.problem.network.marks import rule_names
+from widelimit.problem.training.learning_rules import Adam
 from widelimit.problem.training.training import Training
 
 Positive = Annotated[Number, Field(gt=0)]
@@ -202,7 +203,9 @@ class NetworkSettings(BaseModel):
                 f"{training.temperature} are a stochastic equation, not a flow: use 'gd' with a "
                 "small networks.step"
             )
-        if training.adam is not None:
+        if training.rule.finite:
+            found += self._without_flow()
+        if isinstance(training.adam, Adam):
             own = self.batch if self.method == "sgd" else "all"
             if own != training.adam.batch:
                 found.append(
@@ -214,6 +217,21 @@ class NetworkSettings(BaseModel):
                     f"networks.draw: found {self.draw!r}; the limit of Adam is known for points "
                     "drawn independently"
                 )
+        return found
+
+    def _without_flow(self) -> list[str]:
+        """What rules of steps do not allow."""
+        found = []
+        if self.method == "flow":
+            found.append(
+                "networks.method: found 'flow'; the learning rule is one of steps, from which no "
+                "flow is derived: use 'gd' or 'sgd'"
+            )
+        if self.step == "1/width":
+            found.append(
+                "networks.step: found '1/width'; the learning rule is one of steps that stay as "
+                "they are, so give a number (with 1 time counts steps)"
+            )
         return found
 
     def _without_finite_data(self) -> list[str]:

@@ -134,9 +134,14 @@ class Tables(BaseModel):
         else:
             raw["data"] = {"source": raw["data"].pop("source"), **raw["data"]}
         there = self.network.moving - ({"hidden"} if self.network.depths_of_rates == 1 else set())
-        for kinds in {"learning_rates", "weight_decay"} & raw["training"].keys():
-            own = raw["training"][kinds]
-            raw["training"][kinds] = {name: own[name] for name in own if name in there}
+        for tables, kinds in (
+            (raw["training"], "learning_rates"),
+            (raw["training"], "weight_decay"),
+            (raw["training"].get("adam", {}), "epsilon"),
+        ):
+            if kinds in tables:
+                own = tables[kinds]
+                tables[kinds] = {name: own[name] for name in own if name in there}
         if self.networks is not None:
             sizes = [w[0] if len(w) == 1 else list(w) for w in self.networks.sizes]
             key = "shapes" if self.networks.shapes else "widths"

@@ -57,7 +57,10 @@ class Runs:
             return [({}, self.table)]
         keys = self.table[list(self.by)].to_numpy()
         return [
-            (dict(zip(self.by, place.tolist(), strict=True)), self.table.loc[(keys == place).all(1)])
+            (
+                dict(zip(self.by, place.tolist(), strict=True)),
+                self.table.loc[(keys == place).all(1)],
+            )
             for place in np.unique(keys, axis=0)
         ]
 

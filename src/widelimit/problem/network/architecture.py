@@ -1,7 +1,7 @@
 """What all networks tell of themselves: their neurons' laws, how many there are, what they cost."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -55,6 +55,9 @@ class Architecture(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parametrisation: Literal["mean field", "mup", "ntk"] = "mean field"
+    """How laws and learning rates go with the width, see `problem.parametrisation`."""
 
     @property
     def used_activations(self) -> tuple[Activation, ...]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from widelimit.problem.network.embedding import Embedding
 from widelimit.problem.network.laws import (
     Atoms,
+    Count,
     Law,
     Mixture,
     Normal,
@@ -56,13 +57,20 @@ class Initial(BaseModel):
     neuron: Atoms | None = None
 
 
+CENTRED = 1e-9
+"""A law whose mean is so small, in units of its deviation, is centred."""
+
+
 class Network(Layers):
     """A network described by its layers and their laws (`[network]`).
 
-    `initial` are the laws of its initial parameters.
+    `initial` are the laws of its initial parameters. `parametrisation` tells how they, and the
+    learning rates, go with the width (see `problem.parametrisation`): with "mup" and "ntk" those at
+    width 1 are given, or with `base_width` those of a network of this width in the usual notation.
     """
 
     initial: Initial = Initial()
+    base_width: Count | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -77,14 +85,21 @@ class Network(Layers):
         if not isinstance(initial, dict):
             return raw
         initial = {**initial}
+        if raw.get("base_width") is not None:
+            for key, count in (("hidden", depth - 1), ("bias", depth)):
+                if key in initial:  # PyTorch's laws are no defaults: see _check_layout
+                    initial[key] = _expanded(initial[key], count)
+            return {**raw, "initial": initial}
+        ours = raw.get("parametrisation", "mean field") == "mean field"
         if "neuron" not in initial:
             initial.setdefault("input", {"law": "normal", "mean": 0.0, "std": 1.0})
-            initial.setdefault("readout", {"law": "normal", "mean": 1.0, "std": 1.0})
+            initial.setdefault("readout", {"law": "normal", "mean": float(ours), "std": 1.0})
             if raw.get("biases") is True:
                 bias = initial.get("bias", {"law": "atoms", "points": [0.0]})
                 initial["bias"] = _expanded(bias, depth)
         if depth > 1:
-            hidden = initial.get("hidden", {"law": "normal", "mean": 0.5, "std": 1.0})
+            mean = 0.5 if ours else 0.0
+            hidden = initial.get("hidden", {"law": "normal", "mean": mean, "std": 1.0})
             initial["hidden"] = _expanded(hidden, depth - 1)
         for key in ("hidden", "bias"):  # reported by _check_layout when they do not belong here
             if key in initial:
@@ -94,6 +109,13 @@ class Network(Layers):
     @model_validator(mode="after")
     def _check_layout(self) -> "Network":
         laws, depth = self.initial, self.depth
+        if self.base_width is not None:
+            asked = ("input", "readout", *["hidden"] * (depth > 1), *["bias"] * self.biases)
+            if missing := [name for name in asked if not getattr(laws, name)]:
+                raise ValueError(
+                    f"initial.{missing[0]}: is missing; with base_width say all laws as the "
+                    "framework has them (PyTorch: uniform on ±1/√fan-in)"
+                )
         if depth == 1 and laws.hidden:
             raise ValueError("initial.hidden: there are no hidden-to-hidden weights at depth 1")
         if depth > 1 and len(laws.hidden) != depth - 1:
@@ -119,9 +141,37 @@ class Network(Layers):
                     f"initial.hidden[{place + 1}]: an embedding hands on the labels of the layer "
                     f"below; make hidden[{place}] an embedding too"
                 )
+        self._check_parametrisation()
         if self.skips and any(isinstance(law, Embedding) for law in laws.hidden):
             raise ValueError("initial.hidden: embeddings beside skip connections are not built")
         return self
+
+    def _check_parametrisation(self) -> None:
+        """Raise `ValueError` for laws that do not go with the width as the parametrisation asks."""
+        name = self.parametrisation
+        if name == "mean field":
+            if self.base_width is not None:
+                raise ValueError(
+                    "base_width: is that of parametrisation = 'mup' or 'ntk'; give one of them"
+                )
+            return
+        if any(self.finite_widths):
+            raise ValueError(f"ensembles: layers of finite width beside {name!r} are not built")
+        laws = [(f"hidden[{place}]", law) for place, law in enumerate(self.initial.hidden)]
+        if name == "ntk":
+            if self.initial.neuron:
+                raise ValueError("initial.neuron: 'ntk' scales readouts alone; give laws apart")
+            laws.append(("readout", self.initial.readout))
+        for place, law in laws:
+            if law is None:
+                continue
+            if isinstance(law, Embedding) or law.joint:
+                raise ValueError(f"initial.{place}: {name!r} needs a law of each entry")
+            if abs(law.expectation()) > CENTRED * max(law.deviation(), CENTRED):
+                raise ValueError(
+                    f"initial.{place}: found a law of mean {law.expectation():g}; {name!r} makes "
+                    "it as large as the root of the width, so that it must be centred"
+                )
 
     def marks(self, inputs: int, outputs: int) -> tuple[tuple[Block, ...], ...]:
         """What stays attached to the neurons of each index space: their labels.

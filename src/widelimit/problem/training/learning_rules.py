@@ -18,7 +18,7 @@ not tell, and the equations of that mean are closed under all these rules.
 
 All memories start at zero, without bias correction. "Slow moments": the averages run over a time of
 order 1, over 1/ε steps. Fixed β as ε → 0 is another limit: for the heavy ball plain descent with
-rate ξ/(1 − β); for Adam one that is not derived here, and refused.
+rate ξ/(1 − β); for Adam one that is not derived here (`finite_rules`).
 
 Noisy SGD of temperature τ (mean-field Langevin: Mei, Montanari & Nguyen 2018, §5) has the limit
 τ fixed as n → ∞ and ε → 0, clock t = kε. Its labels are (initial values, Brownian path). Hidden-
@@ -39,12 +39,17 @@ Positive = Annotated[Number, Field(gt=0)]
 
 
 class Push(NamedTuple):
-    """What acts on one array of parameters: G, E of the batch's G² (0 if not needed), λθ, ξ."""
+    """What acts on one array of parameters: G, E of the batch's G² (0 if not needed), λθ, ξ.
+
+    Rules of steps also ask for their δ, and how many steps were `taken` before.
+    """
 
     gradient: Array
     squares: Array
     decay: Array
     rate: Array
+    delta: ArrayLike = 0.0
+    taken: ArrayLike = 0
 
 
 Memory = tuple[Array, ...]
@@ -66,6 +71,9 @@ class LearningRule(BaseModel):
 
     noisy: ClassVar[bool] = False
     """Whether its steps have noise of their own, see `kick`."""
+
+    finite: ClassVar[bool] = False
+    """Whether it is one of steps alone: no flow is derived from it, see `finite_rules`."""
 
     def speed(self, push: Push, memory: Memory) -> tuple[Array, Memory]:
         """dθ/dt, and that of the memory."""

@@ -4,98 +4,19 @@ Clock: after k steps of size ε the mean-field time is `t = k ε`; a parameter m
 `ε · ξ · multiplier · gradient`, the multiplier being the number of parameters it is averaged with.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
 from widelimit.problem.network.architecture import Architecture
 from widelimit.problem.network.laws import Number
 from widelimit.problem.network.network import Network
-from widelimit.problem.network.units import READOUTS
+from widelimit.problem.training.finite_rules import AdamSteps, SignDescent
+from widelimit.problem.training.kinds import PerKind, Rates, alike
 from widelimit.problem.training.learning_rules import Adam, HeavyBall, Langevin, LearningRule
 from widelimit.problem.training.losses import Loss, Squared
 from widelimit.problem.training.schedules import Constant, Schedule
-
-
-def _tuple_of_rates(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-Rates = Annotated[tuple[Schedule, ...], BeforeValidator(_tuple_of_rates)]
-
-
-class PerKind(BaseModel):
-    """A number ≥ 0, or a schedule of them, for each kind of parameter.
-
-    `input` is that of W_1 and b_1, `hidden` of W_l and b_l (one, or L−1 of them), `readout` of A
-    and the output bias. `bias`, when given, is that of the biases instead: one for all of them and
-    the output bias, or a list of L (b_1 … b_L), or of L+1 (and the output bias).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input: Schedule
-    hidden: Rates
-    readout: Schedule
-    bias: Rates | None = None
-    query: Schedule | None = None
-    key: Schedule | None = None
-    value: Schedule | None = None
-    output: Schedule | None = None
-    embedding: Schedule | None = None
-    unembedding: Schedule | None = None
-
-    def of(self, name: str) -> Schedule:
-        """That of a parameter of units, or of the ends of a residual network.
-
-        Unless they are given, `bias`, and what a head reads with, follow `input`; its output
-        follows `readout`; the ends do not move.
-        """
-        given = getattr(self, name, None)
-        if name == "bias" and self.bias is not None:
-            return self.bias[0]
-        if given is not None:
-            return given
-        if name in ("embedding", "unembedding"):
-            return Constant(value=0.0)
-        return self.readout if name in READOUTS else self.input
-
-    def hidden_rates(self, depth: int) -> tuple[Schedule, ...]:
-        """Those of W_2 … W_L."""
-        return self.hidden * (depth - 1) if len(self.hidden) == 1 else self.hidden
-
-    def bias_rates(self, depth: int) -> tuple[Schedule, ...]:
-        """Those of b_1 … b_L and of the output bias."""
-        own = (self.input, *self.hidden_rates(depth), self.readout)
-        if self.bias is None:
-            return own
-        if len(self.bias) == 1:
-            return self.bias * (depth + 1)
-        return (*self.bias, *own[len(self.bias) :])
-
-    def mismatches(self, network: Architecture, place: str) -> list[str]:
-        """Rates of what the network has not got, and lists of another length, with their place."""
-        known, found = network.moving, []
-        for name in self.model_fields_set - known - {"hidden"}:
-            if getattr(self, name) is not None:
-                found.append(
-                    f"{place}.{name}: no parameter of this network is called so; there are "
-                    f"{', '.join(sorted(known))}"
-                )
-        return found or self._unfit_lists(network.depths_of_rates, place)
-
-    def _unfit_lists(self, depth: int, place: str) -> list[str]:
-        """Lists whose length is not what the depth asks for, each with its place."""
-        found = []
-        if "hidden" in self.model_fields_set and depth == 1:
-            found.append(f"{place}.hidden: there are no hidden-to-hidden weights at depth 1")
-        elif len(self.hidden) not in (1, depth - 1) and depth > 1:
-            asked = "one" if depth == 2 else f"one, or {depth - 1}"
-            found.append(f"{place}.hidden: found {len(self.hidden)} rates; give {asked}")
-        if self.bias is not None and len(self.bias) not in (1, depth, depth + 1):
-            asked = f"one, {depth} or {depth + 1}" if depth > 1 else "one or 2"
-            found.append(f"{place}.bias: found {len(self.bias)} rates; give {asked}")
-        return found
 
 
 class LearningRates(PerKind):
@@ -117,8 +38,7 @@ class WeightDecay(PerKind):
 def _decay(value: Any) -> Any:
     """A table, or one number for all parameters."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        one = Constant(value=value)
-        return WeightDecay.model_construct(set(), input=one, hidden=(one,), readout=one)
+        return alike(WeightDecay, value)
     if isinstance(value, dict | WeightDecay):
         return value
     raise ValueError(f"found {value!r}; must be a number from 0 on, or a table")
@@ -134,10 +54,17 @@ def _momentum(value: Any) -> Any:
     )
 
 
+def _adam(value: Any) -> Any:
+    """With `betas` or `epsilon` that of frameworks, else the one that has a flow."""
+    own = isinstance(value, Mapping) and {"betas", "epsilon"} & value.keys()
+    return AdamSteps.model_validate(value) if own else value
+
+
 class Training(BaseModel):
     """Loss, horizon (mean-field time), learning rates, and the rule (`[training]`).
 
-    `momentum` asks for the heavy ball and `adam` for Adam in place of descent (`learning_rules`);
+    `momentum` asks for the heavy ball and `adam` for Adam in place of descent (`learning_rules`),
+    `adam` with `betas` and `sign_descent` for rules of steps that do not shrink (`finite_rules`);
     `label_noise` is the variance of normal noise, fresh at every step, that is added to targets;
     `temperature` is that of noise on all parameters.
     """
@@ -149,15 +76,17 @@ class Training(BaseModel):
     learning_rates: LearningRates = LearningRates()
     weight_decay: Annotated[WeightDecay, BeforeValidator(_decay)] | None = None
     momentum: Annotated[HeavyBall, BeforeValidator(_momentum)] | None = None
-    adam: Adam | None = None
+    adam: Annotated[Adam | AdamSteps, BeforeValidator(_adam)] | None = None
+    sign_descent: StrictBool = False
     label_noise: Annotated[Number, Field(ge=0)] = 0.0
     temperature: Annotated[Number, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
     def _one_rule(self) -> "Training":
-        if self.momentum is not None and self.adam is not None:
-            raise ValueError("adam: found beside momentum; Adam has its own, so leave one out")
-        other = "momentum" if self.momentum else "adam" if self.adam else None
+        given = [name for name in ("momentum", "adam", "sign_descent") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{given[1]}: found beside {given[0]}; each is a rule: leave one out")
+        other = given[0] if given else None
         if self.temperature > 0 and other:
             raise ValueError(
                 f"temperature: found {self.temperature} beside {other}; the limit of noisy steps "
@@ -175,7 +104,13 @@ class Training(BaseModel):
         """What is done with gradients."""
         if self.temperature > 0:
             return Langevin(temperature=self.temperature)
-        return self.momentum or self.adam or LearningRule()
+        signs = SignDescent() if self.sign_descent else None
+        return self.momentum or self.adam or signs or LearningRule()
+
+    @property
+    def epsilon(self) -> PerKind | None:
+        """The δ of a rule that has one for every kind of parameter."""
+        return self.adam.epsilon if isinstance(self.adam, AdamSteps) else None
 
     def paths(self, network: Architecture) -> tuple[bool, ...]:
         """Of every index space whether its neurons have labels that follow Brownian paths."""
@@ -192,6 +127,8 @@ class Training(BaseModel):
 
     def unfit_for(self, network: Architecture) -> list[str]:
         """What a network has whose noise does not average out, or has no known limit."""
+        if unfit := self._unfit_parametrisation(network):
+            return unfit
         if not self.rule.noisy:
             return []
         found, said = [], f"training.temperature: found {self.temperature}; "
@@ -218,9 +155,32 @@ class Training(BaseModel):
         ]
         return found
 
+    def _unfit_parametrisation(self, network: Architecture) -> list[str]:
+        """Rules that the network's parametrisation does not have."""
+        name = network.parametrisation
+        if name == "mean field":
+            return []
+        said = f"network.parametrisation: found {name!r} beside training"
+        if self.rule.noisy:
+            return [f"{said}.temperature; noise is built for the mean field's alone: leave it out"]
+        if name == "ntk" and not self.rule.linear:
+            rule = "sign_descent" if self.sign_descent else "adam"
+            return [
+                f"{said}.{rule}; the kernel's limit is that of descent, whose rates are divided by "
+                "the width: take 'mup'"
+            ]
+        if isinstance(network, Network) and network.base_width and isinstance(self.adam, Adam):
+            return [
+                "network.base_width: found beside training.adam with slow moments, which no "
+                "framework has: give adam = { betas = [0.9, 0.999] }"
+            ]
+        return []
+
     def mismatches(self, network: Architecture) -> list[str]:
         """Rates that do not fit the network, each with its place."""
         found = self.learning_rates.mismatches(network, "training.learning_rates")
+        if isinstance(self.adam, AdamSteps):
+            found += self.adam.epsilon.mismatches(network, "training.adam.epsilon")
         if self.weight_decay is not None:
             found += self.weight_decay.mismatches(network, "training.weight_decay")
         return found
