@@ -166,6 +166,7 @@ def _paths(case: Case, points: list[int], count: int, seed: int) -> xr.DataArray
 
 def refuse_unknown(problem: Problem) -> None:
     """Raise `ProblemError` where there is no limit, or no linearisation of its rule."""
+    problem.require_solved("what networks scatter by is measured with it: scatter, bias of a limit")
     problem.require_finite_data("predicting fluctuations")
     refuse_kinks(problem)
     problem.require_noiseless("Brownian paths are one more source of scatter, not derived yet")

@@ -19,6 +19,7 @@ from scipy.special import stdtrit
 
 from widelimit.around.depths import AtDepth, candidates
 from widelimit.around.fluctuations import predict_fluctuations, refuse_unknown
+from widelimit.around.measured import plan_measured
 from widelimit.around.variances import factors
 from widelimit.ensemble.collapse import collapsed_layers
 from widelimit.limit.solve import solve
@@ -75,6 +76,8 @@ def plan_width(
     """
     horizon = problem.training.horizon
     settings, time = _asked(problem, rms, horizon if time is None else time)
+    if problem.measured:
+        return plan_measured(problem, rms, time, progress)
     refuse_unknown(problem)
     at = {"times": [time], "inputs": problem.observed_inputs.tolist()}
     known = [

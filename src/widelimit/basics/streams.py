@@ -28,6 +28,8 @@ class Stream(StrEnum):
     ENDS = "embeddings of residual networks"
     FINITE_LAYERS = "neurons of layers of finite width"
     BROWNIAN_PATHS = "brownian paths of a limit"
+    MEASURING = "networks that measure a limit"
+    ORDER = "data that networks which measure a limit are shown"
     PAIRS = "pairs of networks that measure a bias"
     DIFFERENCES = "differences between like neurons"
     EQUAL_LABELS = "labels that are looked at for equal ones"

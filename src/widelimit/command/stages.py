@@ -4,7 +4,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from widelimit.basics.words import counted
 from widelimit.command.answer import Answer
@@ -12,6 +12,7 @@ from widelimit.report.words import (
     bias_lines,
     described_until,
     distance_lines,
+    limit_found_with,
     limit_scores,
     network_scores,
     plan_lines,
@@ -125,13 +126,11 @@ def solve(problem: "Problem", folder: "RunFolder", answer: Answer) -> None:
     attrs = limit.dataset.attrs
     answer.warn(limit.warnings)
     answer.met, answer.error = limit.met, float(attrs["error"])
-    nodes = [int(n) for n in _each(attrs["nodes"])]
-    answer.own |= {"nodes": nodes, "replicates": int(attrs["replicates"])}
-    answer.own["tolerance"] = float(attrs["tolerance"])
+    found_with, facts = limit_found_with(limit)
+    answer.own |= facts | {"tolerance": float(attrs["tolerance"])}
     verdict = "met" if limit.met else "NOT met"
     answer.lines += [
-        f"limit     {' × '.join(map(str, nodes))} nodes, "
-        f"{counted(int(attrs['replicates']), 'replicate')}: error "
+        f"limit     {found_with}: error "
         f"{answer.error:.1e} (tolerance {attrs['tolerance']:g}: {verdict})   [{how}]",
         f"          at the end: {limit_scores(limit)}",
     ]
@@ -248,7 +247,8 @@ def width(
     answer.own |= {"time": plan.time, "sources": plan.sources}
     answer.own["choices"] = [asdict(choice) for choice in plan.choices]
     answer.lines += plan_lines(plan)
-    _rival(problem, seconds, plan.effective_outputs, plan.error / 2, answer)
+    if not problem.measured:  # networks have told it already
+        _rival(problem, seconds, plan.effective_outputs, plan.error / 2, answer)
     if check and plan.choices:
         found = check_plan(problem, plan)
         ((distance,),), ((error,),) = found.rms, found.rms_se
@@ -315,8 +315,3 @@ def report(folder: "RunFolder", answer: Answer) -> None:
     path = folder.save_report(render_report(folder))
     answer.own["report"] = str(path)
     answer.lines.append(f"report    {path.resolve()}")
-
-
-def _each(value: Any) -> list[Any]:
-    """netCDF gives a list of one back as the bare entry."""
-    return list(value) if hasattr(value, "__len__") else [value]

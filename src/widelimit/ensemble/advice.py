@@ -45,6 +45,8 @@ FEW_INPUTS = 12
 def examine(problem: Problem) -> list[str]:
     """Sentences about a limit that cannot move, collapse, assumptions, what will take long, and
     too large steps."""
+    if problem.measured:
+        return []  # nothing below is about limits that are measured
     asked, collapse = problem, _collapse(problem)
     problem = reduced(problem, looks=1)
     with in_precision("float64"):
@@ -58,6 +60,8 @@ def examine(problem: Problem) -> list[str]:
 
 def refuse_kinks(problem: Problem) -> None:
     """Raise `ProblemError` where networks do not approach the flow of any φ'(0), see `kinks`."""
+    if problem.measured:
+        return
     problem = reduced(problem, looks=1)
     if mistakes := [_on_a_kink(problem, kink) for kink in kinks(problem)]:
         raise ProblemError(mistakes, problem.title)

@@ -53,6 +53,8 @@ def collapsed_layers(problem: Problem) -> tuple[int, ...]:
     (2,)
     """
     network, data = problem.network, problem.dataset
+    if problem.measured:
+        return ()  # networks' weights are all there
     marks = network.marks(data.inputs.shape[1], data.targets.shape[1])
     paths = problem.training.paths(network)
     reached = {network.spaces[layer] for layer in random_layers(network)}

@@ -97,6 +97,7 @@ def optimality_gap(
 
 def _refuse(problem: Problem) -> None:
     """Raise `ProblemError` where the inequality does not hold, or is not known to."""
+    problem.require_solved("the certificate looks at the nodes of a limit that is solved")
     network, loss = problem.layers, problem.training.loss
     mistakes = []
     if network.depth > 1:

@@ -3,9 +3,14 @@
 from widelimit.basics.tasks import Task
 from widelimit.basics.words import sizes_in_words
 from widelimit.limit.budget import Budget, with_functionals
+from widelimit.limit.measured.measurement import NARROWEST, PILOT, STEPS_SHARE
+from widelimit.limit.measured.sample import Sampler
 from widelimit.motion.engine import Engine, Steps, engine
 from widelimit.motion.flow import COPIES
 from widelimit.motion.moments import seconds_of
+from widelimit.networks.course import GROUP_BYTES
+from widelimit.networks.price import seconds_each
+from widelimit.networks.room import COPIES as COPIES_OF_NETWORKS
 from widelimit.nodes.design import Design
 from widelimit.nodes.reduction import reduced
 from widelimit.nodes.refinement import REPLICATES
@@ -24,6 +29,8 @@ def forecast_limit(problem: Problem) -> Task:
     More nodes, or more replicates, may turn out to be needed: that is known after the first level.
     Raises `ProblemError` if memory or nodes do not suffice to begin with.
     """
+    if problem.measured:
+        return _of_pilot(problem)
     with engine(reduced(problem), "limit", False) as work:
         work = with_functionals(work)
         Budget(work).refuse_too_small()
@@ -40,6 +47,17 @@ def forecast_limit(problem: Problem) -> Task:
     runs = TIMED + (REPLICATES[0] - 1) / at_once
     details = f"{nodes} to begin with, {REPLICATES[0]} replicates"
     return Task("limit", details, at_once * each, runs * seconds, grows=True)
+
+
+def _of_pilot(problem: Problem) -> Task:
+    """The first networks of a limit that is measured; how many more are needed they will tell."""
+    sampler = Sampler.of(problem, STEPS_SHARE * problem.limit.tolerance)
+    widths, each = list(map(sampler.widths, NARROWEST)), PILOT * (1 + sampler.mirrored)
+    seconds = sum(each * seconds_each(sampler.problem, shape) for shape in widths)
+    names = ", ".join(map(problem.network.name, widths))
+    held = COPIES_OF_NETWORKS * GROUP_BYTES
+    details = f"measured: {each} networks of each width ({names}) to begin with"
+    return Task("limit", details, held, seconds, grows=True)
 
 
 def _seconds_of_run(work: Engine, design: Design, steps: Steps) -> float:

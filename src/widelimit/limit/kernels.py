@@ -60,6 +60,7 @@ def tangent_kernels(limit: Trajectory, *, progress: bool | None = None) -> xr.Da
     if limit.kind != "limit":
         raise ValueError("the tangent kernel is that of a limit, and these are networks")
     problem, facts = limit.problem, limit.dataset.attrs
+    problem.require_solved("ask for the functional 'kernel', which is measured with it")
     problem.require_finite_data("the tangent kernel")
     problem.require_noiseless("tangent kernels along Brownian paths are not built")
     with engine(problem, "tangent kernel", progress) as work:

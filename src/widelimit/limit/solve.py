@@ -18,6 +18,7 @@ from widelimit.ensemble.collapse import collapsed_layers, unknown_because
 from widelimit.ensemble.system import dims_of_functionals
 from widelimit.limit.budget import Budget, with_functionals
 from widelimit.limit.free_energy import free_energy, reasons_against
+from widelimit.limit.measured.solve import measured
 from widelimit.limit.search import Found, Search, largest_rms
 from widelimit.limit.tracers import Tracers
 from widelimit.limit.validity import predict_validity
@@ -49,6 +50,10 @@ def solve(
     Where the data are a whole population, quadrature nodes stand for it too (`measure`), and
     what its symmetry leaves undetermined is averaged over exactly (`symmetry`).
 
+    Where none that could be solved is known (`parametrisation` "mup" from two hidden layers on,
+    "ntk", rules of steps), or with `limit.how = "measured"`, it is measured with networks of
+    several widths and a regression on 1/n: see `limit.measured.solve`.
+
     Where neurons of a layer are alike in the limit, it holds until when it describes networks
     (`Trajectory.validity`); under noise its free energy, where one is known (`free_energy`).
 
@@ -77,6 +82,10 @@ def solved(
     tracers: xr.Dataset | xr.DataTree | None = None,
 ) -> Trajectory:
     """The limit of `solve` without what `completed` adds."""
+    if problem.measured:
+        if tracers is not None:
+            problem.require_solved("there are no labels for tracers: leave tracers out")
+        return measured(problem, progress)
     if tracers is not None:
         problem.require_finite_data("the limit at the labels of networks")
         problem.require_noiseless("labels of sampled neurons do not tell their paths")
@@ -154,6 +163,7 @@ def _limit(work: Engine, found: Found, notes: Sequence[str]) -> Trajectory:
 def _facts(work: Engine, found: Found) -> dict[str, Any]:
     """How the limit was found."""
     return {
+        "how": "quadrature" if found.design.random else "exact",
         "nodes": list(found.design.sizes[: work.layers]),
         "data_points": work.sizes(found.design)[-1],
         "points": list(found.design.counts),

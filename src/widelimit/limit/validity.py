@@ -99,6 +99,7 @@ def predict_validity(
     >>> found.dataset.describes_until.item()
     inf
     """
+    problem.require_solved("networks approach it, and how far they are off is in it: scatter, bias")
     problem.require_noiseless("noise keeps like neurons apart, and its part is not derived")
     if widths is None and problem.networks is None:
         widths = WIDTHS

@@ -120,6 +120,7 @@ def measure_bias(
 
 def check_halves(problem: Problem) -> None:
     """Raise `ProblemError` if networks cannot be divided into two independent halves."""
+    problem.require_solved("the bias of networks is measured with it: bias of a limit")
     if any(problem.network.finite_widths):
         raise ProblemError(
             [

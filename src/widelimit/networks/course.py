@@ -78,7 +78,8 @@ class Course:
     """How networks that are unions of `parts` networks of `widths` are trained.
 
     The method is that of `problem.networks`; SGD and gradient descent take steps of ε/parts, ε
-    being the step of one part. `precision` is "float64" or "float32", that of `system`.
+    being the step of one part. `precision` is "float64" or "float32", that of `system`. `tolerance`
+    is that of the flow's steps (None: what `FLOW_TOLERANCE` has).
     """
 
     problem: Problem
@@ -86,6 +87,7 @@ class Course:
     widths: tuple[int, ...]
     precision: str
     parts: int = 1
+    tolerance: float | None = None
 
     @property
     def step(self) -> float:
@@ -95,6 +97,11 @@ class Course:
     def steps_to(self, time: float) -> int:
         """How many steps of SGD or gradient descent lead to an observed time."""
         return self.parts * round(time / (self.parts * self.step))
+
+    @property
+    def flow_tolerance(self) -> float:
+        """The step tolerance of `method = "flow"`."""
+        return self.tolerance or FLOW_TOLERANCE[self.precision]
 
     @property
     def settings(self) -> NetworkSettings:
@@ -150,7 +157,8 @@ class Course:
         settings = self.settings.model_dump_json(exclude={"widths", "seeds"})
         drawn = jax.random.key_data(data_keys)
         data = (system.inputs, system.batch)
-        return store.entry(identity, settings, look, self.step, self.parts, initial, drawn, data)
+        way = self.step, self.parts, self.flow_tolerance
+        return store.entry(identity, settings, look, *way, initial, drawn, data)
 
     def way(self, data_keys: Key[Array, "seeds parts"], piece: Piece) -> Way:
         """How networks with these keys go through the observed times."""
@@ -158,7 +166,7 @@ class Course:
         return self._flow(piece) if by_flow else self._descent(data_keys, piece)
 
     def _flow(self, piece: Piece) -> FlowPath:
-        tolerance, times = FLOW_TOLERANCE[self.precision], self.problem.times
+        tolerance, times = self.flow_tolerance, self.problem.times
 
         def told(now: float) -> None:
             piece.at(now / times[-1] if times[-1] > 0 else 0.0, f"t = {now:.3g} of {times[-1]:.3g}")

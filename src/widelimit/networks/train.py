@@ -6,9 +6,8 @@ that its draws are the same whatever else is trained beside it.
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 from jax.typing import DTypeLike
@@ -20,9 +19,9 @@ from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import Piece
 from widelimit.basics.progress import progress as progress_of
 from widelimit.ensemble.advice import examine
-from widelimit.ensemble.neurons import Ensemble
-from widelimit.ensemble.system import System, dims_of_functionals, look
+from widelimit.ensemble.system import System
 from widelimit.networks.course import Course
+from widelimit.networks.groups import Group, carried, joined_groups
 from widelimit.networks.room import refuse_impossible
 from widelimit.networks.sampled import drawn, groups_of
 from widelimit.problem.problem import Problem
@@ -157,8 +156,8 @@ def _one_width(
     seen = [group.seen for group in found]
     functionals = _functionals(found[0].axes, seen, settings.seeds)
     dataset = network_dataset(problem, system, values, widths, functionals)
-    states = [_joined_groups(at) for at in zip(*(group.states for group in found), strict=True)]
-    labels = _joined_groups([group.labels for group in found])
+    states = [joined_groups(at) for at in zip(*(group.states for group in found), strict=True)]
+    labels = joined_groups([group.labels for group in found])
     return dataset, _name(widths), neurons_over_time(problem.times, states, labels)
 
 
@@ -184,50 +183,11 @@ def _one_group(problem: Problem, widths: tuple[int, ...], number: int) -> None:
         _trained(course, keys, number, told.piece())
 
 
-class _Group(NamedTuple):
-    """Networks that were trained together: outputs and functionals over time, of some the neurons.
-
-    `values (seed, time, point, channel)`, `states[time]`, `labels[layer]`; functionals by name, and
-    their dimensions (`axes`).
-    """
-
-    values: np.ndarray
-    states: list[Ensemble]
-    seen: dict[str, np.ndarray]
-    labels: tuple[np.ndarray, ...]
-    axes: dict[str, tuple[str, ...]]
-
-
-def _trained(course: Course, keys: Key[Array, " group"], number: int, piece: Piece) -> _Group:
+def _trained(course: Course, keys: Key[Array, " group"], number: int, piece: Piece) -> Group:
     """The networks of one group, this one of those of their width."""
-    problem, system = course.problem, course.system
-    start, marks, data_keys = drawn(problem, system, course.widths, keys)
+    start, labels, data_keys = drawn(course.problem, course.system, course.widths, keys)
     kept = course.settings.states - number * len(keys)
-    seen = course.run(start, data_keys, piece, _look_at(system, kept))
-    return _group(seen, _first(marks, kept), _axes(system, start))
-
-
-def _look_at(system: System, kept: int) -> Callable[[Ensemble, np.ndarray, float], Any]:
-    """What is kept of networks at a time: outputs, the neurons of so many, functionals."""
-
-    def seen(ensembles: Ensemble, found: np.ndarray, time: float) -> Any:
-        return found, _first(ensembles, kept), _looked_at(system, ensembles, time)
-
-    return seen
-
-
-def _group(
-    seen: Sequence[Any], labels: tuple[np.ndarray, ...], axes: dict[str, tuple[str, ...]]
-) -> _Group:
-    """What was seen of networks along their path."""
-    rows, states, looks = map(list, zip(*seen, strict=True))
-    functionals = jax.tree.map(lambda *at: np.stack(at, axis=1), *looks)
-    return _Group(np.stack(rows, axis=1), states, functionals, labels, axes)
-
-
-def _axes(system: System, networks: Ensemble) -> dict[str, tuple[str, ...]]:
-    """Dimensions of functionals of one of the networks."""
-    return dims_of_functionals(system, jax.tree.map(lambda leaf: leaf[0], networks))
+    return carried(course, start, labels, data_keys, kept, piece)
 
 
 def _functionals(
@@ -238,27 +198,6 @@ def _functionals(
         name: (dims, np.concatenate([batch[name] for batch in seen])[:seeds])
         for name, dims in axes.items()
     }
-
-
-def _looked_at(system: System, networks: Ensemble, time: float) -> dict[str, np.ndarray]:
-    """Functionals of a batch of networks, one network after the other: kernels are large."""
-    if not system.functionals:
-        return {}
-    each = [
-        look(system, jax.tree.map(lambda leaf, s=seed: leaf[s], networks), time)
-        for seed in range(len(networks.weights[0]))
-    ]
-    return jax.tree.map(lambda *parts: np.stack([np.asarray(part) for part in parts]), *each)
-
-
-def _first(networks: Any, count: int) -> Any:
-    """The first networks of a batch, none if `count` is not positive."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf[: max(0, count)]), networks)
-
-
-def _joined_groups(groups: Sequence[Any]) -> Any:
-    """Networks of several batches as one batch."""
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *groups)
 
 
 def _settings(problem: Problem) -> NetworkSettings:

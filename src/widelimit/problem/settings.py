@@ -56,12 +56,14 @@ class LimitSettings(BaseModel):
     `output_error`; `max_nodes` is the largest number of quadrature nodes in one layer, `memory`
     the most memory in bytes (None: a quarter of the machine's). Refinement ends where its next
     level would take longer than what is left of `max_seconds`. `rules` names the rule of each
-    layer, `nodes` fixes their numbers.
+    layer, `nodes` fixes their numbers. `how` = "measured" asks for a limit that is measured with
+    networks even where one can be solved.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tolerance: Positive = 1e-2
+    how: Literal["auto", "measured"] = "auto"
     max_nodes: Count = 16_384
     memory: Annotated[int, BeforeValidator(_memory)] | None = None
     max_seconds: Positive | None = None

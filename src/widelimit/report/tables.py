@@ -53,6 +53,8 @@ def bias_table(bias: Bias) -> dict[str, Any]:
 def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
     """How the limit was computed, and how accurate it is."""
     a = limit.dataset.attrs
+    if a.get("how") == "measured":
+        return _measured_rows(limit)
     sizes, names = np.atleast_1d(a["nodes"]), np.atleast_1d(a["rules"])
     rules = {
         "exact": "all atoms",
@@ -75,6 +77,31 @@ def limit_rows(limit: Trajectory) -> list[tuple[str, str]]:
         ("… from quadrature (95 % half-width)", f"{a['quadrature_error']:.2e}"),
         ("… from time integration", f"{a['time_error']:.2e}"),
         *depth,
+        ("tolerance", f"{a['tolerance']:g} ({'met' if limit.met else 'NOT met'})"),
+        ("precision", str(a["precision"])),
+        ("seconds", f"{a.get('wall_seconds', float('nan')):.1f}"),
+    ]
+
+
+def _measured_rows(limit: Trajectory) -> list[tuple[str, str]]:
+    """How networks measured the limit, and how accurate it is."""
+    a = limit.dataset.attrs
+    widths, networks = (np.atleast_1d(a[name]) for name in ("widths_used", "networks_used"))
+    used = ", ".join(f"{n} of width {w}" for w, n in zip(widths, networks, strict=True))
+    pairs = " (pairs with mirrored readouts)" if a["mirrored"] else ""
+    end = limit.dataset.isel(time=-1)
+    scatter, bias = (float(np.sqrt((end[v] ** p).mean())) for v, p in (("scatter", 1), ("bias", 2)))
+    return [
+        ("networks", f"{used}{pairs}, {a['method']}"),
+        ("whether E fₙ = f + B/n serves", f"{a['adequate']}: {a['why']}"),
+        ("error (largest over times, RMS over inputs)", f"{a['error']:.2e}"),
+        ("… from the scatter of networks (95 % half-width)", f"{a['interval']:.2e}"),
+        ("… from what 1/n leaves out", f"{a['model_error']:.2e}"),
+        ("… from time integration", f"{a['time_error']:.2e}"),
+        (
+            "one network of width n is off by (RMS, at the end)",
+            f"({scatter:.3g}²/n + {bias:.3g}²/n²)^½",
+        ),
         ("tolerance", f"{a['tolerance']:g} ({'met' if limit.met else 'NOT met'})"),
         ("precision", str(a["precision"])),
         ("seconds", f"{a.get('wall_seconds', float('nan')):.1f}"),

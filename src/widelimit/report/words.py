@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from widelimit.basics.words import end_in_words, mean_with_scatter, with_error
+from widelimit.basics.words import counted, end_in_words, mean_with_scatter, with_error
 
 if TYPE_CHECKING:
     from widelimit.networks.price import Rival
@@ -31,6 +31,21 @@ def distance_lines(found: "Comparison") -> list[str]:
     return lines + (
         [f"          NOT closing: {found.closes_reason}"] if found.closes is False else []
     )
+
+
+def limit_found_with(limit: "Trajectory") -> tuple[str, dict[str, Any]]:
+    """What a limit was found with, for people and for programs."""
+    a = limit.dataset.attrs
+    if a.get("how") == "measured":
+        widths, networks = (
+            list(map(int, _each(a[f"{name}_used"]))) for name in ("widths", "networks")
+        )
+        used = ", ".join(f"{n} of width {w}" for w, n in zip(widths, networks, strict=True))
+        facts = {"how": "measured", "widths_used": widths, "networks_used": networks}
+        return f"measured with networks, {used}", {**facts, "adequate": a["adequate"]}
+    nodes, runs = list(map(int, _each(a["nodes"]))), int(a["replicates"])
+    said = f"{' × '.join(map(str, nodes))} nodes, {counted(runs, 'replicate')}"
+    return said, {"nodes": nodes, "replicates": runs}
 
 
 def described_until(limit: "Trajectory") -> dict[str, float | None]:
@@ -145,3 +160,8 @@ def network_scores(networks: "Trajectory", row: int) -> str:
         means = d.accuracy.mean("seed").values
         said += [f"{p} accuracy {a:.3f}" for p, a in zip(d.part.values, means, strict=True)]
     return ", ".join(said)
+
+
+def _each(value: Any) -> list[Any]:
+    """netCDF gives a list of one back as the bare entry."""
+    return list(value) if hasattr(value, "__len__") else [value]

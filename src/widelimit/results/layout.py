@@ -64,10 +64,12 @@ def limit_trajectory(
     scored_parts = rated(parts)
     if has_classes(problem):
         variables |= accuracy_with_error(mean, error, scored_parts)
-    coordinates = _coordinates(problem, len(scored_parts))
+    coordinates = coordinates_of(problem, len(scored_parts))
     for name, (axes, found) in functionals.items():
         both = {name: found.value, f"{name}_error": found.error}
-        _add(variables, coordinates, {key: (("time", *axes), value) for key, value in both.items()})
+        add_functionals(
+            variables, coordinates, {key: (("time", *axes), value) for key, value in both.items()}
+        )
     dataset = xr.Dataset(variables, coordinates, {"kind": "limit", "title": problem.title, **attrs})
     tree = xr.DataTree.from_dict({"limit": neurons_over_time(problem.times, states)})
     return Trajectory(problem, dataset, tree)
@@ -106,17 +108,19 @@ def network_dataset(
         ]
         variables["accuracy"] = ((*dims, "part"), np.stack(scored, axis=-1)[None])
     variables["widths"] = (("width", "layer"), [list(widths)])
-    coordinates = _coordinates(problem, len(rated(parts))) | {
+    coordinates = coordinates_of(problem, len(rated(parts))) | {
         **{k: ("width", [n]) for k, n in problem.network.coordinates(widths).items()},
         "seed": np.arange(len(values)),
         "layer": np.arange(1, len(widths) + 1),
     }
     for name, (own, found) in functionals.items():
-        _add(variables, coordinates, {name: ((*dims, *own), found[None])})
+        add_functionals(variables, coordinates, {name: ((*dims, *own), found[None])})
     return xr.Dataset(variables, coordinates)
 
 
-def _add(variables: dict[str, Any], coordinates: dict[str, Any], more: dict[str, Any]) -> None:
+def add_functionals(
+    variables: dict[str, Any], coordinates: dict[str, Any], more: dict[str, Any]
+) -> None:
     """Put functionals beside a result's own variables, never in their place."""
     for name in more:
         if name in variables or name in coordinates:
@@ -124,7 +128,8 @@ def _add(variables: dict[str, Any], coordinates: dict[str, Any], more: dict[str,
     variables |= more
 
 
-def _coordinates(problem: Problem, parts: int) -> dict[str, Any]:
+def coordinates_of(problem: Problem, parts: int) -> dict[str, Any]:
+    """Times, channels, and the parts that accuracies are of."""
     found: dict[str, Any] = {"time": problem.times, "channel": list(problem.dataset.channels)}
     return found | ({"part": ["train", "holdout"][:parts]} if has_classes(problem) else {})
 

@@ -122,7 +122,7 @@ class Trajectory:
     def __repr__(self) -> str:
         d = self.dataset
         if self.kind == "limit":
-            size = f"{' × '.join(map(str, np.atleast_1d(d.attrs['nodes'])))} nodes"
+            size = _found_with(d.attrs)
             end = f"risk {d.risk.values[-1]:.4g} ± {d.risk_error.values[-1]:.1g}"
         else:
             size = f"widths {', '.join(map(str, d.width.values))}; {d.sizes['seed']} seeds"
@@ -133,3 +133,11 @@ class Trajectory:
         from html import escape
 
         return f"<p>{escape(repr(self))}</p>{self.dataset._repr_html_()}"
+
+
+def _found_with(attrs: dict[str, Any]) -> str:
+    """How many nodes, or networks of which widths, a limit was found with."""
+    if attrs.get("how") == "measured":
+        widths = ", ".join(map(str, np.atleast_1d(attrs["widths_used"])))
+        return f"measured with {np.sum(attrs['networks_used'])} networks of widths {widths}"
+    return f"{' × '.join(map(str, np.atleast_1d(attrs['nodes'])))} nodes"

@@ -1,9 +1,7 @@
 """`extrapolate`: metrics of runs of several widths, from anywhere, at infinite width.
 
 See `line` for the regression. A metric at infinite width is told where the model E y_n = y_∞ + B/n
-is not refused by the data: means must lie on a line in 1/n (F test), and the exponent of 1/n,
-fitted freely beside it, must not exclude 1; each of these tests refuses a right model once in
-forty times.
+is not refused by the data, see `adequacy`.
 """
 
 import json
@@ -19,20 +17,15 @@ import xarray as xr
 from widelimit.basics.progress import progress as progress_of
 from widelimit.basics.words import counted
 from widelimit.results import questions
-from widelimit.runs.line import FEWEST_WIDTHS, Means, Power, free_power, least_scatter
+from widelimit.runs.adequacy import judged
+from widelimit.runs.line import FEWEST_WIDTHS, Means, least_scatter
 from widelimit.runs.table import Given, Runs, read_runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ALARM = 0.025
-"""Either test of the model refuses a right one so often."""
-
 SHARES = {"10%": 0.1, "3%": 0.03, "1%": 0.01}
 """Widths are told at which a network is within these shares of infinite width."""
-
-RIVAL = 0.5
-"""The exponent that 1/n must be told apart from, to be called adequate."""
 
 
 @dataclass(frozen=True)
@@ -246,14 +239,14 @@ def _fitted(known: Extrapolated, means: Means) -> Extrapolated:
     infinite, slope = float(means.estimate(c)), float(means.estimate(b))
     slope_error, scatter = float(means.half_width(b)), float(means.scatter)
     model = float(means.model_error())
-    power, misfit = free_power(means), float(means.misfit())
-    adequate, why = _judged(means, power, misfit, abs(slope) > slope_error)
+    verdict = judged(means)
+    power = verdict.power
     found = replace(
-        known, adequate=adequate, misfit=misfit, why=why,
+        known, adequate=verdict.adequate, misfit=verdict.misfit, why=verdict.why,
         exponent={"value": power.exponent, "low": power.exponent_low, "high": power.exponent_high}
         | {"infinite": power.infinite, "infinite_low": power.low, "infinite_high": power.high},
     )  # fmt: skip
-    if adequate is False:
+    if verdict.adequate is False:
         return found
     half = float(means.half_width(c)) + model
     return replace(
@@ -264,43 +257,6 @@ def _fitted(known: Extrapolated, means: Means) -> Extrapolated:
             for name, share in SHARES.items()
         },
     )  # fmt: skip
-
-
-def _judged(means: Means, power: Power, misfit: float, resolved: bool) -> tuple[bool | None, str]:
-    """Whether the model serves, and the reason."""
-    interval = f"{_end(power.exponent_low)} … {_end(power.exponent_high)}"
-    if misfit < ALARM:
-        return False, (
-            f"means do not lie on a line in 1/n (that they are so far off it has a probability of "
-            f"{misfit:.1g}); with a free exponent it is {power.exponent:.2f} ({interval})"
-            + _better_without(means)
-        )
-    if not resolved:
-        return None, (
-            "means of different widths differ by no more than runs scatter, so that 1/n is neither "
-            "confirmed nor refused; the interval is that of a line in 1/n"
-        )
-    if power.unlike_one < ALARM:
-        return False, (
-            f"means shrink with another power: the exponent is {power.exponent:.2f} ({interval}), "
-            "and 1/n has 1" + _better_without(means)
-        )
-    if power.exponent_low <= RIVAL:
-        return None, (
-            f"a line in 1/n fits, and so would other powers (exponent {interval}): more seeds, or "
-            "widths farther apart, would tell"
-        )
-    return True, f"means lie on a line in 1/n (free exponent {interval})"
-
-
-def _better_without(means: Means) -> str:
-    """Whether the other widths do lie on a line where the narrowest is left out."""
-    rest = means
-    while len(rest.widths) > FEWEST_WIDTHS:
-        rest = rest.without_narrowest()
-        if free_power(rest).unlike_one >= ALARM and float(rest.misfit()) >= ALARM:
-            return f"; from width {rest.widths[0]:g} on they do: leave narrower ones out"
-    return ""
 
 
 def _width_for(
@@ -343,8 +299,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(map(_plain, value))
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _end(value: float) -> str:
-    """An end of an interval; where it is open nothing is seen."""
-    return f"{value:.2f}" if math.isfinite(value) else ("0" if value < 0 else "∞")

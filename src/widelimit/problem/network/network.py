@@ -157,7 +157,9 @@ class Network(Layers):
             return
         if any(self.finite_widths):
             raise ValueError(f"ensembles: layers of finite width beside {name!r} are not built")
-        laws = [(f"hidden[{place}]", law) for place, law in enumerate(self.initial.hidden)]
+        laws: list[tuple[str, Any]] = [
+            (f"hidden[{place}]", law) for place, law in enumerate(self.initial.hidden)
+        ]
         if name == "ntk":
             if self.initial.neuron:
                 raise ValueError("initial.neuron: 'ntk' scales readouts alone; give laws apart")

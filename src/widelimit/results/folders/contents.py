@@ -31,15 +31,7 @@ HELD = {
             "risk_error": "time",
         },
         ("output", "risk"),
-        (
-            "error",
-            "quadrature_error",
-            "time_error",
-            "tolerance",
-            "replicates",
-            "data_points",
-            "met",
-        ),
+        ("error", "time_error", "tolerance", "met"),
         WORDS,
     ),
     "networks": Contents(
@@ -83,6 +75,12 @@ HELD = {
     ),
 }
 """By kind of result; `time` is in all of them."""
+
+FOUND = {
+    "measured": ("interval", "model_error", "mirrored"),
+    "solved": ("quadrature_error", "replicates", "data_points"),
+}
+"""Numbers of limits that were measured with networks, and of those that were solved."""
 
 RULES = {"exact", "sampled", "lattice", "sobol", "paths", "joint"}
 """Names of the rules that a limit's nodes may follow."""
@@ -163,10 +161,19 @@ def _require_variables(wanted: dict[str, str], found: xr.Dataset) -> None:
 
 def _require_attributes(kind: str, held: Contents, found: xr.Dataset) -> None:
     """Raise `ValueError` if attributes are missing or of another type."""
-    for name in (*held.numbers, "wall_seconds"):
+    measured = kind == "limit" and found.attrs.get("how") == "measured"
+    own = FOUND["measured" if measured else "solved"] if kind == "limit" else ()
+    for name in (*held.numbers, *own, "wall_seconds"):
         if not isinstance(found.attrs.get(name), int | float | np.number):
             raise ValueError(f"{name} is no number")
-    if kind == "limit":
+    if measured:
+        shapes = [
+            np.shape(np.atleast_1d(found.attrs.get(f"{w}_used", "")))
+            for w in ("widths", "networks")
+        ]
+        if shapes[0] != shapes[1] or not isinstance(found.attrs.get("why"), str):
+            raise ValueError("widths_used and networks_used do not fit")
+    elif kind == "limit":
         nodes, rules = (np.atleast_1d(found.attrs.get(name, "")) for name in ("nodes", "rules"))
         if nodes.dtype.kind not in "iu" or not set(map(str, rules)) <= RULES:
             raise ValueError("nodes or rules are none")

@@ -1,0 +1,108 @@
+"""What networks of several widths say about the limit: values, errors, and whether 1/n serves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from widelimit.ensemble.system import System
+from widelimit.limit.measured.sample import EVERYWHERE
+from widelimit.limit.measured.sums import Sums, means_of
+from widelimit.limit.search import largest_rms
+from widelimit.runs.adequacy import ALARM, Verdict, judged
+from widelimit.runs.line import Means, Numbers
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The regression on 1/n of all variables, over these widths of those that were trained.
+
+    `time_error (time, point, channel)` is that of the flow's steps in the outputs.
+    """
+
+    system: System
+    table: Mapping[int, Sums]
+    widths: tuple[int, ...]
+    time_error: np.ndarray
+
+    def means(self, name: str) -> Means:
+        """Those of one variable."""
+        return means_of(self.table, self.widths, name)
+
+    @property
+    def outputs(self) -> Means:
+        """The outputs at all points."""
+        return self.means(EVERYWHERE)
+
+    def interval(self, means: Means) -> Numbers:
+        """The 95 % half-width of an intercept."""
+        return means.half_width(means.combination())
+
+    def model_error(self, means: Means) -> Numbers:
+        """What the model leaves out of intercepts `(time, …)`, as far as it is seen.
+
+        Of many numbers at a time the root of the mean square, free of what runs scatter; of one
+        the number itself, scatter included (`Means.model_error`).
+        """
+        if means.values[0, 0].size == 1:
+            return means.model_error()
+        return np.max([self._left_out(means, c)[0] for c in means.left_out()], axis=0)
+
+    def _left_out(self, means: Means, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """By time the RMS of a difference without its scatter, and the scatter's own RMS."""
+        axes = tuple(range(1, means.values.ndim - 1))
+        kept = means.values[0].shape[:1] + (1,) * len(axes)
+        square = np.mean(means.estimate(c) ** 2, axis=axes)
+        noise = np.mean(means.variance(c), axis=axes)
+        return np.sqrt(np.maximum(square - noise, 0)).reshape(kept), np.sqrt(noise).reshape(kept)
+
+    @property
+    def bent(self) -> bool:
+        """Whether the narrowest width is seen to be off the line, by more than its scatter."""
+        means = self.outputs
+        found = [self._left_out(means, c) for c in means.left_out()]
+        return any(bool((off > noise).any()) for off, noise in found)
+
+    @property
+    def error(self) -> np.ndarray:
+        """All errors of the outputs together `(time, point, channel)`."""
+        means = self.outputs
+        return self.interval(means) + self.model_error(means) + self.time_error
+
+    @property
+    def rms(self) -> float:
+        """The largest, over times, RMS over observed outputs of the error."""
+        return largest_rms(self.system, self.error)
+
+    def fixed(self) -> float:
+        """The part of the error, RMS, that more runs do not make smaller."""
+        model = self.model_error(self.outputs) + self.time_error
+        return largest_rms(self.system, model)
+
+    def scatter(self) -> float:
+        """n·Var of a run, the mean over observed outputs at the worst time."""
+        own = self.outputs.scatter[:, self.system.view("observed")]
+        return float(own.mean(axis=(1, 2)).max())
+
+    def verdict(self) -> Verdict:
+        """Whether 1/n serves, for the risk: at the time that speaks most against it."""
+        risk = self.means("risk")
+        found = [judged(_at(risk, time)) for time in range(risk.values.shape[1])]
+        known = [v for v in found if v.adequate is not None]
+        worst = min(known or found, key=lambda own: min(own.misfit, own.power.unlike_one))
+        many = len(found)
+        if worst.adequate is False and min(worst.misfit, worst.power.unlike_one) > ALARM / many:
+            return worst._replace(adequate=None)  # of many times one is off by chance
+        return worst
+
+
+def _at(means: Means, time: int) -> Means:
+    """The means of a number at one time."""
+    return Means(
+        means.widths, means.counts, means.values[:, time], means.variances[:, time], means.freedom
+    )
+
+
+def fits(table: Mapping[int, Sums], widths: Sequence[int]) -> bool:
+    """Whether all these widths have been trained."""
+    return all(width in table for width in widths)

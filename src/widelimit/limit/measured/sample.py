@@ -1,0 +1,201 @@
+"""Networks that measure a limit, trained group by group.
+
+A run is one network, or a pair with mirrored readouts: A and 2 E A − A, all other weights alike. Of
+a symmetric law both are draws; the part of the outputs that is odd in A − E A cancels in their
+mean, and at time 0 nothing else is random.
+
+Where steps do not shrink SGD's noise does not average out: all networks are shown the same data in
+the same order, drawn by the problem's seed, and the limit is that of this order.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Key
+
+from widelimit.basics.hands import ahead
+from widelimit.basics.precision import in_precision
+from widelimit.basics.progress import Progress, progress
+from widelimit.basics.streams import Stream, key
+from widelimit.ensemble.layered.parameters import LayerParameters
+from widelimit.ensemble.neurons import Ensemble
+from widelimit.ensemble.system import System
+from widelimit.limit.measured.sums import Sums
+from widelimit.networks.course import Course, network_keys
+from widelimit.networks.groups import Group, carried
+from widelimit.networks.sampled import drawn
+from widelimit.problem.network.laws import Normal, TruncatedNormal, Uniform
+from widelimit.problem.network.network import Network
+from widelimit.problem.problem import Problem
+from widelimit.problem.settings import NetworkSettings
+from widelimit.results.layout import network_dataset, neurons_over_time
+
+WORK = 1.5e8
+"""A group's parameters times data points. Two networks of width 256 or 32 of width 32 at a time
+(digits, three hidden layers) are as quick as any number, and quicker than all at once."""
+
+MOST_TOGETHER = 256
+
+OVERHEAD = 400
+"""A neuron takes as much time as so many multiplications at every data point, besides its own:
+activations, and weights that are read and written (measured at widths 32 … 256)."""
+
+EVERYWHERE = "outputs at all points"
+"""The outputs at training points, observed inputs and holdout together, as a variable."""
+
+
+class Shown(NamedTuple):
+    """What one group has shown: sums over its runs, and of its first network the neurons."""
+
+    sums: Sums
+    neurons: xr.Dataset
+    axes: dict[str, tuple[str, ...]]
+
+
+def how_trained(problem: Problem) -> NetworkSettings:
+    """How the networks that measure its limit are trained.
+
+    As `[networks]` says where steps have a size of their own; else by the flow, for steps of 1/n
+    (the default) are none in the limit.
+    """
+    own = problem.networks or NetworkSettings(widths=((1,),))
+    flow = not isinstance(own.step, float | int) or own.method == "flow"
+    return own.model_copy(update={"method": "flow", "states": 1} if flow else {"states": 1})
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Trains the networks that measure the limit of a problem, and knows what they cost.
+
+    `tolerance` is that of the flow's steps, `mirrored` tells whether runs are pairs.
+    """
+
+    problem: Problem
+    tolerance: float
+    mirrored: bool
+
+    @classmethod
+    def of(cls, problem: Problem, tolerance: float) -> "Sampler":
+        """With mirrored networks where the law of the readout allows it."""
+        own = problem.with_parts(networks=how_trained(problem))
+        return cls(own, tolerance, symmetric(problem))
+
+    @property
+    def settings(self) -> NetworkSettings:
+        """How networks are trained."""
+        assert self.problem.networks is not None
+        return self.problem.networks
+
+    @property
+    def by_flow(self) -> bool:
+        """Whether the limit is that of ε → 0."""
+        return self.settings.method == "flow"
+
+    def widths(self, width: int) -> tuple[int, ...]:
+        """The widths of networks of one width."""
+        return self.problem.network.shape((width,))
+
+    def cost(self, width: int) -> float:
+        """What a run takes, up to a factor: the same on every machine, so that plans are."""
+        network, data = self.problem.network, self.problem.dataset
+        widths = self.widths(width)
+        costs = network.costs(data.inputs.shape[1], data.targets.shape[1])
+        each = costs.work(network.neurons(widths)) + OVERHEAD * sum(network.neurons(widths))
+        return (1 + self.mirrored) * float(each)
+
+    def together(self, width: int) -> int:
+        """How many runs a group has."""
+        network, data = self.problem.network, self.problem.dataset
+        costs = network.costs(data.inputs.shape[1], data.targets.shape[1])
+        held = costs.held(network.neurons(self.widths(width))) * len(data.inputs)
+        return int(np.clip(WORK // held, 2, MOST_TOGETHER)) // (1 + self.mirrored) or 1
+
+    def groups(self, width: int, numbers: Sequence[int], told: Progress) -> list[Shown]:
+        """The groups of a width with these numbers, by workers where there are any."""
+        named = {f"width {width}, group {k + 1}": (self, width, k) for k in numbers}
+        for _ in ahead(_ahead, named):
+            pass
+        return [self.group(width, number, told) for number in numbers]
+
+    def group(self, width: int, number: int, told: Progress) -> Shown:
+        """One group of runs of a width; its number tells its keys, so that it is always the same.
+
+        Raises `Diverged`.
+        """
+        widths, size = self.widths(width), self.together(width)
+        own = self.problem.at_width(widths)
+        with in_precision(self.settings.precision) as dtype:
+            system = System.of(own, dtype)
+            course = Course(own, system, widths, self.settings.precision, tolerance=self.tolerance)
+            root = key(Stream.MEASURING, own.seed)
+            keys = network_keys(root, widths, (number + 1) * size)[number * size :]
+            start, labels, data_keys = drawn(own, system, widths, keys)
+            if self.mirrored:
+                start, labels = with_mirrored(own, start), jax.tree.map(_twice, labels)
+            order = _in_one_order(own, data_keys, size * (1 + self.mirrored))
+            kept = int(number == 0)
+            found = carried(course, start, labels, order, kept, told.piece())
+            return self._shown(found, system, widths)
+
+    def _shown(self, found: Group, system: System, widths: tuple[int, ...]) -> Shown:
+        """What a group of networks has shown, pairs taken together."""
+        functionals = {name: (dims, found.seen[name]) for name, dims in found.axes.items()}
+        dataset = network_dataset(self.problem, system, found.values, widths, functionals)
+        values = {
+            str(name): own.isel(width=0).values.astype(float)
+            for name, own in dataset.data_vars.items()
+            if "seed" in own.dims
+        }
+        values[EVERYWHERE] = found.values.astype(float)
+        del values["output"]
+        apart = np.zeros_like(values[EVERYWHERE])
+        if self.mirrored:
+            one, other = np.split(values[EVERYWHERE], 2)
+            apart = 0.25 * (one - other) ** 2
+            values = {name: np.mean(np.split(own, 2), axis=0) for name, own in values.items()}
+        neurons = neurons_over_time(self.problem.times, found.states, found.labels)
+        return Shown(Sums.of(values, apart), neurons, found.axes)
+
+
+def _ahead(sampler: Sampler, width: int, number: int) -> None:
+    """A group of runs, for whoever looks for it in the store."""
+    with progress("networks", False) as told:
+        sampler.group(width, number, told)
+
+
+def symmetric(problem: Problem) -> bool:
+    """Whether the readouts of a network are as likely as those mirrored at their mean."""
+    network = problem.network
+    if not isinstance(network, Network):
+        return False
+    return isinstance(network.initial.readout, Normal | Uniform | TruncatedNormal)
+
+
+def with_mirrored(problem: Problem, networks: Ensemble) -> Ensemble:
+    """A batch of networks, and after them those with mirrored readouts."""
+    law = problem.layers.initial.readout
+    assert isinstance(law, Normal | Uniform | TruncatedNormal)
+    both = jax.tree.map(_twice, networks)
+    theta = both.parameters
+    assert isinstance(theta, LayerParameters)
+    own, other = jnp.split(jnp.asarray(theta.readout), 2)
+    readout = jnp.concatenate([own, 2 * law.expectation() - other])
+    return both.at((dataclasses.replace(theta, readout=readout), both.memory))
+
+
+def _twice(leaf: Any) -> Array:
+    return jnp.concatenate([leaf, leaf])
+
+
+def _in_one_order(
+    problem: Problem, data_keys: Key[Array, "runs parts"], count: int
+) -> Key[Array, "seeds parts"]:
+    """The key of what networks are shown, the same for so many of them."""
+    one = key(Stream.ORDER, problem.seed)
+    return jnp.broadcast_to(one, (count, data_keys.shape[1]))
