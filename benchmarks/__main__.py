@@ -18,10 +18,11 @@ ALONE = {  # run on their own, for long
     "residual_errors_cover",
     "kills_lose_nothing",
     "kinks_keep_networks_away",
+    "measured_limits_cover",
     "validity_covers",
     "verdicts_alarm_rarely",
 }
-OWN = {"__main__", "damage", "draws", "table", "timing"} | ALONE
+OWN = {"__main__", "damage", "draws", "oracles", "table", "timing"} | ALONE
 
 
 def main(words: list[str]) -> int:

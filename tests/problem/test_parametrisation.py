@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from conftest import small_problem, table
-from widelimit import train
+from widelimit import Problem, ProblemError, train
 from widelimit.limit.solve import solved
-from widelimit.problem.parametrisation import EXPONENTS, KINDS, factors, sections
+from widelimit.problem.parametrisation.exponents import EXPONENTS, KINDS, factors, sections
 
 PAGE = Path(__file__).parents[2] / "docs" / "parametrisations.md"
 
@@ -144,3 +144,87 @@ def test_the_page_runs_and_three_layers_tell_mup_from_the_mean_field():
     assert one[0] == one[1]
     one_limit = float(solved(networks("mup", 64, 1), progress=False).dataset.risk[-1])
     assert abs(one[0] - one_limit) < 0.01
+
+
+# Parametrisations of problems
+
+MUP = {"activations": ["tanh"] * 3, "parametrisation": "mup"}
+
+
+def test_laws_and_rates_go_with_the_width():
+    """mup: hidden laws times √n. ntk: readouts too, and rates of layers are divided by n."""
+    rates = {"input": 2.0, "hidden": 3.0, "readout": 5.0}
+    training = {"horizon": 1.0, "learning_rates": rates}
+    for name in ("mup", "ntk"):
+        network = MUP | {"parametrisation": name, "biases": True}
+        own = small_problem(network=network, training=training).at_width((16, 64, 256))
+        assert [law.std for law in own.network.initial.hidden] == [4.0, 8.0]
+        assert own.network.parametrisation == "mean field"
+        ntk = name == "ntk"
+        assert own.network.initial.readout.std == (16.0 if ntk else 1.0)
+        found = own.training.learning_rates
+        shares = [1 / n if ntk else 1.0 for n in (16, 64, 256)]
+        assert found.input.value == 2.0 * shares[0]
+        assert [rate.value for rate in found.hidden_rates(3)] == [3 * s for s in shares[1:]]
+        assert found.readout.value == 5.0
+        kinds = [2.0, 3.0, 3.0]
+        expected = [*(k * s for k, s in zip(kinds, shares, strict=True)), 5.0]
+        assert [rate.value for rate in found.bias_rates(3)] == expected
+
+
+def test_files_keep_parametrisations():
+    problem = small_problem(network=MUP | {"parametrisation": "ntk"})
+    assert Problem.from_dict(problem.as_dict()).as_dict() == problem.as_dict()
+    assert problem.digest("network") != small_problem(network=MUP).digest("network")
+
+
+REFUSED = {
+    "network.initial.hidden[0]: found a law of mean 0.5": MUP
+    | {"initial": {"hidden": {"law": "normal", "mean": 0.5}}},
+    "initial.readout: found a law of mean 1": MUP
+    | {"parametrisation": "ntk", "initial": {"readout": {"law": "normal", "mean": 1.0}}},
+    "network.base_width: is that of parametrisation": {"activations": ["tanh"], "base_width": 8},
+    "initial.input: is missing; with base_width": MUP | {"base_width": 8},
+    "ensembles: layers of finite width beside 'mup'": MUP | {"ensembles": ["limit", 8, "limit"]},
+    "parametrisation: found 'ntk'; a stream of fixed width": {
+        "architecture": "residual", "stream": 2, "parametrisation": "ntk"
+    },
+    "network.parametrisation: found 'μP'": {"activations": ["tanh"], "parametrisation": "μP"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_networks_that_do_not_fit_are_refused(said):
+    with pytest.raises(ProblemError) as caught:
+        small_problem(network=REFUSED[said], networks=None)
+    assert said.removeprefix("network.") in str(caught.value)
+
+
+def test_rules_of_steps_ask_for_steps():
+    adam = {"horizon": 1.0, "adam": {"betas": [0.9, 0.999]}}
+    for training in (adam, {"horizon": 1.0, "sign_descent": True}):
+        with pytest.raises(ProblemError, match=r"networks\.step: found '1/width'"):
+            small_problem(training=training)
+        with pytest.raises(ProblemError, match=r"networks\.method: found 'flow'"):
+            small_problem(
+                training=training, networks={"widths": [8], "method": "flow", "step": 0.1}
+            )
+    with pytest.raises(ProblemError, match="each is a rule: leave one out"):
+        small_problem(training=adam | {"sign_descent": True})
+    with pytest.raises(ProblemError, match="take 'mup'"):
+        small_problem(
+            network=MUP | {"parametrisation": "ntk"}, training=adam,
+            networks={"widths": [8], "method": "gd", "step": 0.1},
+        )  # fmt: skip
+
+
+def test_signs_move_every_parameter_by_one_step():
+    problem = small_problem(
+        training={"horizon": 0.5, "sign_descent": True},
+        networks={
+            "widths": [8], "seeds": 1, "method": "gd", "step": 0.25, "precision": "float64"
+        },
+    )  # fmt: skip
+    states = train(problem).states["width_8"].to_dataset()
+    moved = np.abs(np.diff(states["input"].values, axis=0))
+    assert np.allclose(moved[[0, 1]], [[[0.25]], [[0.25]]])

@@ -63,6 +63,7 @@ def test_defaults_are_those_of_the_contract():
         "format": 1,
         "seed": 0,
         "network": {
+            "parametrisation": "mean field",
             "activations": ["tanh"] * 3,
             "layers": [{"map": "dense", "skip": 0}],
             "biases": False,
@@ -79,10 +80,16 @@ def test_defaults_are_those_of_the_contract():
             "loss": "squared",
             "horizon": 2.0,
             "learning_rates": {"input": 1.0, "hidden": [1.0], "readout": 1.0},
+            "sign_descent": False,
             "label_noise": 0.0,
             "temperature": 0.0,
         },
-        "limit": {"tolerance": 1e-2, "max_nodes": 16_384, "precision": "float64"},
+        "limit": {
+            "tolerance": 1e-2,
+            "how": "auto",
+            "max_nodes": 16_384,
+            "precision": "float64",
+        },
         "networks": {
             "widths": [8],
             "seeds": 20,

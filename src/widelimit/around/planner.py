@@ -80,13 +80,9 @@ def plan_width(
         return plan_measured(problem, rms, time, progress)
     refuse_unknown(problem)
     at = {"times": [time], "inputs": problem.observed_inputs.tolist()}
+    asked = {"what": "rms", "tolerance": tolerance, "progress": progress}
     known = [
-        _Known(
-            own,
-            predict_fluctuations(
-                own.problem, None, what="rms", tolerance=tolerance, progress=progress
-            ),
-        )
+        _Known(own, predict_fluctuations(own.problem, None, **asked))
         for own in candidates(problem.with_changes(observe=at), rms, progress)
     ]
     own, *larger = _batches(settings, len(problem.dataset.inputs))

@@ -20,7 +20,7 @@ from widelimit.problem.data.population import Population
 from widelimit.problem.data.sources import Dataset
 from widelimit.problem.mistakes import in_words
 from widelimit.problem.network.network import Network
-from widelimit.problem.parametrisation import at_width, without_base
+from widelimit.problem.parametrisation.widths import at_width, without_base
 from widelimit.problem.tables import Tables, only_in_python
 
 MOST_PARTS = 100
@@ -195,33 +195,8 @@ class Problem(Tables):
 
     def at_width(self, widths: tuple[int, ...]) -> "Problem":
         """The problem of networks of these widths, in the mean field's parametrisation."""
-        if not isinstance(self.network, Network) or self.network.parametrisation == "mean field":
-            return self
         network, training = at_width(self.network, self.training, widths)
         return self.with_parts(network=network, training=training)
-
-    @property
-    def measured(self) -> bool:
-        """Whether its limit is measured with networks: none that is solved is known, or wanted."""
-        network, mup = self.network, self.network.parametrisation == "mup"
-        random = mup and isinstance(network, Network) and network.depth > 1
-        own = random or network.parametrisation == "ntk" or self.training.rule.finite
-        return own or self.limit.how == "measured"
-
-    def require_solved(self, what: str) -> None:
-        """Raise `ProblemError` where the limit is measured, and `what` needs one that is solved."""
-        if self.measured:
-            raise ProblemError([f"{self._why_measured()}; {what}"], self.title)
-
-    def _why_measured(self) -> str:
-        """What it is that leaves a limit to be measured, with its place."""
-        if self.training.rule.finite:
-            place = "adam" if self.training.adam else "sign_descent"
-            return f"training.{place}: is a rule of steps, whose limit is measured with networks"
-        if self.network.parametrisation != "mean field":
-            found = f"network.parametrisation: found {self.network.parametrisation!r}"
-            return f"{found}, whose limit is measured with networks"
-        return f"limit.how: found {self.limit.how!r}"
 
     def require_noiseless(self, what: str) -> None:
         """Raise `ProblemError` if parameters are under noise, which `what` does not cover."""

@@ -166,6 +166,29 @@ class Tables(BaseModel):
         if places := only_in_python(self.as_dict(), ""):
             raise ProblemError([f"{place}: {said}" for place in places], self.title)
 
+    @property
+    def measured(self) -> bool:
+        """Whether its limit is measured with networks: none that is solved is known, or wanted."""
+        network, mup = self.network, self.network.parametrisation == "mup"
+        random = mup and isinstance(network, Network) and network.depth > 1
+        own = random or network.parametrisation == "ntk" or self.training.rule.finite
+        return own or self.limit.how == "measured"
+
+    def require_solved(self, what: str) -> None:
+        """Raise `ProblemError` where the limit is measured, and `what` needs one that is solved."""
+        if self.measured:
+            raise ProblemError([f"{self._why_measured()}; {what}"], self.title)
+
+    def _why_measured(self) -> str:
+        """What it is that leaves a limit to be measured, with its place."""
+        if self.training.rule.finite:
+            place = "adam" if self.training.adam else "sign_descent"
+            return f"training.{place}: is a rule of steps, whose limit is measured with networks"
+        if self.network.parametrisation != "mean field":
+            found = f"network.parametrisation: found {self.network.parametrisation!r}"
+            return f"{found}, whose limit is measured with networks"
+        return f"limit.how: found {self.limit.how!r}"
+
 
 def only_in_python(value: Any, place: str) -> list[str]:
     """Where there are functions, or layers of one's own."""

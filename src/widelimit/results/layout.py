@@ -66,10 +66,8 @@ def limit_trajectory(
         variables |= accuracy_with_error(mean, error, scored_parts)
     coordinates = coordinates_of(problem, len(scored_parts))
     for name, (axes, found) in functionals.items():
-        both = {name: found.value, f"{name}_error": found.error}
-        add_functionals(
-            variables, coordinates, {key: (("time", *axes), value) for key, value in both.items()}
-        )
+        both = zip((name, f"{name}_error"), (found.value, found.error), strict=True)
+        add_functionals(variables, coordinates, {key: (("time", *axes), v) for key, v in both})
     dataset = xr.Dataset(variables, coordinates, {"kind": "limit", "title": problem.title, **attrs})
     tree = xr.DataTree.from_dict({"limit": neurons_over_time(problem.times, states)})
     return Trajectory(problem, dataset, tree)

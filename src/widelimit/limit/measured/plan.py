@@ -20,7 +20,7 @@ PROPORTIONS = 2.0 ** np.arange(-2, 7)
 def amplification(widths: Sequence[int], counts: Sequence[float]) -> float:
     """Σ c_k²/(n_k N_k): the variance of the intercept, V being 1.
 
-    >>> round(amplification([1, 2], [1, 1]), 3)  # 2 y_2 − y_1
+    >>> round(amplification([1, 2], [1.0, 1.0]), 3)  # 2 y_2 − y_1
     3.0
     """
     n, own = np.asarray(widths, float), np.asarray(counts, float)
@@ -44,7 +44,7 @@ def counts_for(
     `scatter` is n·Var of a run.
 
     >>> counts_for([32, 64, 128], [1.0, 2.0, 5.0], 0.15, 1.6e-5)
-    (17, 8, 134)
+    (162, 41, 162)
     """
     own = proportions(widths, costs)
     times = scatter * amplification(widths, own) / variance

@@ -40,7 +40,7 @@ WORK = 1.5e8
 """A group's parameters times data points. Two networks of width 256 or 32 of width 32 at a time
 (digits, three hidden layers) are as quick as any number, and quicker than all at once."""
 
-MOST_TOGETHER = 256
+MOST_TOGETHER = 64
 
 OVERHEAD = 400
 """A neuron takes as much time as so many multiplications at every data point, besides its own:

@@ -57,7 +57,7 @@ class Architecture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     parametrisation: Literal["mean field", "mup", "ntk"] = "mean field"
-    """How laws and learning rates go with the width, see `problem.parametrisation`."""
+    """How laws and learning rates go with the width, see `problem.parametrisation.exponents`."""
 
     @property
     def used_activations(self) -> tuple[Activation, ...]:

@@ -23,6 +23,7 @@ from widelimit.problem.network.laws import Own as OwnLaw
 from widelimit.problem.network.layered import Layers
 from widelimit.problem.network.layers import Shape
 from widelimit.problem.network.marks import Block
+from widelimit.problem.network.parametrised import refuse_missing, refuse_uncentred
 
 HiddenLaw = Annotated[
     Annotated[
@@ -45,6 +46,28 @@ def _expanded(value: Any, count: int) -> list:
     return list(value) if isinstance(value, list | tuple) else [value] * count
 
 
+def _with_defaults(raw: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The laws that were given, and those that a network has if nothing is said."""
+    depth, initial = len(raw["activations"]), {**given}
+    hidden, bias = {"law": "normal", "mean": 0.5, "std": 1.0}, {"law": "atoms", "points": [0.0]}
+    own = raw.get("base_width") is None  # PyTorch's laws are no defaults: see `refuse_missing`
+    ours = raw.get("parametrisation", "mean field") == "mean field"
+    if own and "neuron" not in initial:
+        initial.setdefault("input", {"law": "normal", "mean": 0.0, "std": 1.0})
+        initial.setdefault("readout", {"law": "normal", "mean": float(ours), "std": 1.0})
+        if raw.get("biases") is True:
+            initial.setdefault("bias", bias)
+    if own and depth > 1:
+        initial.setdefault("hidden", hidden if ours else hidden | {"mean": 0.0})
+    for key, count, there in (
+        ("hidden", depth - 1, depth > 1),
+        ("bias", depth, raw.get("biases") is True and "neuron" not in initial),
+    ):
+        if key in initial:  # what does not belong here is reported by _check_layout
+            initial[key] = _expanded(initial[key], count if there else 1)
+    return initial
+
+
 class Initial(BaseModel):
     """Laws of the initial parameters; `neuron` is the joint law of (w, b, a) at depth 1."""
 
@@ -55,10 +78,6 @@ class Initial(BaseModel):
     readout: Law | None = None
     bias: tuple[Law, ...] = ()
     neuron: Atoms | None = None
-
-
-CENTRED = 1e-9
-"""A law whose mean is so small, in units of its deviation, is centred."""
 
 
 class Network(Layers):
@@ -78,44 +97,17 @@ class Network(Layers):
         """Write the default laws down: which ones exist depends on depth and biases."""
         if not isinstance(raw, dict) or not isinstance(raw.get("activations"), list | tuple):
             return raw
-        depth = len(raw["activations"])
         initial = raw.get("initial", {})
         if isinstance(initial, Initial):
             initial = initial.model_dump(exclude_none=True)
         if not isinstance(initial, dict):
             return raw
-        initial = {**initial}
-        if raw.get("base_width") is not None:
-            for key, count in (("hidden", depth - 1), ("bias", depth)):
-                if key in initial:  # PyTorch's laws are no defaults: see _check_layout
-                    initial[key] = _expanded(initial[key], count)
-            return {**raw, "initial": initial}
-        ours = raw.get("parametrisation", "mean field") == "mean field"
-        if "neuron" not in initial:
-            initial.setdefault("input", {"law": "normal", "mean": 0.0, "std": 1.0})
-            initial.setdefault("readout", {"law": "normal", "mean": float(ours), "std": 1.0})
-            if raw.get("biases") is True:
-                bias = initial.get("bias", {"law": "atoms", "points": [0.0]})
-                initial["bias"] = _expanded(bias, depth)
-        if depth > 1:
-            mean = 0.5 if ours else 0.0
-            hidden = initial.get("hidden", {"law": "normal", "mean": mean, "std": 1.0})
-            initial["hidden"] = _expanded(hidden, depth - 1)
-        for key in ("hidden", "bias"):  # reported by _check_layout when they do not belong here
-            if key in initial:
-                initial[key] = _expanded(initial[key], 1)
-        return {**raw, "initial": initial}
+        return {**raw, "initial": _with_defaults(raw, initial)}
 
     @model_validator(mode="after")
     def _check_layout(self) -> "Network":
         laws, depth = self.initial, self.depth
-        if self.base_width is not None:
-            asked = ("input", "readout", *["hidden"] * (depth > 1), *["bias"] * self.biases)
-            if missing := [name for name in asked if not getattr(laws, name)]:
-                raise ValueError(
-                    f"initial.{missing[0]}: is missing; with base_width say all laws as the "
-                    "framework has them (PyTorch: uniform on ±1/√fan-in)"
-                )
+        refuse_missing(self.base_width, self.parametrisation, laws, depth, self.biases)
         if depth == 1 and laws.hidden:
             raise ValueError("initial.hidden: there are no hidden-to-hidden weights at depth 1")
         if depth > 1 and len(laws.hidden) != depth - 1:
@@ -141,39 +133,11 @@ class Network(Layers):
                     f"initial.hidden[{place + 1}]: an embedding hands on the labels of the layer "
                     f"below; make hidden[{place}] an embedding too"
                 )
-        self._check_parametrisation()
+        if self.parametrisation != "mean field":
+            refuse_uncentred(self.parametrisation, laws, any(self.finite_widths))
         if self.skips and any(isinstance(law, Embedding) for law in laws.hidden):
             raise ValueError("initial.hidden: embeddings beside skip connections are not built")
         return self
-
-    def _check_parametrisation(self) -> None:
-        """Raise `ValueError` for laws that do not go with the width as the parametrisation asks."""
-        name = self.parametrisation
-        if name == "mean field":
-            if self.base_width is not None:
-                raise ValueError(
-                    "base_width: is that of parametrisation = 'mup' or 'ntk'; give one of them"
-                )
-            return
-        if any(self.finite_widths):
-            raise ValueError(f"ensembles: layers of finite width beside {name!r} are not built")
-        laws: list[tuple[str, Any]] = [
-            (f"hidden[{place}]", law) for place, law in enumerate(self.initial.hidden)
-        ]
-        if name == "ntk":
-            if self.initial.neuron:
-                raise ValueError("initial.neuron: 'ntk' scales readouts alone; give laws apart")
-            laws.append(("readout", self.initial.readout))
-        for place, law in laws:
-            if law is None:
-                continue
-            if isinstance(law, Embedding) or law.joint:
-                raise ValueError(f"initial.{place}: {name!r} needs a law of each entry")
-            if abs(law.expectation()) > CENTRED * max(law.deviation(), CENTRED):
-                raise ValueError(
-                    f"initial.{place}: found a law of mean {law.expectation():g}; {name!r} makes "
-                    "it as large as the root of the width, so that it must be centred"
-                )
 
     def marks(self, inputs: int, outputs: int) -> tuple[tuple[Block, ...], ...]:
         """What stays attached to the neurons of each index space: their labels.

@@ -119,6 +119,15 @@ def _depth(value: Any) -> Any:
     )
 
 
+NO_KERNEL = (
+    "parametrisation: found 'ntk'; a stream of fixed width has no limit there, for its blocks stay "
+    "random: take 'mup', which is the mean field here (blocks have one hidden layer). Depth-μP, "
+    "blocks of size 1/√L with random weights, is another limit, in which the stream is as wide as "
+    "the layers: use layers with skip, parametrisation = 'mup' and hidden laws of size 1/√L, at a "
+    "depth of your own"
+)
+
+
 class _Shapes(Architecture):
     """How large residual networks are: their widths are L and M."""
 
@@ -208,13 +217,7 @@ class ResidualNetwork(_Shapes):
     @model_validator(mode="after")
     def _check_laws(self) -> "ResidualNetwork":
         if self.parametrisation == "ntk":
-            raise ValueError(
-                "parametrisation: found 'ntk'; a stream of fixed width has no limit there, for its "
-                "blocks stay random: take 'mup', which is the mean field here (blocks have one "
-                "hidden layer). Depth-μP, blocks of size 1/√L with random weights, is another "
-                "limit, in which the stream is as wide as the layers: use layers with skip, "
-                "parametrisation = 'mup' and hidden laws of size 1/√L, at a depth of your own"
-            )
+            raise ValueError(NO_KERNEL)
         known = {name for unit in self.blocks for name in unit.sizes(1, self.biases)}
         for name in UnitLaws.model_fields.keys() - {"embedding", "position", "unembedding"}:
             if getattr(self.initial, name) is not None and name not in known:
