@@ -20,6 +20,7 @@ def test_public_names():
         "RunFolderError",
         "Source",
         "Trajectory",
+        "Transfer",
         "Unit",
         "WidelimitError",
         "compare",
@@ -36,6 +37,7 @@ def test_public_names():
         "sweep",
         "tangent_kernels",
         "train",
+        "transfer",
     ]
     assert dir(widelimit) == sorted(widelimit.__all__)
     for name in widelimit.__all__:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from widelimit.results.trajectory import Trajectory as Trajectory
     from widelimit.runs.extrapolation import Extrapolation as Extrapolation
     from widelimit.runs.extrapolation import extrapolate as extrapolate
+    from widelimit.runs.transfer import Transfer as Transfer
+    from widelimit.runs.transfer import transfer as transfer
 
 _HOMES = {
     "Bias": "results.bias",
@@ -64,6 +66,7 @@ _HOMES = {
     "RunFolderError": "basics.errors",
     "Source": "problem.data.sources",
     "Trajectory": "results.trajectory",
+    "Transfer": "runs.transfer",
     "Unit": "problem.network.units",
     "WidelimitError": "basics.errors",
     "compare": "results.comparison",
@@ -80,6 +83,7 @@ _HOMES = {
     "sweep": "problem.sweeps",
     "tangent_kernels": "limit.kernels",
     "train": "networks.train",
+    "transfer": "runs.transfer",
 }
 
 __all__ = [
@@ -98,6 +102,7 @@ __all__ = [
     "RunFolderError",
     "Source",
     "Trajectory",
+    "Transfer",
     "Unit",
     "WidelimitError",
     "compare",
@@ -114,6 +119,7 @@ __all__ = [
     "sweep",
     "tangent_kernels",
     "train",
+    "transfer",
 ]
 
 

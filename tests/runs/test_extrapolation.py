@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from widelimit import ProblemError, extrapolate
+from conftest import small_problem
+from widelimit import ProblemError, extrapolate, train
 from widelimit.command.cli import main
+from widelimit.problem.parametrisation.exponents import sections
 from widelimit.runs.table import read_runs
 
 # microsoft/mup#66: a GPT-2-like model, one run each
@@ -177,3 +179,53 @@ def test_command_writes_files_and_page(tmp_path, capsys):
     assert "another table" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="1"):
         main(["extrapolate", str(path), "-o", str(run), "--overwrite"])
+
+
+# Runs that do not follow the model
+
+
+def networks_of(network, step, widths, method="sgd", seeds=12, **training):
+    """Risks of trained networks of several widths, as a table."""
+    problem = small_problem(
+        network=network,
+        training={"horizon": 2.0, **training},
+        networks={"widths": widths, "seeds": seeds, "method": method, "step": step},
+    )
+    dataset = train(problem, progress=False).dataset
+    return dataset[["risk"]].isel(time=[-1]).squeeze("time", drop=True)
+
+
+def test_noise_that_does_not_shrink_is_seen():
+    """SGD with a step that is the same at all widths: its noise is, and runs scatter by it."""
+    risks = networks_of({"activations": ["tanh"]}, 0.5, [32, 128, 512, 2048])
+    (entry,) = extrapolate(risks).entries
+    assert entry.adequate is False
+    assert "scatter as those of narrow ones" in entry.why
+    shrinking = networks_of({"activations": ["tanh"]}, "1/width", [32, 128, 512])
+    assert extrapolate(shrinking).entries[0].adequate is not False
+
+
+def test_relu_at_tiny_widths_is_seen():
+    """At widths 1, 2, 4 most networks are dead or half so: 1/n is no power of that."""
+    network = {"activations": ["relu"] * 2, "parametrisation": "mup"}
+    risks = networks_of(network, 0.1, [1, 2, 4, 8, 16], method="gd", seeds=300)
+    (entry,) = extrapolate(risks).entries
+    assert entry.adequate is not True
+
+
+def test_standard_parametrisation_is_seen():
+    """Rates of order 1 in the usual notation are n times larger ones for inputs of ours: networks
+    learn the faster the wider they are, and their risks at one time are not on a line in 1/n."""
+    widths, found = [16, 32, 64, 128, 256], []
+    for width in widths:
+        own = sections("standard", width, 1, rate=0.02)
+        problem = small_problem(
+            network={"activations": ["tanh"], "initial": own["initial"]},
+            training={"horizon": 20 * 1.0 / width, "learning_rates": own["learning_rates"]},
+            networks={"widths": [width], "seeds": 100, "method": "gd", "step": 1.0 / width},
+        )
+        risk = train(problem, progress=False).dataset["risk"].values[0, :, -1]
+        found += [(width, seed, value) for seed, value in enumerate(risk)]
+    (entry,) = extrapolate(pd.DataFrame(found, columns=["width", "seed", "risk"])).entries
+    assert entry.adequate is not True
+    assert entry.adequate is False or entry.exponent["low"] < 0.5

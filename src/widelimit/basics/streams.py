@@ -40,6 +40,7 @@ class Stream(StrEnum):
     PILOT = "pilot nodes that advice looks at"
     KERNEL_POINTS = "points that advice computes a kernel on"
     REFERENCE = "normal points that tell an estimator's bias"
+    RESAMPLES = "seeds of runs drawn again"
     SEARCH = "starts of a search"
 
 

@@ -278,6 +278,27 @@ def extrapolate(
 
 
 @app.command
+def transfer(
+    runs: Annotated[
+        Path, Parameter(help="A csv or netCDF file: width, learning_rate, seed, a metric.")
+    ],
+    *,
+    output: Output,
+    metric: Annotated[
+        str | None, Parameter(help="The column to make small (default: the only one).")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> int:
+    """Whether the best learning rate of narrow networks is that of wide ones, from a table.
+
+    Writes RUN/transfer.nc, transfer.json and transfer.html.
+    """
+    answer = Answer("transfer", output, as_json)
+    return answer.after(lambda: tables.transfer(runs, metric, output, overwrite, answer))
+
+
+@app.command
 def status(run: Run, *, as_json: Json = False) -> int:
     """Say what of a run or sweep is done, under way, failed, and how long the rest may take."""
     from widelimit.command.status import standing

@@ -8,6 +8,26 @@ MOST_LINES = 12
 """So many values are printed; all are in the files."""
 
 
+def transfer(runs: Path, metric: str | None, output: Path, overwrite: bool, answer: Answer) -> None:
+    """The best learning rate by width and at infinite width; transfer.nc, transfer.json, a page.
+
+    Raises `ProblemError` for tables that cannot be read.
+    """
+    from widelimit.report.runs.page import render_transfer
+    from widelimit.results.folders.tablefolder import TableFolder
+    from widelimit.runs.table import read_runs
+    from widelimit.runs.transfer import lines, transfer
+
+    table, folder = read_runs(runs, metric and [metric]), TableFolder(output, "transfer")
+    found = transfer(table)
+    digest = folder.prepare(table.table, overwrite)
+    page = folder.save(found.dataset, found.as_dict(), render_transfer(found), digest)
+    answer.warn(found.warnings)
+    answer.met = found.met
+    answer.own |= found.as_dict() | {"report": str(page)}
+    answer.lines += [*lines(found), f"report    {page.resolve()}"]
+
+
 def extrapolate(
     runs: Path, metrics: list[str] | None, output: Path, overwrite: bool, answer: Answer
 ) -> None:

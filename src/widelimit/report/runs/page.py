@@ -1,11 +1,19 @@
 """The page of what a table of runs says at infinite width."""
 
+import math
+
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from widelimit.report.pictures import as_svg
-from widelimit.report.runs.pictures import draw_extrapolation, draw_steps
+from widelimit.report.runs.pictures import (
+    draw_extrapolation,
+    draw_steps,
+    draw_transfer,
+    draw_valleys,
+)
 from widelimit.runs.extrapolation import Extrapolated, Extrapolation
+from widelimit.runs.transfer import Optimum, Transfer
 
 MOST_ROWS = 200
 """Rows of the table; all entries are in the files beside the page."""
@@ -25,6 +33,54 @@ def render_extrapolation(found: Extrapolation) -> str:
         rows=[_row(entry, found.runs.by) for entry in found.entries[:MOST_ROWS]],
         left_out=len(found.entries) - MOST_ROWS,
     )
+
+
+def render_transfer(found: Transfer) -> str:
+    """One self-contained page: the best rates by width and at infinite width, and their losses."""
+    pages = Environment(loader=PackageLoader("widelimit", "report"), autoescape=select_autoescape())
+    drawn = [
+        (draw_transfer(found), "The best learning rate against the width."),
+        (draw_valleys(found), "Losses by learning rate; triangles: where they are least."),
+    ]
+    return pages.get_template("runs/transfer.html").render(
+        title=f"{found.runs.source}: best learning rates",
+        words="log η*(n) = log η*(∞) + b/n; intervals are 95 %, from seeds drawn again",
+        cards=_cards_of_transfer(found),
+        warnings=found.warnings,
+        figures=[{"svg": Markup(as_svg(ax)), "caption": said} for ax, said in drawn],
+        rows=[_row_of_optimum(own) for own in (*found.optima, found.infinite)],
+    )
+
+
+def _cards_of_transfer(found: Transfer) -> list[dict[str, str]]:
+    """η*(∞), whether rates settle, and from which width on."""
+    settles = {True: "yes", False: "no", None: "cannot be told"}[found.settles]
+    card = {"name": "η*(n) settles like 1/n", "value": settles, "note": found.infinite.why}
+    widths = ", ".join(
+        f"{share}: {'–' if n is None else format(n, ',')}" for share, n in found.width_for.items()
+    )
+    return [
+        {"name": "η* at infinite width", **_shown(found.infinite)},
+        {**card, "look": "fails"} if found.settles is False else card,
+        {"name": "within a share of it from width", "value": widths, "note": ""},
+    ]
+
+
+def _shown(own: Optimum) -> dict[str, str]:
+    if math.isnan(own.rate):
+        return {"value": "not known", "note": own.why, "look": "fails"}
+    interval = f"{own.low:.3g} … {own.high:.3g}" if math.isfinite(own.low) else own.why
+    return {"value": f"{own.rate:.3g}", "note": interval}
+
+
+def _row_of_optimum(own: Optimum) -> list[str]:
+    """What is known of one width."""
+    shown, name = _shown(own), "∞" if math.isinf(own.width) else f"{own.width:g}"
+    loss = "–" if math.isnan(own.loss) else f"{own.loss:.5g}"
+    lost = "–" if math.isnan(own.lost) else f"{own.lost:.2g}"
+    if math.isfinite(own.lost_low):
+        lost += f" ({own.lost_low:.2g} … {own.lost_high:.2g})"
+    return [name, shown["value"], shown["note"], loss, lost, own.why]
 
 
 def _card(entry: Extrapolated) -> dict[str, str]:

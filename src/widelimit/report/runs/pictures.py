@@ -11,6 +11,7 @@ from widelimit.runs.line import Means
 
 if TYPE_CHECKING:
     from widelimit.runs.extrapolation import Extrapolated, Extrapolation
+    from widelimit.runs.transfer import Optimum, Transfer
 
 RUN_COLOUR = "#31688e"
 
@@ -97,3 +98,57 @@ def _coloured(widths: tuple[int, ...]) -> list[tuple[object, int]]:
     from widelimit.report.pictures import width_colours
 
     return list(zip(width_colours(len(widths)), widths, strict=True))
+
+
+def draw_transfer(found: "Transfer", ax: Axes | None = None) -> Axes:
+    """η*(n) against 1/n with 95 % bars, the line through it, and η*(∞)."""
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        known = [own for own in found.optima if np.isfinite(own.rate)]
+        x = np.array([1 / own.width for own in known])
+        for own, at in zip(known, x, strict=True):
+            _point(ax, own, at, "o", RUN_COLOUR, "best rate, 95 %" if at == x[0] else None)
+        if np.isfinite(found.infinite.rate):
+            along = np.linspace(0, x.max(), 60)
+            line = found.infinite.rate * np.exp(found.drift[0] * along)
+            ax.plot(along, line, color=RUN_COLOUR, lw=1.2, label="log η* = log η*(∞) + b/n")
+            _point(ax, found.infinite, 0.0, "D", LIMIT_COLOUR, "infinite width, 95 %")
+        if len(x):
+            ax.set_xlim(-0.04 * x.max(), 1.06 * x.max())
+            _spaced(ax, x)
+        ax.set_yscale("log")
+        ax.set_xlabel("width (axis: 1/width)")
+        ax.set_ylabel("best learning rate η*")
+        ax.legend(fontsize=8)
+    return ax
+
+
+def _point(
+    ax: Axes, own: "Optimum", at: float, marker: str, colour: str, label: str | None
+) -> None:
+    """A best rate, with its interval where there is one."""
+    bar = [[own.rate - own.low], [own.high - own.rate]] if np.isfinite(own.low) else None
+    ax.errorbar(
+        [at], [own.rate], bar, fmt=marker, color=colour, capsize=3, ms=5, label=label, zorder=4
+    )
+
+
+def draw_valleys(found: "Transfer", ax: Axes | None = None) -> Axes:
+    """Mean losses against the learning rate, a line for each width, and where each is least."""
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        losses = found.losses.mean("seed")
+        widths = tuple(int(n) for n in losses["width"].values)
+        for (colour, width), own in zip(_coloured(widths), found.optima, strict=True):
+            values = losses.sel(width=width)
+            ax.plot(
+                losses["learning_rate"], values, "o-", color=colour, lw=1.2, ms=3,
+                label=f"width {width}",
+            )  # fmt: skip
+            if np.isfinite(own.rate):
+                ax.plot([own.rate], [own.loss], "v", color=colour, ms=8, mec="#111111", mew=0.6)
+        ax.set_xscale("log")
+        ax.set_xlabel("learning rate")
+        ax.set_ylabel(f"{found.metric}, mean over seeds")
+        ax.legend(fontsize=8)
+    return ax
