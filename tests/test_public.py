@@ -7,6 +7,7 @@ def test_public_names():
     assert sorted(widelimit.__all__) == [
         "Bias",
         "Comparison",
+        "CoordinateCheck",
         "Diverged",
         "Extrapolation",
         "Fluctuations",
@@ -24,6 +25,7 @@ def test_public_names():
         "Unit",
         "WidelimitError",
         "compare",
+        "coordinate_check",
         "extrapolate",
         "free_energy",
         "kept_in",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from widelimit.limit.solve import solve as solve
     from widelimit.limit.validity import predict_validity as predict_validity
     from widelimit.networks.bias import measure_bias as measure_bias
+    from widelimit.networks.coordinates import coordinate_check as coordinate_check
     from widelimit.networks.train import train as train
     from widelimit.problem.data.sources import Points as Points
     from widelimit.problem.data.sources import Source as Source
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from widelimit.results.folders.runfolder import RunFolder as RunFolder
     from widelimit.results.plan import Plan as Plan
     from widelimit.results.trajectory import Trajectory as Trajectory
+    from widelimit.runs.coordinates import CoordinateCheck as CoordinateCheck
     from widelimit.runs.extrapolation import Extrapolation as Extrapolation
     from widelimit.runs.extrapolation import extrapolate as extrapolate
     from widelimit.runs.transfer import Transfer as Transfer
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Bias": "results.bias",
     "Comparison": "results.comparison",
+    "CoordinateCheck": "runs.coordinates",
     "Diverged": "basics.errors",
     "Extrapolation": "runs.extrapolation",
     "Fluctuations": "results.fluctuations",
@@ -70,6 +73,7 @@ _HOMES = {
     "Unit": "problem.network.units",
     "WidelimitError": "basics.errors",
     "compare": "results.comparison",
+    "coordinate_check": "networks.coordinates",
     "extrapolate": "runs.extrapolation",
     "free_energy": "limit.free_energy",
     "kept_in": "basics.store",
@@ -89,6 +93,7 @@ _HOMES = {
 __all__ = [
     "Bias",
     "Comparison",
+    "CoordinateCheck",
     "Diverged",
     "Extrapolation",
     "Fluctuations",
@@ -106,6 +111,7 @@ __all__ = [
     "Unit",
     "WidelimitError",
     "compare",
+    "coordinate_check",
     "extrapolate",
     "free_energy",
     "kept_in",

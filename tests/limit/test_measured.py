@@ -4,12 +4,16 @@ import json
 from importlib import import_module
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 
 from conftest import small_problem, table
-from widelimit import ProblemError, compare, measure_bias, plan_width, predict_fluctuations
+from widelimit import ProblemError, compare, measure_bias, plan_width, predict_fluctuations, train
+from widelimit.basics.progress import progress
+from widelimit.ensemble.system import System
+from widelimit.limit.measured.fit import Fit
 from widelimit.limit.measured.plan import amplification, counts_for, proportions
 from widelimit.limit.measured.sample import Sampler, how_trained
 from widelimit.limit.measured.sums import Sums
@@ -24,6 +28,11 @@ def oracles(monkeypatch):
     """Limits that are known exactly."""
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     return import_module("oracles")
+
+
+def data_of(points):
+    """A data section."""
+    return table(points=points)
 
 
 def rms(values):
@@ -110,8 +119,6 @@ def test_measured_limits_stand_in_for_others():
         network=MUP, limit={"tolerance": 0.01}, training={"horizon": 2.0},
         networks={"widths": [64, 128, 256, 512], "seeds": 40, "method": "flow"},
     )  # fmt: skip
-    from widelimit import train
-
     limit, networks = solve(problem), train(problem)
     found = compare(limit, networks)
     assert found.closes is not False
@@ -177,3 +184,65 @@ def test_what_is_not_solved_is_refused(ask):
     adam = {"horizon": 1.0, "adam": {"betas": [0.9, 0.99]}}
     with pytest.raises(ProblemError, match=r"training\.adam: is a rule of steps"):
         ask(small_problem(training=adam, networks=steps))
+
+
+# Rules of steps, and what the search does
+
+
+STEPS = {"widths": [8], "method": "gd", "step": 0.05}
+
+
+def test_steps_that_stay_have_a_limit_of_their_own():
+    """Adam at fixed β with one hidden layer, by networks of width 8,192 (two of them, mirrored)."""
+    problem = small_problem(
+        network={"activations": ["tanh"], "parametrisation": "mup"},
+        training={"horizon": 0.5, "adam": {"betas": [0.8, 0.9]}},
+        networks=STEPS, limit={"tolerance": 0.05},
+    )  # fmt: skip
+    found = solve(problem)
+    assert found.dataset.attrs["method"] == "gd"
+    assert found.dataset.attrs["time_error"] == 0
+    wide = train(problem.with_changes(networks={"widths": [8192], "seeds": 2}, seed=5))
+    off = wide.dataset["output"].values[0].mean(axis=0) - found.dataset["output"].values
+    scatter = np.sqrt(found.dataset["scatter"].values / 8192 / 2)
+    assert np.abs(off).max() < found.dataset.attrs["error"] + 4 * scatter.max()
+
+
+def test_all_networks_are_shown_the_same_data():
+    """SGD with steps that stay: its noise is the same in all networks, so that it is no scatter."""
+    problem = small_problem(
+        network={"activations": ["tanh"], "parametrisation": "mup"},
+        training={"horizon": 0.5}, limit={"how": "measured", "tolerance": 0.05},
+        networks={"widths": [8], "method": "sgd", "step": 0.25},
+    )  # fmt: skip
+    sampler = Sampler.of(problem, 1e-3)
+    with progress("test", False) as told:
+        wide = sampler.group(4096, 0, told).sums
+    own = wide.mean["outputs at all points"]
+    assert np.abs(np.diff(own[[0, -1]], axis=0)).max() > 0.01
+    spread = np.sqrt(wide.variance("outputs at all points"))
+    assert spread.max() < 0.05  # n^(−1/2) = 0.016; other data would move it by 0.1 and more
+
+
+def test_mirrored_networks_start_at_the_mean():
+    problem = small_problem(network=MUP, limit={"tolerance": 0.05})
+    with progress("test", False) as told:
+        sums = Sampler.of(problem, 1e-2).group(32, 0, told).sums
+    assert np.abs(sums.mean["outputs at all points"][0]).max() < 1e-6
+    assert sums.apart[0].min() > 0
+
+
+def test_widths_grow_where_the_line_is_bent():
+    """Means 1/n + 40/n²: at width 32 the second term is larger than the first."""
+    rng = np.random.default_rng(0)
+    table, x = {}, np.linspace(-1, 1, 20)[None, :, None]
+    for n in (32, 64, 128):
+        runs = (1 / n + 40 / n**2) * (1 + x) + 0.01 * rng.normal(size=(50, 1, 20, 1)) / n**0.5
+        values = {"outputs at all points": runs, "risk": runs.mean(axis=(2, 3))}
+        table[n] = Sums.of(values, np.zeros_like(runs))
+    system = System.of(small_problem(data=data_of(20)), jnp.float32)
+    fit = Fit(system, table, (32, 64, 128), np.zeros((1, 1, 1)))
+    assert fit.bent
+    assert fit.verdict().adequate is False
+    missed = fit.outputs.estimate(fit.outputs.combination())
+    assert np.sqrt(np.mean(missed**2)) <= fit.rms

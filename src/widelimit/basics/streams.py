@@ -30,6 +30,7 @@ class Stream(StrEnum):
     BROWNIAN_PATHS = "brownian paths of a limit"
     MEASURING = "networks that measure a limit"
     ORDER = "data that networks which measure a limit are shown"
+    COORDINATES = "networks whose coordinates are checked"
     PAIRS = "pairs of networks that measure a bias"
     DIFFERENCES = "differences between like neurons"
     EQUAL_LABELS = "labels that are looked at for equal ones"

@@ -101,7 +101,7 @@ def read_runs(given: "Given | Runs", metrics: Sequence[str] | None = None) -> Ru
 def _frame(given: Any) -> tuple[pd.DataFrame, str, list[str]]:
     """A table as it is, what to call it, and what was left out of it."""
     if isinstance(given, str | Path):
-        return _from_file(Path(given))
+        return file_of(Path(given))
     if isinstance(given, xr.Dataset):
         return _from_dataset(given, "the runs")
     if isinstance(given, pd.DataFrame):
@@ -121,7 +121,7 @@ def _frame(given: Any) -> tuple[pd.DataFrame, str, list[str]]:
     return pd.DataFrame({name: list(column) for name, column in given.items()}), "the runs", []
 
 
-def _from_file(path: Path) -> tuple[pd.DataFrame, str, list[str]]:
+def file_of(path: Path) -> tuple[pd.DataFrame, str, list[str]]:
     """A csv file, or netCDF by the end of its name. Raises `ProblemError` if it cannot be read."""
     try:
         full = existing(Path(), str(path))

@@ -20,8 +20,9 @@ from jaxtyping import Array
 from pydantic import BeforeValidator, Field
 
 from widelimit.problem.network.laws import Number
-from widelimit.problem.training.kinds import PerKind, alike
+from widelimit.problem.training.kinds import PerKind, Rates, alike
 from widelimit.problem.training.learning_rules import LearningRule, Memory, Push
+from widelimit.problem.training.schedules import Constant, Schedule
 
 Beta = Annotated[Number, Field(ge=0, lt=1)]
 
@@ -29,7 +30,15 @@ Beta = Annotated[Number, Field(ge=0, lt=1)]
 def _for_all(value: Any) -> Any:
     """A table, or one number for all parameters."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return alike(PerKind, value) if number else value
+    return alike(Epsilon, value) if number else value
+
+
+class Epsilon(PerKind):
+    """Adam's δ for each kind of parameter."""
+
+    input: Schedule = Constant(value=1e-8)
+    hidden: Rates = (Constant(value=1e-8),)
+    readout: Schedule = Constant(value=1e-8)
 
 
 class SignDescent(LearningRule):
@@ -59,7 +68,7 @@ class AdamSteps(LearningRule):
     finite: ClassVar[bool] = True
 
     betas: tuple[Beta, Beta] = (0.9, 0.999)
-    epsilon: Annotated[PerKind, BeforeValidator(_for_all)] = alike(PerKind, 1e-8)
+    epsilon: Annotated[Epsilon, BeforeValidator(_for_all)] = Epsilon()
 
     def speed(self, push: Push, memory: Memory) -> tuple[Array, Memory]:
         """None."""

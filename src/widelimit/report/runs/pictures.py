@@ -1,6 +1,6 @@
 """Pictures of what tables of runs say about infinite width."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -10,6 +10,7 @@ from widelimit.report.pictures import LIMIT_COLOUR, STYLE, new_axes
 from widelimit.runs.line import Means
 
 if TYPE_CHECKING:
+    from widelimit.runs.coordinates import CoordinateCheck
     from widelimit.runs.extrapolation import Extrapolated, Extrapolation
     from widelimit.runs.transfer import Optimum, Transfer
 
@@ -93,7 +94,7 @@ def draw_steps(found: "Extrapolation", metric: str, ax: Axes | None = None) -> A
     return ax
 
 
-def _coloured(widths: tuple[int, ...]) -> list[tuple[object, int]]:
+def _coloured(widths: tuple[int, ...]) -> list[tuple[Any, int]]:
     """A colour for each width."""
     from widelimit.report.pictures import width_colours
 
@@ -150,5 +151,32 @@ def draw_valleys(found: "Transfer", ax: Axes | None = None) -> Axes:
         ax.set_xscale("log")
         ax.set_xlabel("learning rate")
         ax.set_ylabel(f"{found.metric}, mean over seeds")
+        ax.legend(fontsize=8)
+    return ax
+
+
+def draw_coordinates(
+    found: "CoordinateCheck", kind: str, step: int | None, ax: Axes | None = None
+) -> Axes:
+    """Sizes (or changes) against the width on log axes, a line for each layer, seeds as dots."""
+    table = {name: column.to_numpy() for name, column in found.sizes.items()}
+    here = table["kind"] == kind
+    step = int(table["step"][here].max()) if step is None else step
+    here &= table["step"] == step
+    with matplotlib.rc_context(STYLE):
+        ax = new_axes() if ax is None else ax
+        layers = list(dict.fromkeys(table["layer"][here].tolist()))
+        for (colour, _), layer in zip(_coloured(tuple(range(len(layers)))), layers, strict=True):
+            own = here & (table["layer"] == layer)
+            widths, sizes = table["width"][own], table["size"][own]
+            ax.plot(widths, sizes, ".", color=colour, alpha=0.4, ms=4)
+            each = np.unique(widths)
+            means = [sizes[widths == n].mean() for n in each]
+            ax.plot(each, means, "o-", color=colour, lw=1.3, ms=4, label=str(layer))
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.set_xlabel("width")
+        what = "size (RMS)" if kind == "size" else "change since step 0 (RMS)"
+        ax.set_ylabel(f"{what} at step {step}")
         ax.legend(fontsize=8)
     return ax
