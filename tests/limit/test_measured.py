@@ -242,7 +242,8 @@ def test_widths_grow_where_the_line_is_bent():
         table[n] = Sums.of(values, np.zeros_like(runs))
     system = System.of(small_problem(data=data_of(20)), jnp.float32)
     fit = Fit(system, table, (32, 64, 128), np.zeros((1, 1, 1)))
-    assert fit.bent
+    assert fit.bent(0.01)
+    assert not fit.bent(10.0)
     assert fit.verdict().adequate is False
     missed = fit.outputs.estimate(fit.outputs.combination())
     assert np.sqrt(np.mean(missed**2)) <= fit.rms

@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from widelimit.runs.line import FEWEST_WIDTHS, Means, Power, free_power
 
@@ -82,7 +82,7 @@ def fall_of_variance(means: Means) -> float:
     y = np.log(means.variances[own]) + 1 / means.freedom[own]  # E log χ²_ν/ν ≈ −1/ν
     apart = x - np.average(x, weights=weight)
     spread = float(weight @ apart**2)
-    return -float(weight * apart @ y) / spread + float(norm.isf(ALARM)) / math.sqrt(spread)
+    return -float(weight * apart @ y) / spread + float(ndtri(1 - ALARM)) / math.sqrt(spread)
 
 
 def _better_without(means: Means) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.words import counted
@@ -213,12 +213,12 @@ def _slope(widths: np.ndarray, values: Sequence[np.ndarray]) -> tuple[float, flo
     c = apart / (apart @ apart)
     value, off = float(c @ y), y - y.mean() - apart * float(c @ y)
     scatter = (off @ off) / (len(x) - 2)
-    times, freedom = float(student.ppf(0.975, len(x) - 2)), sum(len(v) - 1 for v in values)
+    times, freedom = float(stdtrit(len(x) - 2, 0.975)), sum(len(v) - 1 for v in values)
     from_line = times * math.sqrt(scatter / float(apart @ apart))
     if min(map(len, values)) < 2:
         return value, from_line, "one run of a width: the interval is from how they lie off a line"
     relative = np.array([v.var(ddof=1) / len(v) / v.mean() ** 2 for v in values])
-    half = float(student.ppf(0.975, freedom)) * math.sqrt(float(c**2 @ relative))
+    half = float(stdtrit(freedom, 0.975)) * math.sqrt(float(c**2 @ relative))
     return value, half, f"interval from {counted(freedom + len(values), 'run')}"
 
 

@@ -23,8 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import f as fisher
-from scipy.stats import t as student
+from scipy.special import chdtri, fdtrc, fdtri, stdtrit  # scipy.stats takes long to import
 
 Numbers = Float[np.ndarray, "..."]
 
@@ -113,7 +112,7 @@ class Means:
         squares = (parts**2 / _column(self.freedom, parts)).sum(axis=0)
         whole = parts.sum(axis=0)
         freedom = whole**2 / np.maximum(squares, np.finfo(float).tiny)
-        return np.asarray(student.ppf(0.5 + LEVEL / 2, np.maximum(freedom, 1.0)) * np.sqrt(whole))
+        return np.asarray(stdtrit(np.maximum(freedom, 1.0), 0.5 + LEVEL / 2) * np.sqrt(whole))
 
     # --- whether the model serves ---------------------------------------------------------------
 
@@ -133,7 +132,7 @@ class Means:
         free = len(self.widths) - 2
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(noise > 0, lack / free / noise, np.where(lack > 0, np.inf, 0.0))
-        return np.asarray(fisher.sf(ratio, free, self.freedom_of_noise))
+        return np.asarray(fdtrc(free, self.freedom_of_noise, ratio))
 
     @property
     def freedom_of_noise(self) -> int:
@@ -181,7 +180,7 @@ class Power:
 def free_power(means: Means) -> Power:
     """The exponent that one number's means follow, by the profile of the sum of squares."""
     noise, freedom = float(means._noise()), means.freedom_of_noise
-    slack, grid = noise * fisher.ppf(LEVEL, 1, freedom), np.geomspace(*EXPONENTS, TRIED)
+    slack, grid = noise * fdtri(1, freedom, LEVEL), np.geomspace(*EXPONENTS, TRIED)
     for _ in range(2):
         _, lacks = _intercepts(means, grid)
         inside = np.flatnonzero(lacks <= lacks.min() + slack)
@@ -195,7 +194,7 @@ def free_power(means: Means) -> Power:
     ends = low > EXPONENTS[0], high < EXPONENTS[1]
     against = max(0.0, float(means._lack((1.0,))) - lacks.min())
     return Power(
-        float(fisher.sf(against / noise, 1, freedom)) if noise > 0 else float(against == 0),
+        float(fdtrc(1, freedom, against / noise)) if noise > 0 else float(against == 0),
         float(grid[chosen]),
         low if ends[0] else -np.inf,
         high if ends[1] else np.inf,
@@ -224,4 +223,4 @@ def least_scatter(widths: Sequence[int], values: Sequence[float]) -> float:
     count = len(widths)
     n, y = np.asarray(widths, float), np.asarray(values, float)
     means = Means(n, np.ones(count), y, np.zeros(count), np.full(count, np.inf))
-    return float(means._lack((1.0,)) / (fisher.ppf(LEVEL, count - 2, 1e9) * (count - 2)))
+    return float(means._lack((1.0,)) / chdtri(count - 2, 1 - LEVEL))

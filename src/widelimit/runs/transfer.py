@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.streams import Stream, generator
@@ -304,7 +304,7 @@ def _extrapolated(
         return Optimum(math.inf, why, math.exp(a), loss=loss), (float(b), nan, nan), None
     again = solve @ np.stack([resampled[k] for k in have])
     ends = np.nanquantile(again, [0.025, 0.975], axis=1)
-    misfit = chi2.sf(float((root**2 * (y - a - b * x) ** 2).sum()), len(have) - 2)
+    misfit = chdtrc(len(have) - 2, float((root**2 * (y - a - b * x) ** 2).sum()))
     low, high = np.exp(ends[:, 0])
     why = "" if misfit >= ALARM else "η*(n) does not lie on a line in 1/n: it may not settle"
     drift = (float(b), float(ends[0, 1]), float(ends[1, 1]))

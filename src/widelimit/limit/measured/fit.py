@@ -12,6 +12,9 @@ from widelimit.limit.search import largest_rms
 from widelimit.runs.adequacy import ALARM, Verdict, judged
 from widelimit.runs.line import Means, Numbers
 
+SEEN = 2.0
+"""What is off the line by so many times its scatter, all noise taken off, is seen to be."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -56,12 +59,14 @@ class Fit:
         noise = np.mean(means.variance(c), axis=axes)
         return np.sqrt(np.maximum(square - noise, 0)).reshape(kept), np.sqrt(noise).reshape(kept)
 
-    @property
-    def bent(self) -> bool:
-        """Whether the narrowest width is seen to be off the line, by more than its scatter."""
+    def bent(self, goal: float) -> bool:
+        """Whether the narrowest width is seen to be off the line, by what counts for the goal.
+
+        That is a quarter of it, and `SEEN` times the scatter: few outputs are independent.
+        """
         means = self.outputs
         found = [self._left_out(means, c) for c in means.left_out()]
-        return any(bool((off > noise).any()) for off, noise in found)
+        return any(bool((off > np.maximum(SEEN * n, goal / 4)).any()) for off, n in found)
 
     @property
     def error(self) -> np.ndarray:

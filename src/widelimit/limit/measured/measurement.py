@@ -40,7 +40,7 @@ GROWTH = 8
 CAREFUL = 0.9
 """A plan aims at so much of what is left for the interval: variances are only estimated."""
 
-WIDEST = 4096
+WIDEST = 1024
 """Wider networks are not trained for a measurement."""
 
 LEAST_TOLERANCE = 2e-6
@@ -85,7 +85,7 @@ class Measurement:
             fit = Fit(self.system, self.table, widths, steps)
             if self._serves(fit):
                 return fit, None
-            if fit.bent or fit.verdict().adequate is False:
+            if fit.bent(self.goal) or fit.verdict().adequate is False:
                 wider = tuple(2 * width for width in widths)
                 if wider[-1] > WIDEST:
                     return fit, f"1/n does not serve up to width {widths[-1]}"
