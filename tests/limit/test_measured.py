@@ -166,6 +166,7 @@ def test_networks_are_trained_as_the_problem_says():
     assert not Sampler.of(small_problem(network=MUP | {"initial": law}), 1e-3).mirrored
 
 
+@pytest.mark.slow
 def test_what_time_does_not_allow_is_said():
     problem = small_problem(network=MUP, limit={"tolerance": 1e-5, "max_seconds": 1e-3})
     found = solved(problem, progress=False)
@@ -192,6 +193,7 @@ def test_what_is_not_solved_is_refused(ask):
 STEPS = {"widths": [8], "method": "gd", "step": 0.05}
 
 
+@pytest.mark.slow
 def test_steps_that_stay_have_a_limit_of_their_own():
     """Adam at fixed β with one hidden layer, by networks of width 8,192 (two of them, mirrored)."""
     problem = small_problem(

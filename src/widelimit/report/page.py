@@ -44,6 +44,7 @@ def render_report(folder: "RunFolder") -> str:
         title=limit.problem.title,
         words=limit.problem.network.words(),
         averages=limit.problem.network.averages,
+        black="one network of those that measured the limit" if limit.problem.measured else "limit",
         cards=cards(limit, networks, comparison),
         warnings=list(dict.fromkeys(w for t in shown for w in t.warnings)),
         figures=figures(limit, networks, comparison, fluctuations),
