@@ -29,7 +29,7 @@ def sizes_of_modules(
     """
     if find_spec("torch") is None:
         raise ProblemError(["torch is not installed; it comes with pip install 'widelimit[torch]'"])
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     rows: list[dict[str, Any]] = []
     with progress_of("coordinate check", progress, len(widths) * seeds) as told:
