@@ -15,10 +15,10 @@ from widelimit.basics.progress import progress
 from widelimit.ensemble.system import System
 from widelimit.limit.measured.fit import Fit
 from widelimit.limit.measured.plan import amplification, counts_for, proportions
-from widelimit.limit.measured.sample import Sampler, how_trained
+from widelimit.limit.measured.sample import Sampler
 from widelimit.limit.measured.sums import Sums
 from widelimit.limit.solve import solve, solved
-from widelimit.results.folders.runfolder import RunFolder
+from widelimit.results.folders.runfolder import SECTIONS, RunFolder
 
 MUP = {"activations": ["tanh"] * 2, "parametrisation": "mup"}
 
@@ -157,9 +157,9 @@ def test_plans_have_the_variance_that_they_promise():
 
 
 def test_networks_are_trained_as_the_problem_says():
-    assert how_trained(small_problem(network=MUP)).method == "flow"
+    assert small_problem(network=MUP).measured_with.method == "flow"
     steps = {"widths": [8], "method": "gd", "step": 0.1}
-    assert how_trained(small_problem(network=MUP, networks=steps)).method == "gd"
+    assert small_problem(network=MUP, networks=steps).measured_with.method == "gd"
     sampler = Sampler.of(small_problem(network=MUP), 1e-3)
     assert sampler.mirrored
     law = {"readout": {"law": "atoms", "points": [1.0, 2.0]}}
@@ -249,3 +249,17 @@ def test_widths_grow_where_the_line_is_bent():
     assert fit.verdict().adequate is False
     missed = fit.outputs.estimate(fit.outputs.combination())
     assert np.sqrt(np.mean(missed**2)) <= fit.rms
+
+
+def test_limits_of_other_steps_are_other_limits():
+    """What was measured at one step is not taken for the limit at another."""
+    flow = small_problem(network=MUP)
+    slow, quick, wide = (
+        small_problem(network=MUP, networks=STEPS | own)
+        for own in ({}, {"step": 0.5}, {"widths": [8, 16], "seeds": 3})
+    )
+    digests = [own.digest(*SECTIONS["limit"]) for own in (flow, slow, quick, wide)]
+    assert len(set(digests[:3])) == 3
+    assert digests[1] == digests[3]
+    solved_ones = [small_problem(networks=STEPS | own) for own in ({}, {"step": 0.5})]
+    assert len({own.digest(*SECTIONS["limit"]) for own in solved_ones}) == 1

@@ -212,18 +212,7 @@ class Problem(Tables):
     def digest(self, *sections: str) -> str:
         """SHA-256 of some sections (of the data: their numbers), to tell results apart."""
         self.refuse_functions()
-        raw = self.as_dict()
-        chosen = {name: raw.get(name) for name in sections}
-        if "data" in sections:
-            chosen["data"] = self.dataset.digest()
-            if self.data.samples is not None:
-                chosen["samples"] = self.data.samples
-        if "limit" in sections:  # the same numbers whatever the memory
-            chosen["limit"] = {k: v for k, v in raw["limit"].items() if k != "memory"}
-        if "networks" in sections:  # each width has its own result: adding widths refuses none
-            chosen["networks"] = {
-                k: v for k, v in raw["networks"].items() if k not in ("widths", "shapes")
-            }
+        chosen = _told_apart(self, sections)
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
     def identity(self, *sections: str) -> str | None:
@@ -234,6 +223,28 @@ class Problem(Tables):
         raw = self.as_dict()
         chosen = {name: raw.get(name) for name in sections}
         return None if only_in_python(chosen, "") else json.dumps([self.seed, chosen])
+
+
+def _told_apart(problem: Problem, sections: Sequence[str]) -> dict[str, Any]:
+    """What of some sections results depend on."""
+    raw = problem.as_dict()
+    chosen = {name: raw.get(name) for name in sections}
+    if "data" in sections:
+        chosen["data"] = problem.dataset.digest()
+        if problem.data.samples is not None:
+            chosen["samples"] = problem.data.samples
+    if "limit" in sections:  # the same numbers whatever the memory
+        chosen["limit"] = {k: v for k, v in raw["limit"].items() if k != "memory"}
+    if "limit" in sections and problem.measured:  # by networks, whose steps may be those of it
+        own = problem.measured_with
+        names = {"method", "precision"}
+        names |= set() if own.method == "flow" else {"step", "batch", "draw"}
+        chosen["measured with"] = own.model_dump(include=names)
+    if "networks" in sections:  # each width has its own result: adding widths refuses none
+        chosen["networks"] = {
+            k: v for k, v in raw["networks"].items() if k not in ("widths", "shapes")
+        }
+    return chosen
 
 
 def _in_our_units(problem: "Problem") -> dict[str, Any]:

@@ -174,6 +174,17 @@ class Tables(BaseModel):
         own = random or network.parametrisation == "ntk" or self.training.rule.finite
         return own or self.limit.how == "measured"
 
+    @property
+    def measured_with(self) -> NetworkSettings:
+        """How the networks that measure its limit are trained.
+
+        As `[networks]` says where steps have a size of their own; else by the flow, for steps of
+        1/n (the default) are none in the limit.
+        """
+        own = self.networks or NetworkSettings(widths=((1,),))
+        flow = not isinstance(own.step, float | int) or own.method == "flow"
+        return own.model_copy(update={"method": "flow", "states": 1} if flow else {"states": 1})
+
     def require_solved(self, what: str) -> None:
         """Raise `ProblemError` where the limit is measured, and `what` needs one that is solved."""
         if self.measured:

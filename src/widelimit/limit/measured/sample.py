@@ -58,17 +58,6 @@ class Shown(NamedTuple):
     axes: dict[str, tuple[str, ...]]
 
 
-def how_trained(problem: Problem) -> NetworkSettings:
-    """How the networks that measure its limit are trained.
-
-    As `[networks]` says where steps have a size of their own; else by the flow, for steps of 1/n
-    (the default) are none in the limit.
-    """
-    own = problem.networks or NetworkSettings(widths=((1,),))
-    flow = not isinstance(own.step, float | int) or own.method == "flow"
-    return own.model_copy(update={"method": "flow", "states": 1} if flow else {"states": 1})
-
-
 @dataclass(frozen=True)
 class Sampler:
     """Trains the networks that measure the limit of a problem, and knows what they cost.
@@ -83,7 +72,7 @@ class Sampler:
     @classmethod
     def of(cls, problem: Problem, tolerance: float) -> "Sampler":
         """With mirrored networks where the law of the readout allows it."""
-        own = problem.with_parts(networks=how_trained(problem))
+        own = problem.with_parts(networks=problem.measured_with)
         return cls(own, tolerance, symmetric(problem))
 
     @property
