@@ -19,6 +19,7 @@ from widelimit.limit.measured.sample import Sampler
 from widelimit.limit.measured.sums import Sums
 from widelimit.limit.solve import solve, solved
 from widelimit.results.folders.runfolder import SECTIONS, RunFolder
+from widelimit.runs.line import Means
 
 MUP = {"activations": ["tanh"] * 2, "parametrisation": "mup"}
 
@@ -243,10 +244,10 @@ def test_widths_grow_where_the_line_is_bent():
         values = {"outputs at all points": runs, "risk": runs.mean(axis=(2, 3))}
         table[n] = Sums.of(values, np.zeros_like(runs))
     system = System.of(small_problem(data=data_of(20)), jnp.float32)
-    fit = Fit(system, table, (32, 64, 128), np.zeros((1, 1, 1)))
+    fit = Fit(system, table, (32, 64, 128), {})
     assert fit.bent(0.01)
     assert not fit.bent(10.0)
-    assert fit.verdict().adequate is False
+    assert fit.verdict.adequate is False
     missed = fit.outputs.estimate(fit.outputs.combination())
     assert np.sqrt(np.mean(missed**2)) <= fit.rms
 
@@ -263,3 +264,43 @@ def test_limits_of_other_steps_are_other_limits():
     assert digests[1] == digests[3]
     solved_ones = [small_problem(networks=STEPS | own) for own in ({}, {"step": 0.5})]
     assert len({own.digest(*SECTIONS["limit"]) for own in solved_ones}) == 1
+
+
+def test_variances_that_stay_are_seen_at_any_of_many_times():
+    """Var ∝ 1 in place of 1/n at one of 11 times; means on a line."""
+    rng, table = np.random.default_rng(0), {}
+    for n in (32, 64, 128):
+        risk = 1 / n + rng.normal(size=(200, 11)) * np.where(np.arange(11) == 7, 0.1, n**-0.5)
+        runs = np.zeros((200, 11, 8, 1))
+        table[n] = Sums.of({"outputs at all points": runs, "risk": risk}, runs)
+    system = System.of(small_problem(), jnp.float32)
+    verdict = Fit(system, table, (32, 64, 128), {}).verdict
+    assert verdict.adequate is False
+    assert "scatter as those of narrow ones" in verdict.why
+
+
+def test_what_never_differs_is_no_misfit():
+    """Networks that are all the same, up to rounding: nothing speaks against 1/n."""
+    for value in (0.0, 0.1, 1 / 3, 1e6 + 1 / 7):
+        means = Means.of([32, 64, 128], [np.full((4, 1), value)] * 3)
+        assert means.misfit()[0] == 1.0
+
+
+def test_steps_are_in_the_errors_of_all_variables():
+    rng = np.random.default_rng(0)
+    table = {
+        n: Sums.of({"risk": 1 / n + rng.normal(size=(20, 3))}, np.zeros((20, 3, 8, 1)))
+        for n in (32, 64, 128)
+    }
+    system, late = System.of(small_problem(), jnp.float32), np.array([0.0, 0.5, 2.0])
+    with_steps, without = (
+        Fit(system, table, (32, 64, 128), own).error_of("risk") for own in ({"risk": late}, {})
+    )
+    assert np.allclose(with_steps - without, late)
+
+
+def test_networks_without_a_depth_measure_nothing():
+    residual = {"architecture": "residual", "stream": 2}
+    problem = small_problem(network=residual, limit={"how": "measured"}, networks=None)
+    with pytest.raises(ProblemError, match=r"network\.depth: found 'limit'; networks have a depth"):
+        solve(problem)

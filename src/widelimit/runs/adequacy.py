@@ -30,23 +30,23 @@ class Verdict(NamedTuple):
     power: Power
 
 
-def judged(means: Means) -> Verdict:
-    """Whether the means of one number follow the model."""
+def judged(means: Means, alarm: float = ALARM) -> Verdict:
+    """Whether the means of one number follow the model; each test refuses a right one so often."""
     power, misfit = free_power(means), float(means.misfit())
-    adequate, why = _judged(means, power, misfit)
+    adequate, why = _judged(means, power, misfit, alarm)
     return Verdict(adequate, why, misfit, power)
 
 
-def _judged(means: Means, power: Power, misfit: float) -> tuple[bool | None, str]:
+def _judged(means: Means, power: Power, misfit: float, alarm: float) -> tuple[bool | None, str]:
     interval = f"{_end(power.exponent_low)} … {_end(power.exponent_high)}"
     b = means.combination(row=1)
-    if misfit < ALARM:
+    if misfit < alarm:
         return False, (
             f"means do not lie on a line in 1/n (that they are so far off it has a probability of "
             f"{misfit:.1g}); with a free exponent it is {power.exponent:.2f} ({interval})"
             + _better_without(means)
         )
-    if (falls := fall_of_variance(means)) < RIVAL:
+    if (falls := fall_of_variance(means, alarm)) < RIVAL:
         return False, (
             f"runs of wide networks scatter as those of narrow ones: their variance is "
             f"∝ n^(−{max(falls, 0.0):.2g}) at most, and V/n asks for 1: something random stays at "
@@ -57,7 +57,7 @@ def _judged(means: Means, power: Power, misfit: float) -> tuple[bool | None, str
             "means of different widths differ by no more than runs scatter, so that 1/n is neither "
             "confirmed nor refused; the interval is that of a line in 1/n"
         )
-    if power.unlike_one < ALARM:
+    if power.unlike_one < alarm:
         return False, (
             f"means shrink with another power: the exponent is {power.exponent:.2f} ({interval}), "
             "and 1/n has 1" + _better_without(means)
@@ -70,8 +70,8 @@ def _judged(means: Means, power: Power, misfit: float) -> tuple[bool | None, str
     return True, f"means lie on a line in 1/n (free exponent {interval})"
 
 
-def fall_of_variance(means: Means) -> float:
-    """The largest γ with Var ∝ n^(−γ) that the variances of one number allow (97.5 %).
+def fall_of_variance(means: Means, alarm: float = ALARM) -> float:
+    """The largest γ with Var ∝ n^(−γ) that the variances of one number allow (at 1 − `alarm`).
 
     Logarithms of variances with ν degrees of freedom scatter by about √(2/ν).
     """
@@ -82,7 +82,7 @@ def fall_of_variance(means: Means) -> float:
     y = np.log(means.variances[own]) + 1 / means.freedom[own]  # E log χ²_ν/ν ≈ −1/ν
     apart = x - np.average(x, weights=weight)
     spread = float(weight @ apart**2)
-    return -float(weight * apart @ y) / spread + float(ndtri(1 - ALARM)) / math.sqrt(spread)
+    return -float(weight * apart @ y) / spread + float(ndtri(1 - alarm)) / math.sqrt(spread)
 
 
 def _better_without(means: Means) -> str:

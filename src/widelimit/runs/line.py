@@ -38,6 +38,9 @@ CURVED = (1.0, 2.0)
 EXPONENTS = 0.05, 8.0
 """Exponents of 1/n are looked for between these."""
 
+ROUNDING = 1e-24
+"""Squares that are so small a share of those of the values are rounding."""
+
 TRIED = 256
 """So many, first over the whole range, then about those that the data do not exclude."""
 
@@ -129,7 +132,9 @@ class Means:
     def misfit(self) -> Numbers:
         """The probability that means on a line in 1/n lie off it by as much as these."""
         lack, noise = self._lack((1.0,)), self._noise()
-        free = len(self.widths) - 2
+        free, sizes = len(self.widths) - 2, self.counts * self.widths
+        rounding = ROUNDING * np.tensordot(sizes, self.values**2, axes=1)
+        lack = np.where(lack <= rounding, 0.0, lack)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(noise > 0, lack / free / noise, np.where(lack > 0, np.inf, 0.0))
         return np.asarray(fdtrc(free, self.freedom_of_noise, ratio))

@@ -1,7 +1,8 @@
 """What networks of several widths say about the limit: values, errors, and whether 1/n serves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -20,22 +21,33 @@ SEEN = 2.0
 class Fit:
     """The regression on 1/n of all variables, over these widths of those that were trained.
 
-    `time_error (time, point, channel)` is that of the flow's steps in the outputs.
+    `time_errors` are bounds on what the flow's steps do to each variable `(time, …)`; there are none
+    where steps belong to the limit.
     """
 
     system: System
     table: Mapping[int, Sums]
     widths: tuple[int, ...]
-    time_error: np.ndarray
+    time_errors: Mapping[str, np.ndarray]
 
     def means(self, name: str) -> Means:
         """Those of one variable."""
         return means_of(self.table, self.widths, name)
 
-    @property
+    @cached_property
     def outputs(self) -> Means:
         """The outputs at all points."""
         return self.means(EVERYWHERE)
+
+    def time_error(self, name: str) -> np.ndarray:
+        """A bound on what steps do to a variable `(time, …)`."""
+        like = self.table[self.widths[0]].mean[name]
+        return self.time_errors.get(name, np.zeros_like(like))
+
+    def error_of(self, name: str) -> np.ndarray:
+        """All errors of a variable together."""
+        means = self.outputs if name == EVERYWHERE else self.means(name)
+        return self.interval(means) + self.model_error(means) + self.time_error(name)
 
     def interval(self, means: Means) -> Numbers:
         """The 95 % half-width of an intercept."""
@@ -68,11 +80,10 @@ class Fit:
         found = [self._left_out(means, c) for c in means.left_out()]
         return any(bool((off > np.maximum(SEEN * n, goal / 4)).any()) for off, n in found)
 
-    @property
+    @cached_property
     def error(self) -> np.ndarray:
         """All errors of the outputs together `(time, point, channel)`."""
-        means = self.outputs
-        return self.interval(means) + self.model_error(means) + self.time_error
+        return self.error_of(EVERYWHERE)
 
     @property
     def rms(self) -> float:
@@ -81,24 +92,42 @@ class Fit:
 
     def fixed(self) -> float:
         """The part of the error, RMS, that more runs do not make smaller."""
-        model = self.model_error(self.outputs) + self.time_error
+        model = self.model_error(self.outputs) + self.time_error(EVERYWHERE)
         return largest_rms(self.system, model)
 
     def scatter(self) -> float:
         """n·Var of a run, the mean over observed outputs at the worst time."""
-        own = self.outputs.scatter[:, self.system.view("observed")]
+        return self._worst(self.outputs.scatter)
+
+    def scatter_of_one(self) -> float:
+        """The same of one network, which is half a run where these are mirrored pairs."""
+        return self._worst(self.scatter_of_networks)
+
+    @property
+    def scatter_of_networks(self) -> np.ndarray:
+        """n·Var of one network `(time, point, channel)`."""
+        apart = [width * self.table[width].apart for width in self.widths]
+        return self.outputs.scatter + np.average(apart, axis=0, weights=self.outputs.freedom)
+
+    def _worst(self, scatter: np.ndarray) -> float:
+        own = scatter[:, self.system.view("observed")]
         return float(own.mean(axis=(1, 2)).max())
 
+    @cached_property
     def verdict(self) -> Verdict:
-        """Whether 1/n serves, for the risk: at the time that speaks most against it."""
+        """Whether 1/n serves, for the risk: at the time that speaks most against it.
+
+        Of many times one is off by chance: each has its share of the alarm.
+        """
         risk = self.means("risk")
-        found = [judged(_at(risk, time)) for time in range(risk.values.shape[1])]
-        known = [v for v in found if v.adequate is not None]
-        worst = min(known or found, key=lambda own: min(own.misfit, own.power.unlike_one))
-        many = len(found)
-        if worst.adequate is False and min(worst.misfit, worst.power.unlike_one) > ALARM / many:
-            return worst._replace(adequate=None)  # of many times one is off by chance
-        return worst
+        times = range(risk.values.shape[1])
+        found = [judged(_at(risk, time), ALARM / len(times)) for time in times]
+        order = [False, True, None]
+
+        def against(own: Verdict) -> tuple[int, float]:
+            return order.index(own.adequate), min(own.misfit, own.power.unlike_one)
+
+        return min(found, key=against)
 
 
 def _at(means: Means, time: int) -> Means:
@@ -106,8 +135,3 @@ def _at(means: Means, time: int) -> Means:
     return Means(
         means.widths, means.counts, means.values[:, time], means.variances[:, time], means.freedom
     )
-
-
-def fits(table: Mapping[int, Sums], widths: Sequence[int]) -> bool:
-    """Whether all these widths have been trained."""
-    return all(width in table for width in widths)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +12,8 @@ from scipy.special import ndtri
 
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import Progress
-from widelimit.basics.statistics import HALVING
-from widelimit.basics.words import counted, duration
+from widelimit.basics.statistics import step_error
+from widelimit.basics.words import duration
 from widelimit.ensemble.system import System
 from widelimit.limit.measured.fit import Fit
 from widelimit.limit.measured.plan import counts_for
@@ -63,7 +64,6 @@ class Measurement:
     def __post_init__(self) -> None:
         tolerance = max(STEPS_SHARE * self.goal, LEAST_TOLERANCE)
         self.sampler = Sampler.of(self.problem, tolerance)
-        self.groups: dict[int, int] = {}
         with in_precision(self.sampler.settings.precision) as dtype:
             self.system = System.of(self.sampler.problem, dtype)
 
@@ -85,7 +85,7 @@ class Measurement:
             fit = Fit(self.system, self.table, widths, steps)
             if self._serves(fit):
                 return fit, None
-            if fit.bent(self.goal) or fit.verdict().adequate is False:
+            if fit.bent(self.goal) or fit.verdict.adequate is False:
                 wider = tuple(2 * width for width in widths)
                 if wider[-1] > WIDEST:
                     return fit, f"1/n does not serve up to width {widths[-1]}"
@@ -101,7 +101,7 @@ class Measurement:
             self._train(asked)
 
     def _serves(self, fit: Fit) -> bool:
-        return fit.rms <= self.goal and fit.verdict().adequate is not False
+        return fit.rms <= self.goal and fit.verdict.adequate is not False
 
     def _planned(self, fit: Fit) -> dict[int, int]:
         """How many runs of each width bring the interval down to what is left for it."""
@@ -136,8 +136,9 @@ class Measurement:
     def _train(self, asked: dict[int, int]) -> None:
         """Train runs until there are at least so many of each width."""
         todo = {
-            width: range(self.groups.get(width, 0), math.ceil(count / self.sampler.together(width)))
+            width: range(self._count(width) // size, math.ceil(count / size))
             for width, count in asked.items()
+            for size in [self.sampler.together(width)]
         }
         self.told.expect(sum(map(len, todo.values())))
         for width, numbers in todo.items():
@@ -153,44 +154,39 @@ class Measurement:
         before = self.table.get(width)
         self.table[width] = shown.sums if before is None else before.joined(shown.sums)
         self.neurons.setdefault(width, shown.neurons)
-        self.groups[width] = self.groups.get(width, 0) + 1
         self.axes = shown.axes
 
     def _mirrored_or_not(self, widths: tuple[int, ...]) -> None:
         """Pairs of mirrored networks are kept where a pair is better than two of its kind."""
         if not self.sampler.mirrored:
             return
-        fit = Fit(self.system, self.table, widths, np.zeros(()))
-        pair = fit.scatter()
-        apart = [width * self.table[width].apart for width in widths]
-        observed = self.system.view("observed")
-        alone = np.mean([fit.outputs.scatter + a for a in apart], axis=0)[:, observed]
-        if 2 * pair <= float(alone.mean(axis=(1, 2)).max()):
+        fit = Fit(self.system, self.table, widths, {})
+        if 2 * fit.scatter() <= fit.scatter_of_one():
             return
         self.sampler = replace(self.sampler, mirrored=False)
-        self.table, self.groups, self.neurons = {}, {}, {}
+        self.table, self.neurons = {}, {}
         self._train(dict.fromkeys(widths, PILOT))
 
-    def _steps(self, width: int) -> np.ndarray:
-        """A bound on what the flow's steps do to outputs `(time, point, channel)`, small enough.
+    def _steps(self, width: int) -> dict[str, np.ndarray]:
+        """Bounds on what the flow's steps do to every variable, small enough for outputs.
 
         The same networks with finer steps; tolerances become smaller until that is little.
         """
         if not self.sampler.by_flow:
-            return np.zeros((1, 1, 1))
+            return {}
         coarse = self._first(self.sampler, width)
         while True:
             finer = replace(self.sampler, tolerance=self.sampler.tolerance / FINER)
             fine = self._first(finer, width)
-            error = HALVING * np.abs(coarse - fine)
-            small = largest_rms(self.system, error) <= STEPS_SHARE * self.goal
+            errors = {name: step_error(own, fine[name]) for name, own in coarse.items()}
+            small = largest_rms(self.system, errors[EVERYWHERE]) <= STEPS_SHARE * self.goal
             if small or finer.tolerance <= LEAST_TOLERANCE:
-                return error
+                return errors
             self.sampler, coarse = finer, fine
 
-    def _first(self, sampler: Sampler, width: int) -> np.ndarray:
-        """The mean outputs of a width's first group."""
-        return sampler.group(width, 0, self.told).sums.mean[EVERYWHERE]
+    def _first(self, sampler: Sampler, width: int) -> Mapping[str, np.ndarray]:
+        """The means of a width's first group."""
+        return sampler.group(width, 0, self.told).sums.mean
 
 
 def in_words(measurement: Measurement, fit: Fit) -> dict[str, Any]:
@@ -203,5 +199,4 @@ def in_words(measurement: Measurement, fit: Fit) -> dict[str, Any]:
         "mirrored": int(sampler.mirrored),
         "method": sampler.settings.method,
         "step_tolerance": sampler.tolerance if sampler.by_flow else 0.0,
-        "said": counted(sum(networks.values()), "network"),
     }

@@ -13,11 +13,14 @@ import numpy as np
 import xarray as xr
 
 from widelimit.basics.compiled import make_room
+from widelimit.basics.errors import ProblemError
 from widelimit.basics.progress import progress as progress_of
 from widelimit.basics.statistics import half_width
 from widelimit.limit.measured.fit import Fit
 from widelimit.limit.measured.measurement import Measurement, in_words
+from widelimit.limit.measured.sample import EVERYWHERE
 from widelimit.limit.search import largest_rms
+from widelimit.problem.network.residual import ResidualNetwork
 from widelimit.problem.problem import Problem
 from widelimit.results.layout import add_functionals, coordinates_of
 from widelimit.results.scores import accuracy_with_error, has_classes, parts_of, rated
@@ -38,6 +41,9 @@ def measured(problem: Problem, progress: bool | None = None) -> Trajectory:
 
 def _refuse(problem: Problem) -> None:
     """Raise `ProblemError` for limits that networks do not measure."""
+    if isinstance(problem.network, ResidualNetwork) and problem.network.depth == "limit":
+        said = "network.depth: found 'limit'; networks have a depth: give a number of blocks"
+        raise ProblemError([f"{said} whose limit in width is measured"], problem.title)
     problem.require_noiseless("limits are measured for networks without noise of their own")
     if problem.networks is None or not isinstance(problem.networks.step, float | int):
         problem.require_finite_data("measuring the limit of ε → 0")
@@ -48,11 +54,11 @@ def _laid_out(work: Measurement, fit: Fit, short: str | None) -> Trajectory:
     problem, system, means = work.problem, fit.system, fit.outputs
     interval, model = fit.interval(means), fit.model_error(means)
     value, error = means.estimate(means.combination()), fit.error
-    observed, verdict = system.view("observed"), fit.verdict()
+    observed, verdict = system.view("observed"), fit.verdict
+    model, late = np.broadcast_to(model, value.shape), fit.time_error(EVERYWHERE)
     told = {
-        "output": value, "output_error": error, "interval": interval,
-        "model_error": np.broadcast_to(model, value.shape),
-        "time_error": np.broadcast_to(fit.time_error, value.shape), **_of_one_network(fit),
+        "output": value, "output_error": error, "interval": interval, "model_error": model,
+        "time_error": late, **_of_one_network(fit),
     }  # fmt: skip
     variables: dict[str, Any] = {name: (DIMS, own[:, observed]) for name, own in told.items()}
     parts = parts_of(problem, system)
@@ -72,8 +78,7 @@ def _laid_out(work: Measurement, fit: Fit, short: str | None) -> Trajectory:
         "kind": "limit", "how": "measured", "title": problem.title, **in_words(work, fit),
         "error": reached, "tolerance": work.goal, "met": int(met),
         "interval": largest_rms(system, interval),
-        "model_error": largest_rms(system, np.broadcast_to(model, value.shape)),
-        "time_error": largest_rms(system, np.broadcast_to(fit.time_error, value.shape)),
+        "model_error": largest_rms(system, model), "time_error": largest_rms(system, late),
         "adequate": {True: "yes", False: "no", None: "cannot be told"}[verdict.adequate],
         "why": verdict.why, "precision": work.sampler.settings.precision,
         "warnings": json.dumps([] if met else [_missed(work, reached, short or verdict.why)]),
@@ -84,23 +89,20 @@ def _laid_out(work: Measurement, fit: Fit, short: str | None) -> Trajectory:
 
 def _of_one_network(fit: Fit) -> dict[str, np.ndarray]:
     """B of E f_n = f + B/n and n·Var f_n of one network, with 95 % half-widths."""
-    means = fit.outputs
+    means, scatter = fit.outputs, fit.scatter_of_networks
     b = means.combination(row=1)
-    apart = [width * fit.table[width].apart for width in fit.widths]
-    counts = np.array([fit.table[width].runs for width in fit.widths])
-    scatter = means.scatter + np.average(apart, axis=0, weights=counts - 1)
     return {
         "bias": means.estimate(b),
         "bias_error": means.half_width(b),
         "scatter": scatter,
-        "scatter_error": scatter * half_width(np.sqrt(2.0), int((counts - 1).sum())),
+        "scatter_error": scatter * half_width(np.sqrt(2.0), int(means.freedom.sum())),
     }
 
 
 def _known(fit: Fit, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A variable at infinite width, and its error."""
     means = fit.means(name)
-    return means.estimate(means.combination()), fit.interval(means) + fit.model_error(means)
+    return means.estimate(means.combination()), fit.error_of(name)
 
 
 def _missed(work: Measurement, reached: float, why: str) -> str:
