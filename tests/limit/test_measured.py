@@ -19,6 +19,7 @@ from widelimit.limit.measured.sample import Sampler
 from widelimit.limit.measured.sums import Sums
 from widelimit.limit.solve import solve, solved
 from widelimit.results.folders.runfolder import SECTIONS, RunFolder
+from widelimit.runs.adequacy import judged
 from widelimit.runs.line import Means
 
 MUP = {"activations": ["tanh"] * 2, "parametrisation": "mup"}
@@ -284,6 +285,8 @@ def test_what_never_differs_is_no_misfit():
     for value in (0.0, 0.1, 1 / 3, 1e6 + 1 / 7):
         means = Means.of([32, 64, 128], [np.full((4, 1), value)] * 3)
         assert means.misfit()[0] == 1.0
+        alone = Means.of([32, 64, 128], [np.full(4, value)] * 3)
+        assert judged(alone).adequate is None
 
 
 def test_steps_are_in_the_errors_of_all_variables():

@@ -40,6 +40,8 @@ def judged(means: Means, alarm: float = ALARM) -> Verdict:
 def _judged(means: Means, power: Power, misfit: float, alarm: float) -> tuple[bool | None, str]:
     interval = f"{_end(power.exponent_low)} … {_end(power.exponent_high)}"
     b = means.combination(row=1)
+    if means.constant:
+        return None, "is the same in all runs: there is nothing to extrapolate"
     if misfit < alarm:
         return False, (
             f"means do not lie on a line in 1/n (that they are so far off it has a probability of "

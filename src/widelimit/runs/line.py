@@ -117,6 +117,11 @@ class Means:
         freedom = whole**2 / np.maximum(squares, np.finfo(float).tiny)
         return np.asarray(stdtrit(np.maximum(freedom, 1.0), 0.5 + LEVEL / 2) * np.sqrt(whole))
 
+    @property
+    def constant(self) -> bool:
+        """Whether one number is the same in all runs."""
+        return float(self._noise()) == 0 and float(self._lack(())) == 0
+
     # --- whether the model serves ---------------------------------------------------------------
 
     def left_out(self) -> list[np.ndarray]:
@@ -132,9 +137,7 @@ class Means:
     def misfit(self) -> Numbers:
         """The probability that means on a line in 1/n lie off it by as much as these."""
         lack, noise = self._lack((1.0,)), self._noise()
-        free, sizes = len(self.widths) - 2, self.counts * self.widths
-        rounding = ROUNDING * np.tensordot(sizes, self.values**2, axes=1)
-        lack = np.where(lack <= rounding, 0.0, lack)
+        free = len(self.widths) - 2
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(noise > 0, lack / free / noise, np.where(lack > 0, np.inf, 0.0))
         return np.asarray(fdtrc(free, self.freedom_of_noise, ratio))
@@ -157,8 +160,11 @@ class Means:
             _column(self.widths**-power, self.values) * self.estimate(c)
             for power, c in zip((0.0, *powers), rows, strict=True)
         )
-        squares = (self.values - fitted) ** 2
-        return np.asarray(np.tensordot(self.counts * self.widths, squares, axes=1))
+        lack, whole = (
+            np.tensordot(self.counts * self.widths, own**2, axes=1)
+            for own in (self.values - fitted, self.values)
+        )
+        return np.where(lack <= ROUNDING * whole, 0.0, lack)
 
 
 def _column(of_widths: np.ndarray, like: Numbers) -> np.ndarray:

@@ -21,8 +21,8 @@ SEEN = 2.0
 class Fit:
     """The regression on 1/n of all variables, over these widths of those that were trained.
 
-    `time_errors` are bounds on what the flow's steps do to each variable `(time, …)`; there are none
-    where steps belong to the limit.
+    `time_errors` are bounds on what the flow's steps do to each variable `(time, …)`; there are
+    none where steps belong to the limit.
     """
 
     system: System
