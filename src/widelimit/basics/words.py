@@ -94,3 +94,16 @@ def end_in_words(until: float | None) -> str:
     if until is None or until == math.inf:
         return "the end"
     return "not known" if math.isnan(until) else f"t = {until:.3g}"
+
+
+def as_json(value: Any) -> Any:
+    """As JSON has it: lists in place of tuples, nothing in place of what is not finite.
+
+    >>> as_json({"a": (1.0, math.inf), "b": math.nan})
+    {'a': [1.0, None], 'b': None}
+    """
+    if isinstance(value, dict):
+        return {key: as_json(own) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(as_json, value))
+    return None if isinstance(value, float) and not math.isfinite(value) else value

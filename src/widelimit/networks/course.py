@@ -51,14 +51,18 @@ OVERSHOOT = (
 )
 
 
-def network_keys(root: PRNGKeyArray, widths: tuple[int, ...], count: int) -> Key[Array, " count"]:
+def network_keys(
+    root: PRNGKeyArray, widths: tuple[int, ...], count: int, first: int = 0
+) -> Key[Array, " count"]:
     """One key a network: fold_in of the root with n_1, …, n_L and the network's number.
 
-    The root of networks is the key of the problem's seed (a promise of the problem file).
+    Numbers go from `first` on. The root of networks is the key of the problem's seed (a promise of
+    the problem file).
     """
     for width in widths:
         root = jax.random.fold_in(root, width)
-    return jax.vmap(lambda number: jax.random.fold_in(root, number))(jnp.arange(count))
+    numbers = jnp.arange(count) + first
+    return jax.vmap(lambda number: jax.random.fold_in(root, number))(numbers)
 
 
 def in_groups(keys: Key[Array, " count"], bytes_each: int) -> list[Key[Array, " group"]]:

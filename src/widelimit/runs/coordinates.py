@@ -27,7 +27,7 @@ import xarray as xr
 from scipy.special import stdtrit
 
 from widelimit.basics.errors import ProblemError
-from widelimit.basics.words import counted
+from widelimit.basics.words import as_json, counted
 from widelimit.results import questions
 from widelimit.runs.line import FEWEST_WIDTHS
 from widelimit.runs.table import file_of, read_runs
@@ -109,15 +109,12 @@ class CoordinateCheck:
 
     def as_dict(self) -> dict[str, Any]:
         """All exponents, and a verdict for each layer."""
-        own = [
-            {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(e).items()}
-            for e in self.exponents
-        ]
-        return {
+        found = {
             "parametrisation": self.parametrisation,
             "verdicts": self.verdicts(),
-            "exponents": own,
+            "exponents": list(map(asdict, self.exponents)),
         }
+        return as_json(found)
 
     def plot(self, ax: "Axes | None" = None, kind: str = "size", step: int | None = None) -> "Axes":
         """Draw sizes (or changes) against the width, a line for each layer, at the last step."""

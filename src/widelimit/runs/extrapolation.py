@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from widelimit.basics.progress import progress as progress_of
-from widelimit.basics.words import counted
+from widelimit.basics.words import as_json, counted
 from widelimit.results import questions
 from widelimit.runs.adequacy import judged
 from widelimit.runs.line import FEWEST_WIDTHS, Means, least_scatter
@@ -63,7 +63,7 @@ class Extrapolated:
         """The entry of extrapolation.json."""
         own = {**self.place, **asdict(self)}
         del own["place"]
-        return {name: _plain(value) for name, value in own.items()}
+        return as_json(own)
 
     @property
     def known(self) -> bool:
@@ -290,12 +290,3 @@ def _by_width(rows: pd.DataFrame, metric: str) -> dict[int, np.ndarray]:
 def _standard_error(values: np.ndarray) -> float:
     """That of a mean; NaN for one run."""
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: lists, and nothing in place of what is not finite."""
-    if isinstance(value, dict):
-        return {key: _plain(own) for key, own in value.items()}
-    if isinstance(value, tuple):
-        return list(map(_plain, value))
-    return None if isinstance(value, float) and not math.isfinite(value) else value

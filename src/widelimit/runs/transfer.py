@@ -18,6 +18,7 @@ from scipy.special import chdtrc
 
 from widelimit.basics.errors import ProblemError
 from widelimit.basics.streams import Stream, generator
+from widelimit.basics.words import as_json
 from widelimit.results import questions
 from widelimit.runs.adequacy import ALARM
 from widelimit.runs.line import FEWEST_WIDTHS, Means
@@ -95,15 +96,15 @@ class Transfer:
 
     def as_dict(self) -> dict[str, Any]:
         """The content of transfer.json."""
-        value, low, high = (None if math.isnan(v) else v for v in self.drift)
-        return {
+        found = {
             "metric": self.metric,
             "settles": self.settles,
-            "drift": {"value": value, "low": low, "high": high},
+            "drift": dict(zip(("value", "low", "high"), self.drift, strict=True)),
             "width_for": self.width_for,
-            "optima": [_finite(own) for own in self.optima],
-            "infinite": _finite(self.infinite) | {"width": None},
+            "optima": list(map(asdict, self.optima)),
+            "infinite": asdict(self.infinite),
         }
+        return as_json(found)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw η*(n) against 1/n with its intervals, and η*(∞)."""
@@ -318,12 +319,4 @@ def _widths_for(drift: float) -> dict[str, int | None]:
         return dict.fromkeys(MOVES)
     return {
         name: max(1, math.ceil(abs(drift) / math.log1p(share))) for name, share in MOVES.items()
-    }
-
-
-def _finite(own: Optimum) -> dict[str, Any]:
-    """As JSON has it: nothing in place of what is not known."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in asdict(own).items()
     }

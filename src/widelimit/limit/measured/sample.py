@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
 
-from widelimit.basics.hands import ahead
+from widelimit.basics.hands import all_ahead
 from widelimit.basics.precision import in_precision
 from widelimit.basics.progress import Progress, progress
 from widelimit.basics.streams import Stream, key
@@ -92,24 +92,25 @@ class Sampler:
 
     def cost(self, width: int) -> float:
         """What a run takes, up to a factor: the same on every machine, so that plans are."""
-        network, data = self.problem.network, self.problem.dataset
-        widths = self.widths(width)
-        costs = network.costs(data.inputs.shape[1], data.targets.shape[1])
-        each = costs.work(network.neurons(widths)) + OVERHEAD * sum(network.neurons(widths))
-        return (1 + self.mirrored) * float(each)
+        costs, neurons = self._costs(width)
+        return (1 + self.mirrored) * float(costs.work(neurons) + OVERHEAD * sum(neurons))
 
     def together(self, width: int) -> int:
         """How many runs a group has."""
+        costs, neurons = self._costs(width)
+        held = costs.held(neurons) * len(self.problem.dataset.inputs)
+        return int(np.clip(WORK // held, 2, MOST_TOGETHER)) // (1 + self.mirrored) or 1
+
+    def _costs(self, width: int) -> tuple[Any, tuple[int, ...]]:
+        """What networks of a width cost, and how many neurons their index spaces have."""
         network, data = self.problem.network, self.problem.dataset
         costs = network.costs(data.inputs.shape[1], data.targets.shape[1])
-        held = costs.held(network.neurons(self.widths(width))) * len(data.inputs)
-        return int(np.clip(WORK // held, 2, MOST_TOGETHER)) // (1 + self.mirrored) or 1
+        return costs, network.neurons(self.widths(width))
 
     def groups(self, width: int, numbers: Sequence[int], told: Progress) -> list[Shown]:
         """The groups of a width with these numbers, by workers where there are any."""
         named = {f"width {width}, group {k + 1}": (self, width, k) for k in numbers}
-        for _ in ahead(_ahead, named):
-            pass
+        all_ahead("limit", _ahead, lambda: named, False)
         return [self.group(width, number, told) for number in numbers]
 
     def group(self, width: int, number: int, told: Progress) -> Shown:
@@ -123,7 +124,7 @@ class Sampler:
             system = System.of(own, dtype)
             course = Course(own, system, widths, self.settings.precision, tolerance=self.tolerance)
             root = key(Stream.MEASURING, own.seed)
-            keys = network_keys(root, widths, (number + 1) * size)[number * size :]
+            keys = network_keys(root, widths, size, number * size)
             start, labels, data_keys = drawn(own, system, widths, keys)
             if self.mirrored:
                 start, labels = with_mirrored(own, start), jax.tree.map(_twice, labels)

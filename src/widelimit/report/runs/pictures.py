@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from widelimit.report.pictures import LIMIT_COLOUR, STYLE, new_axes
+from widelimit.report.pictures import LIMIT_COLOUR, STYLE, new_axes, width_colours
 from widelimit.runs.line import Means
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ def draw_extrapolation(
         if entry.known:
             _line(ax, entry, found)
         ax.set_xlim(-0.04 * x.max(), 1.06 * x.max())
-        ax.set_xticks([0, *x], ["∞", *map(str, entry.widths)])
         _spaced(ax, x)
         ax.set_xlabel("width (axis: 1/width)")
         ax.set_ylabel(entry.named)
@@ -96,8 +95,6 @@ def draw_steps(found: "Extrapolation", metric: str, ax: Axes | None = None) -> A
 
 def _coloured(widths: tuple[int, ...]) -> list[tuple[Any, int]]:
     """A colour for each width."""
-    from widelimit.report.pictures import width_colours
-
     return list(zip(width_colours(len(widths)), widths, strict=True))
 
 
