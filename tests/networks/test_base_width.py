@@ -69,6 +69,11 @@ def test_training_is_the_same_step_by_step(name):
     )  # fmt: skip
     trained = train(problem)
     module = module_of(trained.states[f"width_{WIDTH}_{WIDTH}_{WIDTH}"].to_dataset())
+    for layer, bound in zip(list(module)[::2], (2**-0.5, 0.25, 0.25, 0.25), strict=True):
+        largest = float(
+            layer.weight.detach().abs().max()
+        )  # of 16 numbers or more, uniform on ± bound
+        assert 0.7 * bound < largest <= bound * (1 + 1e-12)
     x, y = (torch.tensor(np.asarray(table()[key])) for key in ("inputs", "targets"))
     optimiser, found = optimiser_of(module.parameters()), []
     for _ in range(STEPS + 1):

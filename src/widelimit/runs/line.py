@@ -13,8 +13,8 @@ of freedom are those of Welch and Satterthwaite.
 
 What the model leaves out, C/n² and more, is seen by how far estimates are apart that feel it
 differently: all widths, all but the narrowest, and a fit with C. The farthest counts, noise
-included: with 3 … 30 seeds of widths 32 … 256, intervals with it held the true value in 97 … 99 %
-of simulated tables with C = 0 or B/n > 6 C/n² at the narrowest width, those without it in 79 … 96 %
+included: with 3 … 30 seeds of widths 32 … 256, intervals with it held the true value in 95 … 99.7 %
+of simulated tables with C = 0 or B/n > 6 C/n² at the narrowest width, those without it in 80 … 96 %
 (`benchmarks/tables_are_extrapolated.py`).
 """
 
