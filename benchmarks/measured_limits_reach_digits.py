@@ -41,9 +41,10 @@ def problem(tolerance: float) -> Problem:
 def checked(asked: Problem, width: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Mean outputs of networks of a width, their standard errors, and how many there were."""
     sampler, sums = Sampler.of(asked, 1e-4), None
+    size = sampler.together(width)
     with progress("networks that check", None, GROUPS) as told:
-        for number in range(10_000, 10_000 + GROUPS):  # keys that no measurement takes
-            own = sampler.group(width, number, told).sums
+        for first in range(10_000, 10_000 + GROUPS * size, size):  # keys no measurement takes
+            own = sampler.runs(width, range(first, first + size), told).sums
             sums = own if sums is None else sums.joined(own)
     assert sums is not None
     view = slice(len(asked.dataset.inputs))
@@ -65,7 +66,10 @@ def measured(tolerance: float) -> Row:
         f"± {tolerance:g} (RMS, 95 %) in {ASKED[tolerance]:g} minutes",
         f"stated {d.attrs['error']:.4f} ({'met' if limit.met else 'not met'}) in {minutes:.1f} "
         f"minutes; {count} networks of width {width} are {rms:.4f} away",
-        f"networks of widths {np.asarray(d.attrs['widths_used']).tolist()}; the mean of those that "
+        f"{np.asarray(d.attrs['networks_used']).tolist()} networks of widths "
+        f"{np.asarray(d.attrs['widths_used']).tolist()}, and "
+        f"{np.asarray(d.attrs.get('coreset_networks', 0)).tolist()} that learn from "
+        f"{d.attrs.get('coreset', 0)} centres; the mean of those that "
         f"check has a standard error of {noise:.4f} itself, and B/n is taken off",
     )
 

@@ -47,9 +47,11 @@ def _average(f: Function, k: np.ndarray) -> np.ndarray:
     size = np.sqrt(np.diag(k))
     along = k / size[:, None]  # v = along·z_1 + apart·z_2, where u = size·z_1
     apart = np.sqrt(np.maximum(np.diag(k) - along**2, 0))
-    v = along[..., None, None] * z[:, None] + apart[..., None, None] * z
-    u = size[:, None, None, None] * z[:, None]
-    return np.einsum("ijab,a,b->ij", f(np.broadcast_to(u, v.shape)) * f(v), w, w)
+    rows = []
+    for one, v, s in zip(size, along, apart, strict=True):  # all pairs at once take much memory
+        values = f(v[:, None, None] * z[:, None] + s[:, None, None] * z)
+        rows.append(np.einsum("jab,a,b->j", values, w * f(one * z), w))
+    return np.stack(rows)
 
 
 def tangent_kernel(x: np.ndarray, activation: str, depth: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from widelimit.ensemble.system import System
 from widelimit.limit.measured.fit import Fit
 from widelimit.limit.measured.plan import amplification, counts_for, proportions
 from widelimit.limit.measured.sample import Sampler
-from widelimit.limit.measured.sums import Sums
+from widelimit.limit.measured.sums import Sample, Sums
 from widelimit.limit.solve import solve, solved
 from widelimit.results.folders.runfolder import SECTIONS, RunFolder
 from widelimit.runs.adequacy import judged
@@ -221,7 +221,7 @@ def test_all_networks_are_shown_the_same_data():
     )  # fmt: skip
     sampler = Sampler.of(problem, 1e-3)
     with progress("test", False) as told:
-        wide = sampler.group(4096, 0, told).sums
+        wide = sampler.runs(4096, range(sampler.together(4096)), told).sums
     own = wide.mean["outputs at all points"]
     assert np.abs(np.diff(own[[0, -1]], axis=0)).max() > 0.01
     spread = np.sqrt(wide.variance("outputs at all points"))
@@ -231,7 +231,7 @@ def test_all_networks_are_shown_the_same_data():
 def test_mirrored_networks_start_at_the_mean():
     problem = small_problem(network=MUP, limit={"tolerance": 0.05})
     with progress("test", False) as told:
-        sums = Sampler.of(problem, 1e-2).group(32, 0, told).sums
+        sums = Sampler.of(problem, 1e-2).runs(32, range(16), told).sums
     assert np.abs(sums.mean["outputs at all points"][0]).max() < 1e-6
     assert sums.apart[0].min() > 0
 
@@ -243,7 +243,7 @@ def test_widths_grow_where_the_line_is_bent():
     for n in (32, 64, 128):
         runs = (1 / n + 40 / n**2) * (1 + x) + 0.01 * rng.normal(size=(50, 1, 20, 1)) / n**0.5
         values = {"outputs at all points": runs, "risk": runs.mean(axis=(2, 3))}
-        table[n] = Sums.of(values, np.zeros_like(runs))
+        table[n] = Sample(Sums.of(values, np.zeros_like(runs)))
     system = System.of(small_problem(data=data_of(20)), jnp.float32)
     fit = Fit(system, table, (32, 64, 128), {})
     assert fit.bent(0.01)
@@ -273,7 +273,7 @@ def test_variances_that_stay_are_seen_at_any_of_many_times():
     for n in (32, 64, 128):
         risk = 1 / n + rng.normal(size=(200, 11)) * np.where(np.arange(11) == 7, 0.1, n**-0.5)
         runs = np.zeros((200, 11, 8, 1))
-        table[n] = Sums.of({"outputs at all points": runs, "risk": risk}, runs)
+        table[n] = Sample(Sums.of({"outputs at all points": runs, "risk": risk}, runs))
     system = System.of(small_problem(), jnp.float32)
     verdict = Fit(system, table, (32, 64, 128), {}).verdict
     assert verdict.adequate is False
@@ -292,7 +292,7 @@ def test_what_never_differs_is_no_misfit():
 def test_steps_are_in_the_errors_of_all_variables():
     rng = np.random.default_rng(0)
     table = {
-        n: Sums.of({"risk": 1 / n + rng.normal(size=(20, 3))}, np.zeros((20, 3, 8, 1)))
+        n: Sample(Sums.of({"risk": 1 / n + rng.normal(size=(20, 3))}, np.zeros((20, 3, 8, 1))))
         for n in (32, 64, 128)
     }
     system, late = System.of(small_problem(), jnp.float32), np.array([0.0, 0.5, 2.0])

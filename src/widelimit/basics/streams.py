@@ -29,6 +29,8 @@ class Stream(StrEnum):
     FINITE_LAYERS = "neurons of layers of finite width"
     BROWNIAN_PATHS = "brownian paths of a limit"
     MEASURING = "networks that measure a limit"
+    LIKES = "networks that learn from a coreset"
+    CORESET = "clusters of data"
     ORDER = "data that networks which measure a limit are shown"
     COORDINATES = "networks whose coordinates are checked"
     PAIRS = "pairs of networks that measure a bias"

@@ -8,7 +8,7 @@ import numpy as np
 
 from widelimit.ensemble.system import System
 from widelimit.limit.measured.sample import EVERYWHERE
-from widelimit.limit.measured.sums import Sums, means_of
+from widelimit.limit.measured.sums import Sample, means_of
 from widelimit.limit.search import largest_rms
 from widelimit.runs.adequacy import ALARM, Verdict, judged
 from widelimit.runs.line import Means, Numbers
@@ -26,7 +26,7 @@ class Fit:
     """
 
     system: System
-    table: Mapping[int, Sums]
+    table: Mapping[int, Sample]
     widths: tuple[int, ...]
     time_errors: Mapping[str, np.ndarray]
 
@@ -41,7 +41,7 @@ class Fit:
 
     def time_error(self, name: str) -> np.ndarray:
         """A bound on what steps do to a variable `(time, …)`."""
-        like = self.table[self.widths[0]].mean[name]
+        like = self.table[self.widths[0]].own.mean[name]
         return self.time_errors.get(name, np.zeros_like(like))
 
     def error_of(self, name: str) -> np.ndarray:
@@ -99,15 +99,17 @@ class Fit:
         """n·Var of a run, the mean over observed outputs at the worst time."""
         return self._worst(self.outputs.scatter)
 
-    def scatter_of_one(self) -> float:
-        """The same of one network, which is half a run where these are mirrored pairs."""
-        return self._worst(self.scatter_of_networks)
+    @property
+    def mirroring_helps(self) -> bool:
+        """Whether a pair of mirrored networks is better than two of its kind."""
+        return 2 * self.scatter() <= self._worst(self.scatter_of_networks)
 
     @property
     def scatter_of_networks(self) -> np.ndarray:
         """n·Var of one network `(time, point, channel)`."""
-        apart = [width * self.table[width].apart for width in self.widths]
-        return self.outputs.scatter + np.average(apart, axis=0, weights=self.outputs.freedom)
+        own = {width: self.table[width].own for width in self.widths}
+        each = [n * (sums.variance(EVERYWHERE) + sums.apart) for n, sums in own.items()]
+        return np.average(each, axis=0, weights=self.outputs.freedom)
 
     def _worst(self, scatter: np.ndarray) -> float:
         own = scatter[:, self.system.view("observed")]

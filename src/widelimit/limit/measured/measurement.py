@@ -3,11 +3,10 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from scipy.special import ndtri
 
 from widelimit.basics.precision import in_precision
@@ -15,10 +14,12 @@ from widelimit.basics.progress import Progress
 from widelimit.basics.statistics import step_error
 from widelimit.basics.words import duration
 from widelimit.ensemble.system import System
+from widelimit.limit.measured.coreset import Coreset, coreset_of
 from widelimit.limit.measured.fit import Fit
+from widelimit.limit.measured.levels import Levels
 from widelimit.limit.measured.plan import counts_for
-from widelimit.limit.measured.sample import EVERYWHERE, Sampler, Shown
-from widelimit.limit.measured.sums import Sums
+from widelimit.limit.measured.sample import EVERYWHERE, Sampler
+from widelimit.limit.measured.trained import Trained
 from widelimit.limit.search import largest_rms
 from widelimit.problem.problem import Problem
 
@@ -38,6 +39,13 @@ FINER = 8.0
 GROWTH = 8
 """Runs grow at most so many times before the plan is made again."""
 
+MUCH = 64.0
+"""A coreset is tried where a plan takes so many times the work of the pilot runs: it needs a pilot
+and compilations of its own."""
+
+LONG = 60.0
+"""What takes so many seconds is told when it is planned."""
+
 CAREFUL = 0.9
 """A plan aims at so much of what is left for the interval: variances are only estimated."""
 
@@ -50,22 +58,21 @@ LEAST_TOLERANCE = 2e-6
 
 @dataclass
 class Measurement:
-    """The measurement of one problem's limit. What was trained stays in `table`."""
+    """The measurement of one problem's limit. What was trained stays in `trained`."""
 
     problem: Problem
     told: Progress
-    table: dict[int, Sums] = field(default_factory=dict)
-    neurons: dict[int, xr.Dataset] = field(default_factory=dict)
-    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    seconds: float = 0.0
-    work: float = 0.0
-    begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         tolerance = max(STEPS_SHARE * self.goal, LEAST_TOLERANCE)
-        self.sampler = Sampler.of(self.problem, tolerance)
+        self.trained = Trained(Levels(Sampler.of(self.problem, tolerance)), self.told)
         with in_precision(self.sampler.settings.precision) as dtype:
             self.system = System.of(self.sampler.problem, dtype)
+
+    @property
+    def sampler(self) -> Sampler:
+        """Of the networks that learn from all data."""
+        return self.trained.sampler
 
     @property
     def goal(self) -> float:
@@ -79,10 +86,9 @@ class Measurement:
         """
         widths = NARROWEST
         steps = self._steps(widths[1])
-        self._train(dict.fromkeys(widths, PILOT))
-        self._mirrored_or_not(widths)
+        self._pilot(widths, steps)
         while True:
-            fit = Fit(self.system, self.table, widths, steps)
+            fit = self._fit(widths, steps)
             if self._serves(fit):
                 return fit, None
             if fit.bent(self.goal) or fit.verdict.adequate is False:
@@ -92,25 +98,33 @@ class Measurement:
                 asked = {wider[-1]: PILOT}
                 if short := self._too_long(asked):
                     return fit, short
-                self._train(asked)
+                self.trained.train(asked)
                 widths = wider
                 continue
             asked = self._planned(fit)
             if short := self._too_long(asked):
-                return fit, short
-            self._train(asked)
+                self.trained.train(self.trained.within(asked, self.problem.limit.max_seconds or 0))
+                return self._fit(widths, steps), short
+            self.trained.train(asked)
+
+    def _fit(self, widths: tuple[int, ...], steps: Mapping[str, np.ndarray]) -> Fit:
+        return Fit(self.system, self.trained.table, widths, steps)
 
     def _serves(self, fit: Fit) -> bool:
         return fit.rms <= self.goal and fit.verdict.adequate is not False
 
-    def _planned(self, fit: Fit) -> dict[int, int]:
+    def _wanted(self, fit: Fit) -> dict[int, int]:
         """How many runs of each width bring the interval down to what is left for it."""
         left = max(self.goal - fit.fixed(), self.goal / 2)
         variance = (CAREFUL * left / float(ndtri(0.975))) ** 2
-        costs = [self.sampler.cost(width) for width in fit.widths]
+        costs = [self.trained.levels.cost(width) for width in fit.widths]
         counts = counts_for(fit.widths, costs, fit.scatter(), variance)
-        have = {width: self.table[width].runs for width in fit.widths}
-        asked = {w: min(n, GROWTH * have[w]) for w, n in zip(fit.widths, counts, strict=True)}
+        return dict(zip(fit.widths, counts, strict=True))
+
+    def _planned(self, fit: Fit) -> dict[int, int]:
+        """The runs of the next round."""
+        have = {width: self.trained.count(width) for width in fit.widths}
+        asked = {w: min(n, GROWTH * have[w]) for w, n in self._wanted(fit).items()}
         if all(asked[w] <= have[w] for w in asked):  # the plan is reached, and the error is not
             return {w: math.ceil(1.25 * have[w]) for w in asked}
         return asked
@@ -118,54 +132,46 @@ class Measurement:
     def _too_long(self, asked: dict[int, int]) -> str | None:
         """That runs would take longer than `max_seconds` allow, and what they are."""
         most = self.problem.limit.max_seconds
-        needed = self._forecast(asked)
-        if most is None or time.perf_counter() - self.begun + needed <= most:
+        needed = self.trained.forecast(asked)
+        if most is None or time.perf_counter() - self.trained.begun + needed <= most:
             return None
         runs = ", ".join(f"{n} of width {w}" for w, n in asked.items())
         return f"it would take {runs}, about {duration(needed)} more, and limit.max_seconds is less"
 
-    def _forecast(self, asked: dict[int, int]) -> float:
-        """Seconds that runs take which are not there, at the pace of those that are."""
-        left = {w: max(0, n - self._count(w)) for w, n in asked.items()}
-        work = sum(n * self.sampler.cost(w) for w, n in left.items())
-        return work * self.seconds / self.work if self.work else 0.0
+    def _tell(self, fit: Fit) -> None:
+        """Say what a plan takes, where that is long."""
+        wanted = {} if self._serves(fit) else self._wanted(fit)
+        if (seconds := self.trained.forecast(wanted)) > LONG:
+            runs = ", ".join(f"{n} of width {w}" for w, n in wanted.items())
+            self.told.say(
+                f"± {self.goal:g} takes about {duration(seconds)}: runs, {runs} (outputs of a run "
+                f"have a variance of {fit.scatter():.2g}/width)"
+            )
 
-    def _count(self, width: int) -> int:
-        return self.table[width].runs if width in self.table else 0
+    def _pilot(self, widths: tuple[int, ...], steps: Mapping[str, np.ndarray]) -> None:
+        """Train the runs that plans are made from, and choose what is trained from then on."""
+        pilot = dict.fromkeys(widths, PILOT)
+        self.trained.train(pilot)
+        if self.sampler.mirrored and not self._fit(widths, {}).mirroring_helps:
+            self.trained.again(Levels(replace(self.sampler, mirrored=False)))
+            self.trained.train(pilot)
+        fit = self._fit(widths, steps)
+        if coreset := self._coreset(fit):
+            view = self.system.view("observed")
+            self.trained.again(self.trained.levels.with_coreset(coreset))
+            self.trained.train(pilot)
+            self.trained.choose_likes(view)
+            self.trained.train(pilot)  # with as many likes as are best
+        self._tell(self._fit(widths, steps))
 
-    def _train(self, asked: dict[int, int]) -> None:
-        """Train runs until there are at least so many of each width."""
-        todo = {
-            width: range(self._count(width) // size, math.ceil(count / size))
-            for width, count in asked.items()
-            for size in [self.sampler.together(width)]
-        }
-        self.told.expect(sum(map(len, todo.values())))
-        for width, numbers in todo.items():
-            if len(numbers) == 0:
-                continue
-            started = time.perf_counter()
-            for shown in self.sampler.groups(width, numbers, self.told):
-                self._keep(width, shown)
-            self.seconds += time.perf_counter() - started
-            self.work += len(numbers) * self.sampler.together(width) * self.sampler.cost(width)
-
-    def _keep(self, width: int, shown: Shown) -> None:
-        before = self.table.get(width)
-        self.table[width] = shown.sums if before is None else before.joined(shown.sums)
-        self.neurons.setdefault(width, shown.neurons)
-        self.axes = shown.axes
-
-    def _mirrored_or_not(self, widths: tuple[int, ...]) -> None:
-        """Pairs of mirrored networks are kept where a pair is better than two of its kind."""
-        if not self.sampler.mirrored:
-            return
-        fit = Fit(self.system, self.table, widths, {})
-        if 2 * fit.scatter() <= fit.scatter_of_one():
-            return
-        self.sampler = replace(self.sampler, mirrored=False)
-        self.table, self.neurons = {}, {}
-        self._train(dict.fromkeys(widths, PILOT))
+    def _coreset(self, fit: Fit) -> Coreset | None:
+        """What likes learn from, where there is much to do."""
+        pilot = sum(PILOT * self.sampler.cost(width) for width in fit.widths)
+        work = sum(n * self.sampler.cost(width) for width, n in self._wanted(fit).items())
+        whole = self.sampler.settings.method != "sgd" and self.problem.population is None
+        if self._serves(fit) or work < MUCH * pilot or not whole:
+            return None
+        return coreset_of(self.problem.dataset, self.problem.seed)
 
     def _steps(self, width: int) -> dict[str, np.ndarray]:
         """Bounds on what the flow's steps do to every variable, small enough for outputs.
@@ -182,20 +188,26 @@ class Measurement:
             small = largest_rms(self.system, errors[EVERYWHERE]) <= STEPS_SHARE * self.goal
             if small or finer.tolerance <= LEAST_TOLERANCE:
                 return errors
-            self.sampler, coarse = finer, fine
+            coarse = fine
+            self.trained.again(Levels(finer))
 
     def _first(self, sampler: Sampler, width: int) -> Mapping[str, np.ndarray]:
         """The means of a width's first group."""
-        return sampler.group(width, 0, self.told).sums.mean
+        first = range(sampler.together(width))
+        return sampler.runs(width, first, self.told).sums.mean
 
 
 def in_words(measurement: Measurement, fit: Fit) -> dict[str, Any]:
     """How a limit was measured, as attributes."""
     sampler = measurement.sampler
-    networks = {w: measurement.table[w].runs * (1 + sampler.mirrored) for w in fit.widths}
-    return {
+    samples, each = [fit.table[w] for w in fit.widths], 1 + sampler.mirrored
+    like, told = measurement.trained.levels.like, {}
+    if like is not None:
+        runs = [s.own.runs + s.likes.runs for s in samples if s.likes]
+        told = {"coreset": like.points, "coreset_networks": [each * own for own in runs]}
+    return told | {
         "widths_used": list(fit.widths),
-        "networks_used": list(networks.values()),
+        "networks_used": [each * own.own.runs for own in samples],
         "mirrored": int(sampler.mirrored),
         "method": sampler.settings.method,
         "step_tolerance": sampler.tolerance if sampler.by_flow else 0.0,

@@ -9,7 +9,6 @@ the same order, drawn by the problem's seed, and the limit is that of this order
 """
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,13 +18,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Key
 
-from widelimit.basics.hands import all_ahead
 from widelimit.basics.precision import in_precision
-from widelimit.basics.progress import Progress, progress
+from widelimit.basics.progress import Progress
 from widelimit.basics.streams import Stream, key
 from widelimit.ensemble.layered.parameters import LayerParameters
 from widelimit.ensemble.neurons import Ensemble
 from widelimit.ensemble.system import System
+from widelimit.limit.measured.coreset import Coreset
 from widelimit.limit.measured.sums import Sums
 from widelimit.networks.course import Course, network_keys
 from widelimit.networks.groups import Group, carried
@@ -42,6 +41,10 @@ WORK = 1.5e8
 
 MOST_TOGETHER = 64
 
+PASS = 300
+"""What weights take beside data, as so many data points: the flow's steps read and write them
+(digits, widths 32 … 128, 90 and 1,438 points)."""
+
 OVERHEAD = 400
 """A neuron takes as much time as so many multiplications at every data point, besides its own:
 activations, and weights that are read and written (measured at widths 32 … 256)."""
@@ -51,23 +54,35 @@ EVERYWHERE = "outputs at all points"
 
 
 class Shown(NamedTuple):
-    """What one group has shown: sums over its runs, and of its first network the neurons."""
+    """What runs have shown: variables `(run, …)`, and of the first network of all the neurons.
 
-    sums: Sums
+    `apart (run, …)`: what the variance of outputs loses because a run is a pair (`Sums`).
+    """
+
+    values: dict[str, np.ndarray]
+    apart: np.ndarray
     neurons: xr.Dataset
     axes: dict[str, tuple[str, ...]]
+
+    @property
+    def sums(self) -> Sums:
+        """What is kept of all of them."""
+        return Sums.of(self.values, self.apart)
 
 
 @dataclass(frozen=True)
 class Sampler:
     """Trains the networks that measure the limit of a problem, and knows what they cost.
 
-    `tolerance` is that of the flow's steps, `mirrored` tells whether runs are pairs.
+    `tolerance` is that of the flow's steps, `mirrored` tells whether runs are pairs. They learn
+    from the problem's data, or from a `coreset` of them; their keys are those of a `stream`.
     """
 
     problem: Problem
     tolerance: float
     mirrored: bool
+    coreset: Coreset | None = None
+    stream: Stream = Stream.MEASURING
 
     @classmethod
     def of(cls, problem: Problem, tolerance: float) -> "Sampler":
@@ -93,12 +108,19 @@ class Sampler:
     def cost(self, width: int) -> float:
         """What a run takes, up to a factor: the same on every machine, so that plans are."""
         costs, neurons = self._costs(width)
-        return (1 + self.mirrored) * float(costs.work(neurons) + OVERHEAD * sum(neurons))
+        each = (1 + self.mirrored) * float(costs.work(neurons) + OVERHEAD * sum(neurons))
+        return each * (PASS + self.points)
+
+    @property
+    def points(self) -> int:
+        """How many data points are learnt from."""
+        own = self.problem.dataset.weights if self.coreset is None else self.coreset.weights
+        return len(own)
 
     def together(self, width: int) -> int:
         """How many runs a group has."""
         costs, neurons = self._costs(width)
-        held = costs.held(neurons) * len(self.problem.dataset.inputs)
+        held = costs.held(neurons) * self.points
         return int(np.clip(WORK // held, 2, MOST_TOGETHER)) // (1 + self.mirrored) or 1
 
     def _costs(self, width: int) -> tuple[Any, tuple[int, ...]]:
@@ -107,34 +129,30 @@ class Sampler:
         costs = network.costs(data.inputs.shape[1], data.targets.shape[1])
         return costs, network.neurons(self.widths(width))
 
-    def groups(self, width: int, numbers: Sequence[int], told: Progress) -> list[Shown]:
-        """The groups of a width with these numbers, by workers where there are any."""
-        named = {f"width {width}, group {k + 1}": (self, width, k) for k in numbers}
-        all_ahead("limit", _ahead, lambda: named, False)
-        return [self.group(width, number, told) for number in numbers]
+    def runs(self, width: int, numbers: range, told: Progress) -> Shown:
+        """The runs of a width with these numbers, trained together.
 
-    def group(self, width: int, number: int, told: Progress) -> Shown:
-        """One group of runs of a width; its number tells its keys, so that it is always the same.
-
-        Raises `Diverged`.
+        A number tells a run's keys, so that it is always the same. Raises `Diverged`.
         """
-        widths, size = self.widths(width), self.together(width)
+        widths, size = self.widths(width), len(numbers)
         own = self.problem.at_width(widths)
         with in_precision(self.settings.precision) as dtype:
             system = System.of(own, dtype)
+            if self.coreset is not None:
+                system = system.with_batch(*self.coreset)
             course = Course(own, system, widths, self.settings.precision, tolerance=self.tolerance)
-            root = key(Stream.MEASURING, own.seed)
-            keys = network_keys(root, widths, size, number * size)
+            root = key(self.stream, own.seed)
+            keys = network_keys(root, widths, size, numbers.start)
             start, labels, data_keys = drawn(own, system, widths, keys)
             if self.mirrored:
                 start, labels = with_mirrored(own, start), jax.tree.map(_twice, labels)
             order = _in_one_order(own, data_keys, size * (1 + self.mirrored))
-            kept = int(number == 0)
+            kept = int(numbers.start == 0)
             found = carried(course, start, labels, order, kept, told.piece())
             return self._shown(found, system, widths)
 
     def _shown(self, found: Group, system: System, widths: tuple[int, ...]) -> Shown:
-        """What a group of networks has shown, pairs taken together."""
+        """What networks have shown, pairs taken together."""
         functionals = {name: (dims, found.seen[name]) for name, dims in found.axes.items()}
         dataset = network_dataset(self.problem, system, found.values, widths, functionals)
         values = {
@@ -150,13 +168,7 @@ class Sampler:
             apart = 0.25 * (one - other) ** 2
             values = {name: np.mean(np.split(own, 2), axis=0) for name, own in values.items()}
         neurons = neurons_over_time(self.problem.times, found.states, found.labels)
-        return Shown(Sums.of(values, apart), neurons, found.axes)
-
-
-def _ahead(sampler: Sampler, width: int, number: int) -> None:
-    """A group of runs, for whoever looks for it in the store."""
-    with progress("networks", False) as told:
-        sampler.group(width, number, told)
+        return Shown(values, apart, neurons, found.axes)
 
 
 def symmetric(problem: Problem) -> bool:

@@ -68,7 +68,7 @@ def _laid_out(work: Measurement, fit: Fit, short: str | None) -> Trajectory:
     if has_classes(problem):
         variables |= accuracy_with_error(value, error, rated(parts))
     coordinates = coordinates_of(problem, len(rated(parts)))
-    for name, axes in work.axes.items():
+    for name, axes in work.trained.axes.items():
         dims = ("time", *axes)
         value_and_error = zip((name, f"{name}_error"), _known(fit, name), strict=True)
         add_functionals(variables, coordinates, {key: (dims, v) for key, v in value_and_error})
@@ -83,7 +83,7 @@ def _laid_out(work: Measurement, fit: Fit, short: str | None) -> Trajectory:
         "why": verdict.why, "precision": work.sampler.settings.precision,
         "warnings": json.dumps([] if met else [_missed(work, reached, short or verdict.why)]),
     }  # fmt: skip
-    states = xr.DataTree.from_dict({"limit": work.neurons[fit.widths[-1]]})
+    states = xr.DataTree.from_dict({"limit": work.trained.neurons[fit.widths[-1]]})
     return Trajectory(problem, xr.Dataset(variables, coordinates, facts), states)
 
 

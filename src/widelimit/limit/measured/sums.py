@@ -1,6 +1,7 @@
 """What is kept of the networks that measure a limit: means and sums of squares, never all runs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -43,14 +44,61 @@ class Sums(NamedTuple):
         return self.squares[name] / (self.runs - 1)
 
 
-def means_of(table: Mapping[int, Sums], widths: Sequence[int], name: str) -> Means:
-    """The means of one variable at these widths, and the variances of a run."""
-    own = [table[width] for width in widths]
+class Sample(NamedTuple):
+    """What is kept of one width: runs (`own`); with a coreset also their differences from likes
+    that learn from it, and other likes.
+    """
+
+    own: Sums
+    differences: Sums | None = None
+    likes: Sums | None = None
+
+    def joined(self, other: "Sample") -> "Sample":
+        """Of the runs of both."""
+        return Sample(self.own.joined(other.own), _both(self[1], other[1]), self.likes)
+
+    def with_likes(self, likes: Sums) -> "Sample":
+        """And with these likes too."""
+        return self._replace(likes=_both(self.likes, likes))
+
+    @property
+    def likes_for_each(self) -> float:
+        """Other likes for each run; 0 without."""
+        return self.likes.runs / self.own.runs if self.differences and self.likes else 0.0
+
+
+def _both(one: Sums | None, other: Sums | None) -> Sums | None:
+    return one.joined(other) if one and other else one or other
+
+
+def means_of(table: Mapping[int, Sample], widths: Sequence[int], name: str) -> Means:
+    """The means of one variable at these widths, and the variances of a run.
+
+    By the control variate where it makes variances smaller.
+    """
+    samples = [table[width] for width in widths]
+    own = [sample.own for sample in samples]
     counts = np.array([sums.runs for sums in own])
-    return Means(
+    plain = Means(
         np.asarray(widths, float),
         counts,
         np.stack([sums.mean[name] for sums in own]),
         np.stack([sums.variance(name) for sums in own]),
         counts - 1,
+    )
+    likes = min(sample.likes_for_each for sample in samples)
+    both = (plain, _controlled(plain, samples, likes, name)) if likes >= 1 else (plain,)
+    return min(both, key=lambda means: float(np.sum(means.scatter)))
+
+
+def _controlled(plain: Means, samples: Sequence[Sample], likes: float, name: str) -> Means:
+    """E y = E[y − z] + E z, with the variance that so many likes for each run make at every width.
+
+    Its squares are at least as many as those of the fewer of both, the runs (Welch, Satterthwaite).
+    """
+    pairs = [(s.differences, s.likes) for s in samples if s.differences and s.likes]
+    return replace(
+        plain,
+        values=np.stack([d.mean[name] + z.mean[name] for d, z in pairs]),
+        variances=np.stack([d.variance(name) + z.variance(name) / likes for d, z in pairs]),
     )
