@@ -8,11 +8,13 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import xarray as xr
 
 from conftest import WIDELIMIT, called, command, quick_problem
+from widelimit import ProblemError, train, transfer
 from widelimit.command.workers.who import Who
 from widelimit.results.folders.sweepfolder import MEMBERS
 
@@ -222,3 +224,44 @@ def test_workers_are_as_many_as_memory_bears(monkeypatch):
     monkeypatch.setenv("WIDELIMIT_THREADS", "8")
     assert Who().at_a_time(problem) == 3
     assert Who(workers=5).at_a_time(problem) == 5
+
+
+def test_learning_rates_are_swept_and_transferred(tmp_path, capfd):
+    """sweep.nc is the table that transfer reads: the same as with rates given one by one."""
+    rates, widths = [0.25, 0.5, 1.0, 2.0], [8, 16, 32]
+    own = {
+        "limit": {"how": "none"},
+        "networks": {"widths": widths, "seeds": 4, "method": "gd", "step": 1.0},
+        "training": {"horizon": 2.0},
+        "observe": {"times": [2.0]},
+    }
+    file = family_file(tmp_path / "f.toml", {"training.learning_rate": rates}, **own)
+    run = tmp_path / "run"
+    assert called(capfd, "sweep", file, "-o", run)[0] == 0
+    assert not list(run.rglob("limit.nc"))
+    problem, rows = quick_problem(**own), []
+    for rate in rates:
+        each = dict.fromkeys(("input", "hidden", "readout"), rate)
+        each = {name: each[name] for name in problem.as_dict()["training"]["learning_rates"]}
+        one = problem.with_changes(training={"learning_rates": each})
+        risk = train(one).dataset["risk"]
+        rows += [
+            (n, rate, seed, float(loss))
+            for n in widths
+            for seed, loss in enumerate(risk.sel(width=n).values[:, -1])
+        ]
+    frame = pd.DataFrame(rows, columns=["width", "learning_rate", "seed", "risk"])
+    swept, given = transfer(run / "sweep.nc", metric="risk"), transfer(frame)
+    np.testing.assert_allclose(swept.losses.values, given.losses.values, rtol=1e-6)
+
+
+def test_no_limit_is_wanted(tmp_path, capfd):
+    problem = quick_problem(limit={"how": "none"})
+    (tmp_path / "p.toml").write_text(problem.to_toml(), encoding="utf-8")
+    status, _, said = called(capfd, "solve", tmp_path / "p.toml", "-o", tmp_path / "run")
+    assert status == 2
+    assert "limit.how: found 'none', which wants networks only" in said
+    raw = problem.as_dict()
+    del raw["networks"]
+    with pytest.raises(ProblemError, match="leaves nothing else to compute"):
+        type(problem).from_dict(raw)

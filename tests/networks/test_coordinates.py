@@ -1,9 +1,11 @@
 """Coordinate checks: of our networks, of torch modules, of a published table."""
 
+import json
+
 import numpy as np
 import pytest
 
-from conftest import small_problem
+from conftest import called, small_problem
 from widelimit import ProblemError, coordinate_check
 
 # huggingface/transformers#45848: one run of three widths, "expected or a bug?"
@@ -119,3 +121,29 @@ def test_modules_are_looked_at_by_hooks():
     assert exponent(wrong, "output", 0, "size").verdict == "not as predicted"
     with pytest.raises(ProblemError, match="gave Linear; must give a module and a function"):
         coordinate_check(lambda n: torch.nn.Linear(10, n), inputs=x)
+
+
+def test_a_problem_and_a_table_are_checked_by_command(tmp_path, capfd):
+    run = tmp_path / "run"
+    problem = small_problem(
+        network={"activations": ["tanh"] * 2, "parametrisation": "mup"},
+        networks={"widths": [8], "method": "gd", "step": 0.5},
+    )
+    (tmp_path / "p.toml").write_text(problem.to_toml(), encoding="utf-8")
+    asked = ("--widths", 64, "--widths", 256, "--widths", 1024, "--steps", 0, "--steps", 1)
+    call = ("coordinate-check", tmp_path / "p.toml", "-o", run, *asked)
+    status, said, _ = called(capfd, *call)
+    assert status == 0
+    assert "layer 2: as predicted" in said
+    held = json.loads((run / "coordinates.json").read_text(encoding="utf-8"))
+    again = coordinate_check(problem, widths=[64, 256, 1024], steps=[0, 1], progress=False)
+    assert held == again.as_dict()
+    page = (run / "coordinates.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 2
+    status, _, said = called(capfd, *call, "--seeds", 3)
+    assert (status, "results of something else" in said) == (2, True)
+    (tmp_path / "s.csv").write_text("layer,width,size\n<b>,64,1\n<b>,128,1\n<b>,256,1.1\n")
+    assert called(capfd, "coordinate-check", tmp_path / "s.csv", "-o", tmp_path / "t")[0] == 0
+    assert "&lt;b&gt;" in (tmp_path / "t" / "coordinates.html").read_text(encoding="utf-8")
+    status, _, said = called(capfd, "coordinate-check", tmp_path / "no.csv", "-o", tmp_path / "u")
+    assert (status, "cannot be read" in said) == (2, True)

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from conftest import small_problem
+from widelimit import ProblemError
 from widelimit.problem.network.laws import Law
 from widelimit.problem.parametrisation.scaling import scaled
 from widelimit.problem.training.schedules import Schedule
@@ -71,3 +73,30 @@ def test_schedules_are_stretched(name):
 def test_nothing_else_is_stretched():
     with pytest.raises(TypeError, match="neither a law nor a schedule"):
         scaled("normal", FACTOR)
+
+
+def test_one_learning_rate_multiplies_all():
+    """Of every kind that is given, schedules too; decay stays, and the file holds the product."""
+    rates = {
+        "input": 0.5,
+        "readout": {"schedule": "power", "value": 2.0, "exponent": 0.5, "time": 1.0},
+    }
+    own = {"horizon": 1.0, "learning_rate": 3.0, "learning_rates": rates, "weight_decay": 0.1}
+    problem = small_problem(training=own)
+    found = problem.training.learning_rates
+    assert found.input.highest() == 1.5
+    assert found.readout.highest() == 6.0
+    assert problem.training.weight_decay is not None
+    assert problem.training.weight_decay.input.highest() == 0.1
+    again = type(problem).from_dict(problem.as_dict())
+    assert again.training.learning_rates.input.highest() == 1.5
+    assert again.training.learning_rate == 1.0
+    residual = {"architecture": "residual", "stream": 2, "depth": 2}
+    halved = small_problem(network=residual, training={"horizon": 1.0, "learning_rate": 0.5})
+    given = small_problem(
+        network=residual,
+        training={"horizon": 1.0, "learning_rates": {"input": 0.5, "readout": 0.5}},
+    )
+    assert halved.as_dict() == given.as_dict()
+    with pytest.raises(ProblemError, match=r"training\.learning_rate: found 0"):
+        small_problem(training={"horizon": 1.0, "learning_rate": 0})

@@ -176,7 +176,7 @@ def test_command_writes_files_and_page(tmp_path, capsys):
     path.write_text(PUBLISHED)
     with pytest.raises(SystemExit, match="2"):
         main(["extrapolate", str(path), "-o", str(run)])
-    assert "another table" in capsys.readouterr().err
+    assert "results of something else" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="1"):
         main(["extrapolate", str(path), "-o", str(run), "--overwrite"])
 
@@ -229,3 +229,46 @@ def test_standard_parametrisation_is_seen():
     (entry,) = extrapolate(pd.DataFrame(found, columns=["width", "seed", "risk"])).entries
     assert entry.adequate is not True
     assert entry.adequate is False or entry.exponent["low"] < 0.5
+
+
+def labelled(seeds=6):
+    """Two layers in one table: y_∞ = 1.3 and 0.3."""
+    rng = np.random.default_rng(5)
+    rows = [
+        (layer, n, seed, y + 2 / n + 0.1 * rng.normal() / n**0.5)
+        for layer, y in (("first", 1.3), ("second", 0.3))
+        for n in (32, 64, 128)
+        for seed in range(seeds)
+    ]
+    return pd.DataFrame(rows, columns=["layer", "width", "seed", "loss"])
+
+
+def test_words_beside_several_widths_are_labels(tmp_path):
+    """Each interval holds in 95 % at least; both do in 90 %, and the seed is fixed."""
+    found = extrapolate(labelled())
+    assert [entry.place for entry in found.entries] == [{"layer": "first"}, {"layer": "second"}]
+    for entry, known in zip(found.entries, (1.3, 0.3), strict=True):
+        assert entry.low < known < entry.high
+        assert entry.named == f"loss at layer {entry.place['layer']}"
+    assert found.last("loss") == list(found.entries)
+    path = tmp_path / "layers.csv"
+    labelled().to_csv(path, index=False)
+    with pytest.raises(SystemExit):
+        main(["extrapolate", str(path), "-o", str(tmp_path / "run")])
+    page = (tmp_path / "run" / "extrapolation.html").read_text()
+    assert page.count("<svg") == 2
+    assert "<td>first</td>" in page
+    held = xr.load_dataset(tmp_path / "run" / "extrapolation.nc", engine="h5netcdf")
+    assert held["infinite"].sel(metric="loss", layer="first") == pytest.approx(
+        found.entries[0].infinite
+    )
+
+
+def test_names_of_runs_are_no_labels():
+    frame = (
+        labelled()
+        .drop_duplicates(["width", "seed"])
+        .assign(name=lambda own: [f"run {k}" for k in range(len(own))])
+    )
+    with pytest.raises(ProblemError, match="column 'name': found 'run 0' in row 1"):
+        read_runs(frame.drop(columns=["layer"]))

@@ -299,6 +299,36 @@ def transfer(
 
 
 @app.command
+def coordinate_check(
+    given: Annotated[
+        Path, Parameter(help="A problem (.toml, .json), or a csv file: layer, width, size, …")
+    ],
+    *,
+    output: Output,
+    widths: Annotated[
+        list[int] | None, Parameter(negative=(), help="Widths of the problem's networks.")
+    ] = None,
+    seeds: Annotated[int, Parameter(help="Networks of each width.")] = 5,
+    steps: Annotated[
+        list[int] | None, Parameter(negative=(), help="Steps of training that are looked at.")
+    ] = None,
+    parametrisation: Annotated[
+        str | None, Parameter(help="What predicts a table: mup, ntk or standard.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> int:
+    """How pre-activations, outputs and their changes go with the width, against what is predicted.
+
+    Writes RUN/coordinates.nc, coordinates.json and coordinates.html.
+    """
+    answer = Answer("coordinate-check", output, as_json)
+    asked = {"seeds": seeds, "parametrisation": parametrisation}
+    asked |= {k: v for k, v in (("widths", widths), ("steps", steps)) if v}
+    return answer.after(lambda: tables.coordinate_check(given, asked, output, overwrite, answer))
+
+
+@app.command
 def status(run: Run, *, as_json: Json = False) -> int:
     """Say what of a run or sweep is done, under way, failed, and how long the rest may take."""
     from widelimit.command.status import standing

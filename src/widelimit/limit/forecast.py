@@ -29,6 +29,7 @@ def forecast_limit(problem: Problem) -> Task:
     More nodes, or more replicates, may turn out to be needed: that is known after the first level.
     Raises `ProblemError` if memory or nodes do not suffice to begin with.
     """
+    problem.require_limit()
     if problem.measured:
         return _of_pilot(problem)
     with engine(reduced(problem), "limit", False) as work:

@@ -82,6 +82,7 @@ def solved(
     tracers: xr.Dataset | xr.DataTree | None = None,
 ) -> Trajectory:
     """The limit of `solve` without what `completed` adds."""
+    problem.require_limit()
     if problem.measured:
         if tracers is not None:
             problem.require_solved("there are no labels for tracers: leave tracers out")

@@ -52,6 +52,9 @@ def cross_check(parts: dict[str, Any], data: Dataset | None) -> list[str]:
         found += [] if found else training.unfit_for(network)
     if training is not None and data is not None:
         found += training.loss.mismatches(data.targets)
+    if parts.get("limit") is not None and parts["limit"].how == "none":
+        missing = "networks: is missing, and limit.how = 'none' leaves nothing else to compute"
+        found += [missing] if parts.get("networks") is None else []
     if training is not None and parts.get("networks") is not None:
         found += parts["networks"].unfit_for(training)
     if isinstance(parts.get("data"), Population) and parts["data"].inputs.dimension == "inf":

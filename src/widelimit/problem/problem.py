@@ -20,7 +20,7 @@ from widelimit.problem.data.population import Population
 from widelimit.problem.data.sources import Dataset
 from widelimit.problem.mistakes import in_words
 from widelimit.problem.network.network import Network
-from widelimit.problem.parametrisation.widths import at_width, without_base
+from widelimit.problem.parametrisation.widths import at_width, with_one_rate, without_base
 from widelimit.problem.tables import Tables, only_in_python
 
 MOST_PARTS = 100
@@ -249,9 +249,11 @@ def _told_apart(problem: Problem, sections: Sequence[str]) -> dict[str, Any]:
 
 def _in_our_units(problem: "Problem") -> dict[str, Any]:
     """Network and training with the laws and rates of width 1, whatever the base width."""
-    if not isinstance(problem.network, Network):
-        return {}
-    network, training = without_base(problem.network, problem.training)
+    network, training = problem.network, problem.training
+    if training.learning_rate != 1:
+        training = with_one_rate(training)
+    if isinstance(network, Network):
+        network, training = without_base(network, training)
     return {"network": network, "training": training}
 
 

@@ -57,13 +57,13 @@ class LimitSettings(BaseModel):
     the most memory in bytes (None: a quarter of the machine's). Refinement ends where its next
     level would take longer than what is left of `max_seconds`. `rules` names the rule of each
     layer, `nodes` fixes their numbers. `how` = "measured" asks for a limit that is measured with
-    networks even where one can be solved.
+    networks even where one can be solved, "none" for none: a sweep trains networks only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tolerance: Positive = 1e-2
-    how: Literal["auto", "measured"] = "auto"
+    how: Literal["auto", "measured", "none"] = "auto"
     max_nodes: Count = 16_384
     memory: Annotated[int, BeforeValidator(_memory)] | None = None
     max_seconds: Positive | None = None

@@ -190,6 +190,12 @@ class Tables(BaseModel):
         if self.measured:
             raise ProblemError([f"{self._why_measured()}; {what}"], self.title)
 
+    def require_limit(self) -> None:
+        """Raise `ProblemError` where no limit is wanted."""
+        if self.limit.how == "none":
+            said = "limit.how: found 'none', which wants networks only: leave it out to solve"
+            raise ProblemError([said], self.title)
+
     def _why_measured(self) -> str:
         """What it is that leaves a limit to be measured, with its place."""
         if self.training.rule.finite:

@@ -68,6 +68,13 @@ class Exponent:
     verdict: str
     why: str
 
+    @property
+    def interval(self) -> str:
+        """α and its interval in words."""
+        if not math.isfinite(self.value):
+            return "not known"
+        return f"{self.value:.2f} ({self.low:.2f} … {self.high:.2f})"
+
 
 @dataclass(frozen=True)
 class CoordinateCheck:
@@ -93,6 +100,11 @@ class CoordinateCheck:
             before = found.get(own.layer, order[-1])
             found[own.layer] = min(before, own.verdict, key=order.index)
         return found
+
+    def caption(self, kind: str) -> str:
+        """What a picture of sizes or changes shows."""
+        what = "Sizes" if kind == "size" else "Changes since step 0"
+        return f"{what} over widths, layer by layer, at the last step; dots are seeds."
 
     @property
     def dataset(self) -> xr.Dataset:
@@ -123,6 +135,23 @@ class CoordinateCheck:
     def __repr__(self) -> str:
         said = "; ".join(f"{layer}: {verdict}" for layer, verdict in self.verdicts().items())
         return f"<CoordinateCheck ({self.parametrisation or 'nothing predicted'}): {said}>"
+
+
+def lines(found: CoordinateCheck) -> list[str]:
+    """What was found in words: a verdict for each layer, and its exponents at the last step.
+
+    Of other steps those are told that are not as predicted, or in doubt.
+    """
+    said = [f"{layer}: {verdict}" for layer, verdict in found.verdicts().items()]
+    last = max((own.step for own in found.exponents), default=0)
+    told = ("not as predicted", "cannot be told")
+    shown = [own for own in found.exponents if own.step == last or own.verdict in told]
+    return said + [
+        f"{own.layer}, {own.kind} at step {own.step}: ∝ n^α, α = {own.interval}"
+        + ("" if own.predicted is None else f", predicted {own.predicted:g}")
+        + (f"; {own.verdict}: {own.why}" if own.verdict in told else "")
+        for own in shown
+    ]
 
 
 def check_sizes(
@@ -159,7 +188,7 @@ def check_sizes(
 
 def _checked(sizes: Any) -> pd.DataFrame:
     """The table with all columns, or `ProblemError`."""
-    raw = file_of(Path(sizes))[0] if isinstance(sizes, str | Path) else pd.DataFrame(sizes)
+    raw = file_of(Path(sizes)).frame if isinstance(sizes, str | Path) else pd.DataFrame(sizes)
     if missing := [name for name in ("layer", "width", "size") if name not in raw]:
         raise ProblemError([f"column {missing[0]!r} is missing"], "the sizes")
     raw = raw.assign(

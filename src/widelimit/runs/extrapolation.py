@@ -41,7 +41,7 @@ class Extrapolated:
     """
 
     metric: str
-    place: dict[str, float]
+    place: dict[str, Any]
     widths: tuple[int, ...]
     counts: tuple[int, ...]
     means: tuple[float, ...]
@@ -73,7 +73,9 @@ class Extrapolated:
     @property
     def named(self) -> str:
         """The metric, and where it is looked at."""
-        said = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in self.place.items())
+        said = ", ".join(
+            f"{key.replace('_', ' ')} {at(value)}" for key, value in self.place.items()
+        )
         return f"{self.metric} at {said}" if said else self.metric
 
 
@@ -97,6 +99,12 @@ class Extrapolation:
     def of(self, metric: str) -> list[Extrapolated]:
         """The entries of one metric."""
         return [entry for entry in self.entries if entry.metric == metric]
+
+    def last(self, metric: str) -> list[Extrapolated]:
+        """The last entry of a metric by every label: the last step, the largest learning rate."""
+        names = self.runs.labels
+        found = {tuple(entry.place[name] for name in names): entry for entry in self.of(metric)}
+        return list(found.values())
 
     @property
     def dataset(self) -> xr.Dataset:
@@ -169,6 +177,11 @@ def extrapolate(
     return Extrapolation(checked, tuple(found))
 
 
+def at(value: Any) -> str:
+    """A key's value as it is told: a number, or a word."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def in_words(entry: Extrapolated) -> str:
     """One entry as a sentence."""
     if not entry.known:
@@ -177,7 +190,7 @@ def in_words(entry: Extrapolated) -> str:
     return f"{entry.named} at infinite width: {value}; {entry.why}"
 
 
-def _entry(metric: str, place: dict[str, float], rows: pd.DataFrame) -> Extrapolated:
+def _entry(metric: str, place: dict[str, Any], rows: pd.DataFrame) -> Extrapolated:
     """What the runs of one step and learning rate say about a metric."""
     runs = _by_width(rows, metric)
     widths, values = list(runs), list(runs.values())

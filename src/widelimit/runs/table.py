@@ -1,14 +1,15 @@
 """Tables of runs: a metric by width and seed, and where they are there by step and learning rate.
 
 They come from a csv file, a netCDF file (of `widelimit train`, or one's own with these
-dimensions), a DataFrame, a Dataset, or columns by name. Nothing is dropped without a word.
+dimensions; of `widelimit sweep`), a DataFrame, a Dataset, or columns by name. Nothing is dropped
+without a word.
 """
 
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,10 @@ from widelimit.problem.data.files import existing, read_csv
 CLOCKS = ("step", "time")
 RATE = "learning_rate"
 KEYS = ("width", "seed", *CLOCKS, RATE)
-"""Columns that tell runs apart; all others are metrics."""
+"""Columns that tell runs apart. Others are metrics, but for labels: columns of words."""
+
+SWEPT_RATE = "training.learning_rate"
+"""What the learning rate is called where it is swept (`[sweep]`); keys there have dots."""
 
 MOST_NAMED = 3
 """So many places are named of a mistake that is made in many."""
@@ -34,9 +38,9 @@ Given = str | Path | pd.DataFrame | xr.Dataset | Mapping[str, Any]
 class Runs:
     """A checked table: one row for each run, and moment of it.
 
-    `table` has the columns `width`, `seed` (all 0 where `seeded` is False), those of `by`, and
-    `metrics`. Values that are not finite are kept as NaN: runs that diverged. `notes` tell what was
-    left out or taken for something.
+    `table` has the columns `width`, `seed` (all 0 where `seeded` is False), those of `by` (labels,
+    step or time, learning rate), and `metrics`. Values that are not finite are kept as NaN: runs
+    that diverged. `notes` tell what was left out or taken for something.
     """
 
     table: pd.DataFrame
@@ -51,25 +55,37 @@ class Runs:
         """ "step" or "time", if runs are seen at several."""
         return next((name for name in CLOCKS if name in self.by), None)
 
-    def groups(self) -> list[tuple[dict[str, float], pd.DataFrame]]:
-        """What belongs to each step and learning rate, in their order."""
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What tells tables apart that are in one."""
+        return tuple(name for name in self.by if name not in KEYS)
+
+    def groups(self) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+        """What belongs to each label, step and learning rate, in their order."""
         if not self.by:
             return [({}, self.table)]
-        keys = self.table[list(self.by)].to_numpy()
-        return [
-            (
-                dict(zip(self.by, place.tolist(), strict=True)),
-                self.table.loc[(keys == place).all(1)],
-            )
-            for place in np.unique(keys, axis=0)
-        ]
+        found = []
+        for _, rows in self.table.groupby(list(self.by), sort=True):
+            own = pd.DataFrame(rows)
+            found.append(({name: _plain(own[name].iloc[0]) for name in self.by}, own))
+        return found
+
+
+class _Read(NamedTuple):
+    """A table as it is, what to call it, what was left out, and columns known to be labels."""
+
+    frame: pd.DataFrame
+    source: str
+    notes: list[str]
+    labels: tuple[str, ...] = ()
 
 
 def read_runs(given: "Given | Runs", metrics: Sequence[str] | None = None) -> Runs:
     """The runs of a table, checked as a whole.
 
-    `metrics` names the columns that count; None takes all that are no key. Raises `ProblemError`
-    with all mistakes at once: what is missing, no number, or there twice.
+    `metrics` names the columns that count; None takes all that are no key. A column of words, each
+    of which stands beside several widths, is a label: layers, parametrisations. Raises
+    `ProblemError` with all mistakes at once: what is missing, no number, or there twice.
 
     >>> runs = read_runs({"width": [64, 64, 128], "seed": [0, 1, 0], "loss": [0.31, 0.29, 0.25]})
     >>> runs.metrics, runs.by
@@ -77,17 +93,18 @@ def read_runs(given: "Given | Runs", metrics: Sequence[str] | None = None) -> Ru
     """
     if isinstance(given, Runs):
         return given
-    frame, source, notes = _frame(given)
+    frame, source, notes, labels = _frame(given)
     frame = frame.rename(columns=str).reset_index(drop=True)
-    asked = tuple(metrics or (name for name in frame.columns if name not in KEYS))
-    by = tuple(name for name in (*CLOCKS, RATE) if name in frame.columns)
+    labels = labels or _labels(frame, metrics or ())
+    asked = tuple(metrics or (name for name in frame.columns if name not in (*KEYS, *labels)))
+    by = (*labels, *(name for name in (*CLOCKS, RATE) if name in frame.columns))
     if mistakes := _misnamed(frame, asked):
         raise ProblemError(mistakes, source)
-    left = [name for name in frame.columns if name not in (*KEYS, *asked)]
+    left = [name for name in frame.columns if name not in (*KEYS, *asked, *labels)]
     notes += [f"columns {', '.join(left)} are left out: metrics were named"] if left else []
     keys = ("width", *(name for name in ("seed", *by) if name in frame.columns))
-    numbers, mistakes = {}, []
-    for name in (*keys, *asked):
+    numbers, mistakes = {name: frame[name] for name in labels}, []
+    for name in (own for own in (*keys, *asked) if own not in labels):
         numbers[name], wrong = _numbers(pd.Series(frame[name]), name, name in keys)
         mistakes += wrong
     if not mistakes:
@@ -98,14 +115,37 @@ def read_runs(given: "Given | Runs", metrics: Sequence[str] | None = None) -> Ru
     return Runs(table, by, asked, "seed" in frame.columns, tuple(notes), source)
 
 
-def _frame(given: Any) -> tuple[pd.DataFrame, str, list[str]]:
-    """A table as it is, what to call it, and what was left out of it."""
+def _labels(frame: pd.DataFrame, metrics: Sequence[str]) -> tuple[str, ...]:
+    """Columns of several words, each of which stands beside several widths."""
+    if "width" not in frame:
+        return ()
+    widths, found = frame["width"].tolist(), []
+    for name in map(str, frame.columns):
+        values = pd.Series(frame[name]).tolist()
+        if name in (*KEYS, *metrics) or len(set(values)) == 1 or not _in_words(values):
+            continue
+        pairs = set(zip(values, widths, strict=True))
+        if all(sum(value == own for value, _ in pairs) > 1 for own in set(values)):
+            found.append(name)
+    return tuple(found)
+
+
+def _in_words(values: Sequence[Any]) -> bool:
+    """Whether there is not one number, and nothing is missing."""
+    said = all(isinstance(value, str) and value.strip() for value in values)
+    return said and bool(
+        pd.Series(pd.to_numeric(pd.Series(values), errors="coerce"), dtype=float).isna().all()
+    )
+
+
+def _frame(given: Any) -> _Read:
+    """A table as it is."""
     if isinstance(given, str | Path):
         return file_of(Path(given))
     if isinstance(given, xr.Dataset):
         return _from_dataset(given, "the runs")
     if isinstance(given, pd.DataFrame):
-        return given, "the runs", []
+        return _Read(given, "the runs", [])
     if not isinstance(given, Mapping):
         raise ProblemError(
             [
@@ -118,17 +158,19 @@ def _frame(given: Any) -> tuple[pd.DataFrame, str, list[str]]:
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise ProblemError([f"columns have different lengths: {said}"], "the runs")
-    return pd.DataFrame({name: list(column) for name, column in given.items()}), "the runs", []
+    frame = pd.DataFrame({name: list(column) for name, column in given.items()})
+    return _Read(frame, "the runs", [])
 
 
-def file_of(path: Path) -> tuple[pd.DataFrame, str, list[str]]:
+def file_of(path: Path) -> _Read:
     """A csv file, or netCDF by the end of its name. Raises `ProblemError` if it cannot be read."""
     try:
         full = existing(Path(), str(path))
         if full.suffix not in (".nc", ".netcdf", ".h5"):
-            return read_csv(full), path.name, []
-        with xr.open_dataset(full, engine="h5netcdf") as file:
-            return _from_dataset(file.load(), path.name)
+            return _Read(read_csv(full), path.name, [])
+        with xr.open_datatree(full, engine="h5netcdf") as file:
+            own = file["networks"] if "networks" in file.children else file  # a sweep's
+            return _from_dataset(own.to_dataset().load(), path.name)
     except ProblemError:
         raise
     except (ValueError, OSError, RuntimeError, LookupError, TypeError) as error:
@@ -136,8 +178,10 @@ def file_of(path: Path) -> tuple[pd.DataFrame, str, list[str]]:
         raise ProblemError([f"cannot be read: {said}"], str(path)) from None
 
 
-def _from_dataset(dataset: xr.Dataset, source: str) -> tuple[pd.DataFrame, str, list[str]]:
-    """What has the dimensions `width` and `seed`, and perhaps a clock and learning rates."""
+def _from_dataset(dataset: xr.Dataset, source: str) -> _Read:
+    """What has the dimensions `width` and `seed`, perhaps a clock, learning rates, swept keys."""
+    dataset = dataset.rename({SWEPT_RATE: RATE} if SWEPT_RATE in dataset.dims else {})
+    labels = tuple(str(name) for name in dataset.dims if "." in str(name))
     if "width" not in dataset.dims:
         raise ProblemError(
             [f"found the dimensions {', '.join(map(str, dataset.dims))}; needs width"], source
@@ -145,12 +189,12 @@ def _from_dataset(dataset: xr.Dataset, source: str) -> tuple[pd.DataFrame, str, 
     taken = {
         str(name): own
         for name, own in dataset.data_vars.items()
-        if "width" in own.dims and set(own.dims) <= set(KEYS) and own.dtype.kind in "fiub"
+        if "width" in own.dims and set(own.dims) <= {*KEYS, *labels} and own.dtype.kind in "fiub"
     }
     left = [str(name) for name in dataset.data_vars if name not in taken]
     notes = [f"{', '.join(left)} have other dimensions and are left out"] if left else []
     frame = xr.Dataset(taken).reset_coords(drop=True).to_dataframe().reset_index()
-    return frame, source, notes
+    return _Read(frame, source, notes, labels)
 
 
 def _misnamed(frame: pd.DataFrame, asked: Sequence[str]) -> list[str]:

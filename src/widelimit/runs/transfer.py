@@ -174,6 +174,9 @@ def _unfit(runs: Runs) -> list[str]:
     found = []
     if RATE not in runs.by:
         found.append(f"column {RATE!r} is missing; give the learning rate of every run")
+    if labels := runs.labels:
+        values = ", ".join(f"{n} ({', '.join(map(str, runs.table[n].unique()))})" for n in labels)
+        found.append(f"found several tables in one, by {values}; give one of them")
     if len(runs.metrics) > 1:
         found.append(f"found the metrics {', '.join(runs.metrics)}; name the one that counts")
     elif RATE in runs.by and (count := len(np.unique(runs.table[RATE]))) < 3:

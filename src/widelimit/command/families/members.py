@@ -29,6 +29,8 @@ WAIT = 20.0
 
 def kinds_of(problem: "Problem") -> tuple[str, ...]:
     """The results that a member has."""
+    if problem.limit.how == "none":
+        return ("networks",)
     return ("limit",) if problem.networks is None else ("limit", "networks")
 
 
@@ -87,11 +89,14 @@ def work_on(place: Path) -> None:
 def _all_three(problem: "Problem", folder: "RunFolder", own: Answer) -> None:
     from widelimit.ensemble.advice import examine, refuse_kinks
 
-    refuse_kinks(problem)
-    own.warn(examine(problem))
-    stages.solve(problem, folder, own)
-    if "networks" in kinds_of(problem):
+    kinds = kinds_of(problem)
+    if "limit" in kinds:
+        refuse_kinks(problem)
+        own.warn(examine(problem))
+        stages.solve(problem, folder, own)
+    if "networks" in kinds:
         stages.train(problem, folder, own)
+    if len(kinds) == 2:
         stages.compare(folder, own)
 
 

@@ -86,6 +86,20 @@ def without_base(network: Network, training: Training) -> tuple[Network, Trainin
     return network.model_copy(update=own), training
 
 
+def with_one_rate(training: Training) -> Training:
+    """Learning rates of all kinds multiplied by `learning_rate`, which is 1 from then on."""
+    rate = training.learning_rate
+    rates = {
+        name: tuple(scaled(one, rate) for one in own)
+        if isinstance(own, tuple)
+        else scaled(own, rate)
+        for name, own in training.learning_rates
+        if own is not None
+    }
+    own = training.learning_rates.model_copy(update=rates)
+    return training.model_copy(update={"learning_rate": 1.0, "learning_rates": own})
+
+
 class _Factors(NamedTuple):
     """Factors of input weights and biases of layers, of hidden weights, readout, output bias."""
 

@@ -63,6 +63,7 @@ def _adam(value: Any) -> Any:
 class Training(BaseModel):
     """Loss, horizon (mean-field time), learning rates, and the rule (`[training]`).
 
+    `learning_rate` multiplies all `learning_rates` (a problem that is read has them multiplied).
     `momentum` asks for the heavy ball and `adam` for Adam in place of descent (`learning_rules`),
     `adam` with `betas` and `sign_descent` for rules of steps that do not shrink (`finite_rules`);
     `label_noise` is the variance of normal noise, fresh at every step, that is added to targets;
@@ -73,6 +74,7 @@ class Training(BaseModel):
 
     loss: Loss = Squared()
     horizon: Annotated[Number, Field(gt=0)]
+    learning_rate: Annotated[Number, Field(gt=0)] = 1.0
     learning_rates: LearningRates = LearningRates()
     weight_decay: Annotated[WeightDecay, BeforeValidator(_decay)] | None = None
     momentum: Annotated[HeavyBall, BeforeValidator(_momentum)] | None = None

@@ -7,22 +7,27 @@ from markupsafe import Markup
 
 from widelimit.report.pictures import as_svg
 from widelimit.report.runs.pictures import (
+    draw_coordinates,
     draw_extrapolation,
     draw_steps,
     draw_transfer,
     draw_valleys,
 )
-from widelimit.runs.extrapolation import Extrapolated, Extrapolation
+from widelimit.runs.coordinates import CoordinateCheck, Exponent
+from widelimit.runs.extrapolation import Extrapolated, Extrapolation, at
 from widelimit.runs.transfer import Optimum, Transfer
+
+MOST_DRAWN = 12
+"""Entries that have a card and figures."""
 
 MOST_ROWS = 200
 """Rows of the table; all entries are in the files beside the page."""
 
 
 def render_extrapolation(found: Extrapolation) -> str:
-    """One self-contained page: a card and a figure for each metric, and a row for each entry."""
+    """One self-contained page: a card and a figure for each metric and label, all entries below."""
     pages = Environment(loader=PackageLoader("widelimit", "report"), autoescape=select_autoescape())
-    last = [found.of(metric)[-1] for metric in found.runs.metrics]
+    last = [entry for metric in found.runs.metrics for entry in found.last(metric)][:MOST_DRAWN]
     return pages.get_template("runs/extrapolation.html").render(
         title=f"{found.runs.source} at infinite width",
         words="E yₙ = y∞ + B/n, Var yₙ = V/n; intervals are 95 %",
@@ -50,6 +55,33 @@ def render_transfer(found: Transfer) -> str:
         figures=[{"svg": Markup(as_svg(ax)), "caption": said} for ax, said in drawn],
         rows=[_row_of_optimum(own) for own in (*found.optima, found.infinite)],
     )
+
+
+def render_coordinates(found: CoordinateCheck, source: str) -> str:
+    """One self-contained page: a verdict for each layer, sizes and changes over widths."""
+    pages = Environment(loader=PackageLoader("widelimit", "report"), autoescape=select_autoescape())
+    there = found.sizes["kind"].tolist()
+    kinds = [kind for kind in ("size", "change") if kind in there]
+    drawn = [(draw_coordinates(found, kind, None), found.caption(kind)) for kind in kinds]
+    cards = [
+        {"name": layer, "value": verdict, "note": ""}
+        | ({"look": "fails"} if verdict == "not as predicted" else {})
+        for layer, verdict in found.verdicts().items()
+    ]
+    return pages.get_template("runs/coordinates.html").render(
+        title=f"{source}: sizes over widths",
+        words=f"size ∝ n^α; parametrisation: {found.parametrisation or 'none is named'}",
+        cards=cards,
+        warnings=[],
+        figures=[{"svg": Markup(as_svg(ax)), "caption": said} for ax, said in drawn],
+        rows=[_row_of_exponent(own) for own in found.exponents],
+    )
+
+
+def _row_of_exponent(own: Exponent) -> list[str]:
+    """What is known of one layer, step and kind."""
+    predicted = "–" if own.predicted is None else f"{own.predicted:g}"
+    return [own.layer, str(own.step), own.kind, own.interval, predicted, own.verdict, own.why]
 
 
 def _cards_of_transfer(found: Transfer) -> list[dict[str, str]]:
@@ -97,13 +129,13 @@ def _figures(entry: Extrapolated, found: Extrapolation) -> list[dict[str, str | 
     clock = found.runs.clock
     if clock and len({e.place[clock] for e in found.of(entry.metric)}) > 1:
         said = f"{entry.metric} by {clock}: means of each width, and infinite width where it is"
-        drawn.append((draw_steps(found, entry.metric), f"{said} known."))
+        drawn.append((draw_steps(found, entry), f"{said} known."))
     return [{"svg": Markup(as_svg(ax)), "caption": caption} for ax, caption in drawn]
 
 
 def _row(entry: Extrapolated, by: tuple[str, ...]) -> list[str]:
     """What is known of one entry."""
-    place = [f"{entry.place[key]:g}" for key in by]
+    place = [at(entry.place[key]) for key in by]
     power = entry.exponent
     exponent = f"{power['value']:.2f}" if power else "–"
     served = {True: "yes", False: "no", None: "cannot be told"}[entry.adequate]

@@ -69,14 +69,14 @@ def _spaced(ax: Axes, x: np.ndarray) -> None:
     ax.set_xticks(named, labels)
 
 
-def draw_steps(found: "Extrapolation", metric: str, ax: Axes | None = None) -> Axes:
-    """A metric at infinite width over steps, with its interval; means of all widths beside."""
+def draw_steps(found: "Extrapolation", entry: "Extrapolated", ax: Axes | None = None) -> Axes:
+    """An entry's metric at infinite width over steps, with its interval; means of all widths."""
     with matplotlib.rc_context(STYLE):
         ax = new_axes() if ax is None else ax
-        clock, rows = found.runs.clock, found.of(metric)
+        clock, rows = found.runs.clock, found.of(entry.metric)
         assert clock is not None
-        last = {key: value for key, value in rows[-1].place.items() if key != clock}
-        rows = [e for e in rows if {k: v for k, v in e.place.items() if k != clock} == last]
+        fixed = [(key, value) for key, value in entry.place.items() if key != clock]
+        rows = [e for e in rows if all(e.place[key] == value for key, value in fixed)]
         for colour, width in _coloured(rows[-1].widths):
             own = [(e.place[clock], e.means[e.widths.index(width)]) for e in rows
                    if width in e.widths]  # fmt: skip
@@ -88,7 +88,7 @@ def draw_steps(found: "Extrapolation", metric: str, ax: Axes | None = None) -> A
         middle = [e.infinite for e in known]
         ax.plot(at, middle, color=LIMIT_COLOUR, lw=1.8, label="infinite width, 95 %")
         ax.set_xlabel(clock)
-        ax.set_ylabel(metric)
+        ax.set_ylabel(entry.metric)
         ax.legend(fontsize=8)
     return ax
 

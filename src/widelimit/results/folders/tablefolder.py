@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import xarray as xr
 
 from widelimit import __version__
@@ -19,16 +18,16 @@ class TableFolder(Files):
         super().__init__(path)
         self.name = name
 
-    def prepare(self, table: pd.DataFrame, overwrite: bool) -> str:
-        """Make the folder ready; the digest of the table.
+    def prepare(self, given: str, overwrite: bool) -> str:
+        """Make the folder ready; the digest of what results come from, such as a table's text.
 
-        Raises `RunFolderError` where results of another table are, unless they may be replaced.
+        Raises `RunFolderError` where results of another are, unless they may be replaced.
         """
-        digest = hashlib.sha256(table.to_csv().encode()).hexdigest()
+        digest = hashlib.sha256(given.encode()).hexdigest()
         path = self.path / f"{self.name}.nc"
         if path.exists() and not overwrite and self._attribute(path.name, "digest") != digest:
             raise RunFolderError(
-                f"{path} holds results of another table; name another folder with -o, or replace "
+                f"{path} holds results of something else; name another folder with -o, or replace "
                 "it with --overwrite"
             )
         self._make()
