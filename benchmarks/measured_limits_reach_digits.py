@@ -1,4 +1,4 @@
-"""Claim: μP on digits, three hidden layers, ± 0.01 (RMS) within ten minutes of two cores.
+"""Claim: μP on digits, three hidden layers: ± 0.01 (RMS) in ten minutes, ± 0.005 in forty.
 
 1,438 images, 10 outputs, tanh, t = 10. The limit is measured to a tolerance; checked by networks
 four times as wide as the widest used, of other seeds, whose own bias B/n and scatter are known.
@@ -75,8 +75,8 @@ def measured(tolerance: float) -> Row:
 
 
 def measure() -> list[Row]:
-    """The first of the two tolerances."""
-    return [measured(0.01)]
+    """Both tolerances."""
+    return list(map(measured, ASKED))
 
 
 if __name__ == "__main__":
