@@ -51,6 +51,8 @@ COMMANDS: dict[str, list[str]] = {
     "solve workers": ["solve", "FILE", "--workers", "2"],
     "train workers": ["train", "FILE", "--workers", "2"],
     "bias workers": ["bias", "FILE", "--pairs", "8", "--workers", "2"],
+    "measure": ["solve", "MEASURED"],
+    "measure workers": ["solve", "MEASURED", "--workers", "2"],
     "sweep": ["sweep", "FAMILY", "--workers", "2"],
     "sweep dask": ["sweep", "FAMILY", "--workers", "2", "--engine", "dask"],
 }
@@ -136,7 +138,7 @@ def differing(run: Path, undisturbed: Path) -> list[str]:
 
 def started(words: list[str], folder: Path, run: Path, code: str = CALL) -> subprocess.Popen[bytes]:
     """A command on its way, in a session of its own."""
-    files = {"FILE": str(folder / "problem.toml"), "FAMILY": str(folder / "family.toml")}
+    files = {name: str(folder / f"{name.lower()}.toml") for name in ("FILE", "FAMILY", "MEASURED")}
     call = [sys.executable, "-c", code, *[files.get(word, word) for word in words], "-o", str(run)]
     with (folder / "said.txt").open("ab") as said:
         return subprocess.Popen(call, stdout=said, stderr=said, start_new_session=True)
@@ -215,9 +217,13 @@ def measure(most: int, names: list[str]) -> list[str]:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         raw = problem()
-        (folder / "problem.toml").write_text(tomli_w.dumps(raw), encoding="utf-8")
-        raw["sweep"] = {"seed": [0, 1, 2, 3]}
-        (folder / "family.toml").write_text(tomli_w.dumps(raw), encoding="utf-8")
+        mup = {"activations": ["tanh", "tanh"], "parametrisation": "mup"}
+        for file, more in (
+            ("file", {}),
+            ("family", {"sweep": {"seed": [0, 1, 2, 3]}}),
+            ("measured", {"network": mup, "limit": {"tolerance": 0.03}}),
+        ):
+            (folder / f"{file}.toml").write_text(tomli_w.dumps(raw | more), encoding="utf-8")
         for name in names:
             words, undisturbed = COMMANDS[name], folder / f"{name} undisturbed"
             assert started(words, folder, undisturbed).wait() == 0, (
@@ -247,7 +253,7 @@ def lost_of_long_work() -> None:
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        (folder / "problem.toml").write_text(tomli_w.dumps(long_problem()), encoding="utf-8")
+        (folder / "file.toml").write_text(tomli_w.dumps(long_problem()), encoding="utf-8")
         for name, words in LONG.items():
             run, begun = folder / name, time.time()
             process = started(words, folder, run, PLAIN)

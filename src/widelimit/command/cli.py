@@ -315,6 +315,7 @@ def coordinate_check(
     parametrisation: Annotated[
         str | None, Parameter(help="What predicts a table: mup, ntk or standard.")
     ] = None,
+    last: Annotated[str, Parameter(help="What a table calls its output layer.")] = "output",
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> int:
@@ -323,7 +324,7 @@ def coordinate_check(
     Writes RUN/coordinates.nc, coordinates.json and coordinates.html.
     """
     answer = Answer("coordinate-check", output, as_json)
-    asked = {"seeds": seeds, "parametrisation": parametrisation}
+    asked = {"seeds": seeds, "parametrisation": parametrisation, "output": last}
     asked |= {k: v for k, v in (("widths", widths), ("steps", steps)) if v}
     return answer.after(lambda: tables.coordinate_check(given, asked, output, overwrite, answer))
 

@@ -73,7 +73,16 @@ class Exponent:
         """α and its interval in words."""
         if not math.isfinite(self.value):
             return "not known"
-        return f"{self.value:.2f} ({self.low:.2f} … {self.high:.2f})"
+        value, low, high = (
+            f"{round(own, 2) + 0.0:.2f}" for own in (self.value, self.low, self.high)
+        )
+        return f"{value} ({low} … {high})"
+
+    @property
+    def said(self) -> str:
+        """The whole in words."""
+        expected = "" if self.predicted is None else f", predicted {self.predicted:g}"
+        return f"{self.kind} at step {self.step}: ∝ n^α, α = {self.interval}{expected}"
 
 
 @dataclass(frozen=True)
@@ -147,9 +156,7 @@ def lines(found: CoordinateCheck) -> list[str]:
     told = ("not as predicted", "cannot be told")
     shown = [own for own in found.exponents if own.step == last or own.verdict in told]
     return said + [
-        f"{own.layer}, {own.kind} at step {own.step}: ∝ n^α, α = {own.interval}"
-        + ("" if own.predicted is None else f", predicted {own.predicted:g}")
-        + (f"; {own.verdict}: {own.why}" if own.verdict in told else "")
+        f"{own.layer}, {own.said}" + (f": {own.verdict}" if own.verdict in told else "")
         for own in shown
     ]
 

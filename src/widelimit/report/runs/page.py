@@ -63,25 +63,29 @@ def render_coordinates(found: CoordinateCheck, source: str) -> str:
     there = found.sizes["kind"].tolist()
     kinds = [kind for kind in ("size", "change") if kind in there]
     drawn = [(draw_coordinates(found, kind, None), found.caption(kind)) for kind in kinds]
-    cards = [
-        {"name": layer, "value": verdict, "note": ""}
-        | ({"look": "fails"} if verdict == "not as predicted" else {})
-        for layer, verdict in found.verdicts().items()
-    ]
     return pages.get_template("runs/coordinates.html").render(
         title=f"{source}: sizes over widths",
         words=f"size ∝ n^α; parametrisation: {found.parametrisation or 'none is named'}",
-        cards=cards,
+        cards=[_card_of_layer(found, layer) for layer in found.verdicts()],
         warnings=[],
         figures=[{"svg": Markup(as_svg(ax)), "caption": said} for ax, said in drawn],
         rows=[_row_of_exponent(own) for own in found.exponents],
     )
 
 
+def _card_of_layer(found: CoordinateCheck, layer: str) -> dict[str, str]:
+    """The verdict on a layer, and the first exponent that makes it."""
+    verdict = found.verdicts()[layer]
+    first = next(e for e in found.exponents if (e.layer, e.verdict) == (layer, verdict))
+    card = {"name": layer, "value": verdict, "note": first.said}
+    return card | ({"look": "fails"} if verdict == "not as predicted" else {})
+
+
 def _row_of_exponent(own: Exponent) -> list[str]:
     """What is known of one layer, step and kind."""
     predicted = "–" if own.predicted is None else f"{own.predicted:g}"
-    return [own.layer, str(own.step), own.kind, own.interval, predicted, own.verdict, own.why]
+    why = "" if own.interval != "not known" else own.why
+    return [own.layer, str(own.step), own.kind, own.interval, predicted, own.verdict, why]
 
 
 def _cards_of_transfer(found: Transfer) -> list[dict[str, str]]:
