@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
@@ -11,13 +12,20 @@ from widelimit.command.compilation import keep_compiled
 
 
 def drawn(draw: Callable[[int], dict], draws: int, name: str) -> pd.DataFrame:
-    """`draw(number)` for so many numbers, in two processes; kept as `name`.csv."""
+    """`draw(number)` for so many numbers, in two processes; kept as `name`.csv.
+
+    The file is written after each, so that what stops early has told what it found; a file that is
+    there is gone on from: delete it to begin anew.
+    """
     keep_compiled()  # the processes inherit the environment before they import JAX
+    path = Path(f"{name}.csv")
+    found = pd.read_csv(path).to_dict("records") if path.exists() else []
+    numbers = range(len(found), draws)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        found = list(tqdm(pool.map(draw, range(draws)), total=draws, disable=None))
-    table = pd.DataFrame(found)
-    table.to_csv(f"{name}.csv", index=False)
-    return table
+        for one in tqdm(pool.map(draw, numbers), total=len(numbers), disable=None):
+            found.append(one)
+            pd.DataFrame(found).to_csv(path, index=False)
+    return pd.DataFrame(found[:draws])
 
 
 def shares(covered: pd.Series, kinds: pd.Series) -> str:

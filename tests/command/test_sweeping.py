@@ -226,6 +226,7 @@ def test_workers_are_as_many_as_memory_bears(monkeypatch):
     assert Who(workers=5).at_a_time(problem) == 5
 
 
+@pytest.mark.slow
 def test_learning_rates_are_swept_and_transferred(tmp_path, capfd):
     """sweep.nc is the table that transfer reads: the same as with rates given one by one."""
     rates, widths = [0.25, 0.5, 1.0, 2.0], [8, 16, 32]

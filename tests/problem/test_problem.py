@@ -79,6 +79,7 @@ def test_defaults_are_those_of_the_contract():
         "training": {
             "loss": "squared",
             "horizon": 2.0,
+            "learning_rate": 1.0,
             "learning_rates": {"input": 1.0, "hidden": [1.0], "readout": 1.0},
             "sign_descent": False,
             "label_noise": 0.0,
@@ -196,7 +197,7 @@ MISSPELT = [
     ("limit.tolerence", 0.1, ["did you mean 'tolerance'"]),
     ("observe.time", 3, ["did you mean 'times'"]),
     ("training.learning_rates.redout", 1.0, ["did you mean 'readout'"]),
-    ("training.zzz", 1.0, ["the known keys here are loss, horizon, learning_rates"]),
+    ("training.zzz", 1.0, ["the known keys here are loss, horizon, learning_rate, learning_rates"]),
 ]
 
 WRONG_TYPE = [
