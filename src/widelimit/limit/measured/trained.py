@@ -61,7 +61,8 @@ class Trained:
 
     def forecast(self, asked: Mapping[int, int]) -> float:
         """Seconds that runs take which are not there, at the pace of those that are."""
-        work = sum(map(self.levels.work, self._blocks(asked)))
+        left = {width: max(0, count - self.count(width)) for width, count in asked.items()}
+        work = sum(count * self.levels.cost(width) for width, count in left.items())
         return work * self.seconds / self.work if self.work else 0.0
 
     def within(self, asked: Mapping[int, int], seconds: float) -> dict[int, int]:
