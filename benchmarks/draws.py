@@ -1,5 +1,6 @@
 """Claims about many problems drawn at random: all computed, and shares of what is covered."""
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -14,17 +15,21 @@ from widelimit.command.compilation import keep_compiled
 def drawn(draw: Callable[[int], dict], draws: int, name: str) -> pd.DataFrame:
     """`draw(number)` for so many numbers, in two processes; kept as `name`.csv.
 
-    The file is written after each, so that what stops early has told what it found; a file that is
-    there is gone on from: delete it to begin anew.
+    Until all are there they are kept in `name`.part.csv, after each: what is stopped goes on from
+    it, and says so. Delete it where the code has changed.
     """
     keep_compiled()  # the processes inherit the environment before they import JAX
-    path = Path(f"{name}.csv")
+    path = Path(f"{name}.part.csv")
     found = pd.read_csv(path).to_dict("records") if path.exists() else []
+    if found:
+        print(f"going on from {len(found)} draws in {path}", file=sys.stderr, flush=True)
     numbers = range(len(found), draws)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         for one in tqdm(pool.map(draw, numbers), total=len(numbers), disable=None):
             found.append(one)
             pd.DataFrame(found).to_csv(path, index=False)
+    if path.exists():
+        path.replace(f"{name}.csv")
     return pd.DataFrame(found[:draws])
 
 

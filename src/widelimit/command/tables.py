@@ -73,8 +73,11 @@ def coordinate_check(
     what = Problem.from_file(given) if whole else file_of(given).frame
     said = what.to_toml() if isinstance(what, Problem) else what.to_csv()
     folder = TableFolder(output, "coordinates")
-    digest = folder.prepare(said + json.dumps(asked, default=str), overwrite)
+    digest = folder.prepare(said + json.dumps(asked), overwrite)
     found = coordinate_check(what, **asked)
+    of_problems = [name for name in ("widths", "steps") if name in asked]
+    unused = [name for name in ("parametrisation",) if asked[name]] if whole else of_problems
+    answer.warn([f"--{name} is not used: {given.name} tells it" for name in unused])
     page = folder.save(
         found.dataset, found.as_dict(), render_coordinates(found, given.stem), digest
     )

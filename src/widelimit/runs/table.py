@@ -6,6 +6,7 @@ without a word.
 """
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +125,8 @@ def _labels(frame: pd.DataFrame, metrics: Sequence[str]) -> tuple[str, ...]:
         values = pd.Series(frame[name]).tolist()
         if name in (*KEYS, *metrics) or len(set(values)) == 1 or not _in_words(values):
             continue
-        pairs = set(zip(values, widths, strict=True))
-        if all(sum(value == own for value, _ in pairs) > 1 for own in set(values)):
+        beside = Counter(value for value, _ in set(zip(values, widths, strict=True)))
+        if min(beside.values()) > 1:
             found.append(name)
     return tuple(found)
 

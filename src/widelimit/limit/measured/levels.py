@@ -50,9 +50,10 @@ class Levels:
 
     def cost(self, width: int) -> float:
         """What a run takes, with all its likes (`Sampler.cost`)."""
-        if self.like is None:
-            return self.whole.cost(width)
-        return self.whole.cost(width) + (1 + self.likes) * self.like.cost(width)
+        return self.whole.cost(width) + (1 + self.likes) * self._cost_of_like(width)
+
+    def _cost_of_like(self, width: int) -> float:
+        return self.like.cost(width) if self.like else 0.0
 
     def blocks(self, width: int, have: Sample | None, count: int) -> list[Block]:
         """What is to be trained until there are at least so many runs of a width."""
@@ -66,10 +67,8 @@ class Levels:
 
     def work(self, block: Block) -> float:
         """What a block costs."""
-        one = self.whole if self.like is None else self.like
-        each = one.cost(block.width)
-        if not block.likes:
-            each = self.whole.cost(block.width) + (each if self.like else 0.0)
+        like = self._cost_of_like(block.width)
+        each = like if block.likes else self.whole.cost(block.width) + like
         return len(block.numbers) * each
 
     def ahead(self, blocks: Sequence[Block]) -> None:

@@ -55,7 +55,9 @@ class Sample(NamedTuple):
 
     def joined(self, other: "Sample") -> "Sample":
         """Of the runs of both."""
-        return Sample(self.own.joined(other.own), _both(self[1], other[1]), self.likes)
+        return Sample(
+            self.own.joined(other.own), _both(self.differences, other.differences), self.likes
+        )
 
     def with_likes(self, likes: Sums) -> "Sample":
         """And with these likes too."""

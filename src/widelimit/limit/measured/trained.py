@@ -48,8 +48,8 @@ class Trained:
         """Train runs until there are at least so many of each width. Raises `Diverged`."""
         blocks = self._blocks(asked)
         self.told.expect(len(blocks) + sum(not own.likes for own in blocks if self.levels.like))
-        self.levels.ahead(blocks)
         started = time.perf_counter()
+        self.levels.ahead(blocks)
         for block in blocks:
             before = self.table.get(block.width)
             self.table[block.width], shown = self.levels.with_block(before, block, self.told)
